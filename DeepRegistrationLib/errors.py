@@ -1,0 +1,17 @@
+"""Errors a user may see. Each message is one plain sentence that says what is wrong and what to do."""
+
+
+class DeepRegistrationError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class InputError(DeepRegistrationError, ValueError):
+    """The input cannot be used (exit code 2)."""
+
+
+class RegistrationFailed(DeepRegistrationError, RuntimeError):  # noqa: N818 - reads as the sentence it is
+    """The input was fine, the registration could not be completed (exit code 1)."""
+
+
+class Cancelled(DeepRegistrationError):  # noqa: N818
+    """The user asked to stop (exit code 130)."""

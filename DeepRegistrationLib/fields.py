@@ -1,0 +1,234 @@
+"""Displacement fields: warp, compose, exponentiate, invert, Jacobian, resize, smooth, taper.
+
+A field ``u`` is a tensor (N, ndim, *spatial) in voxels; component c moves along spatial axis c (``ij`` order). It maps
+fixed to moving: ``warped(p) = moving(p + u(p))``. All functions take 2-D and 3-D, keep device and dtype, and are
+differentiable unless they say otherwise. Resizing uses half-pixel centers (``align_corners=False``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import InputError
+
+
+def check_field(u: Tensor) -> int:
+    """The number of spatial dimensions of a field (N, ndim, *spatial).
+
+    Raises:
+        InputError: if the shape is not that of a field.
+    """
+    ndim = u.ndim - 2
+    if ndim not in (2, 3) or u.shape[1] != ndim:
+        raise InputError(f"A displacement field has the shape (N, ndim, *spatial), not {tuple(u.shape)}.")
+    return ndim
+
+
+def identity(shape: Sequence[int], device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(1, ndim, *shape): each voxel's own index."""
+    axes = [torch.arange(s, device=device, dtype=dtype) for s in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+
+
+def sample(image: Tensor, points: Tensor, mode: str = "linear", padding: str = "border") -> Tensor:
+    """``image`` (N, C, *S) at voxel positions ``points`` (N, ndim, *T): (N, C, *T).
+
+    ``mode`` is "linear" or "nearest"; outside the image ``padding`` "border" repeats the edge, "zeros" fades to zero.
+    """
+    ndim = image.ndim - 2
+    shape = image.shape[2:]
+    # grid_sample wants the last axis first, in [-1, 1]. An axis of one voxel has no extent: every position is inside.
+    parts = [points[:, d] * (2 / (shape[d] - 1)) - 1 if shape[d] > 1 else points[:, d] * 2 for d in range(ndim)]
+    grid = torch.stack(parts[::-1], dim=-1)
+    interpolation = {"linear": "bilinear", "nearest": "nearest"}[mode]
+    batch, out = grid.shape[0], grid.shape[1]
+    threads = torch.get_num_threads() if grid.device.type == "cpu" else 1
+    # On the CPU grid_sample uses one thread per batch item: cut the output into as many items as there are threads.
+    if batch == 1 and threads > 1 and out >= threads and out % threads == 0 and image.shape[0] == 1:
+        grid = grid.reshape(threads, out // threads, *grid.shape[2:])
+        result = F.grid_sample(
+            image.expand(threads, *image.shape[1:]), grid, interpolation, padding, align_corners=True
+        )
+        return result.transpose(0, 1).reshape(1, image.shape[1], *points.shape[2:])
+    return F.grid_sample(image, grid, interpolation, padding, align_corners=True)
+
+
+def warp(image: Tensor, u: Tensor, mode: str = "linear", padding: str = "border") -> Tensor:
+    """``image(p + u(p))``: image (N, C, *S), field (N, ndim, *T) in voxels of the image: (N, C, *T)."""
+    return sample(image, identity(u.shape[2:], u.device, u.dtype) + u, mode, padding)
+
+
+def compose(a: Tensor, b: Tensor) -> Tensor:
+    """The field of ``(id + a) o (id + b)``: first b, then a; p -> p + b(p) + a(p + b(p))."""
+    return b + warp(a, b)
+
+
+def exponentiate(v: Tensor, steps: int = 7) -> Tensor:
+    """The displacement of exp(v) for a stationary velocity ``v`` in voxels, by ``steps`` squarings (Arsigny 2006)."""
+    u = v / 2**steps
+    for _ in range(steps):
+        u = compose(u, u)
+    return u
+
+
+def invert(u: Tensor, iterations: int = 30, tolerance: float = 0.01, start: Tensor | None = None) -> Tensor:
+    """The field w with ``(id + u) o (id + w) = id``, by the fixed point w <- -u(p + w) (Chen 2008). Not differentiable.
+
+    Stops once the largest remaining error is under ``tolerance`` voxels. Where the error grows (folds, strong
+    compression) the step is halved, so that the result is never worse than the iterate before it.
+    """
+    check_field(u)
+    with torch.no_grad():
+        w = -u.clone() if start is None else start.clone()
+        base = identity(u.shape[2:], u.device, u.dtype)
+        damping = torch.ones_like(u[:, :1])
+        previous: Tensor | None = None
+        for _ in range(iterations):
+            residual = w + sample(u, base + w)
+            size = residual.square().sum(1, keepdim=True)
+            if float(size.max()) <= tolerance**2:
+                break
+            if previous is not None:
+                damping = torch.where(size > previous, damping * 0.5, damping).clamp_min_(0.05)
+            w -= damping * residual
+            previous = size
+    return w
+
+
+def inverse_error(u: Tensor, w: Tensor) -> Tensor:
+    """(N, 1, *spatial) length in voxels of what is left of ``(id + u) o (id + w)``."""
+    return compose(u, w).square().sum(1, keepdim=True).sqrt()
+
+
+def jacobian_matrix(u: Tensor, scheme: str = "central") -> list[list[Tensor]]:
+    """Entries d(p + u)_c / dp_d, each (N, *spatial), as ``matrix[c][d]``.
+
+    ``scheme`` is "central" (one-sided at the border), "forward" or "backward" (zero difference at the far border).
+    """
+    ndim = check_field(u)
+    return [[_difference(u[:, c], d + 1, scheme).add_(float(c == d)) for d in range(ndim)] for c in range(ndim)]
+
+
+def _difference(x: Tensor, dim: int, scheme: str) -> Tensor:
+    n = x.shape[dim]
+    if n == 1:
+        return torch.zeros_like(x)
+    step = x.narrow(dim, 1, n - 1) - x.narrow(dim, 0, n - 1)
+    if scheme == "forward":
+        return torch.cat([step, torch.zeros_like(x.narrow(dim, 0, 1))], dim)
+    if scheme == "backward":
+        return torch.cat([torch.zeros_like(x.narrow(dim, 0, 1)), step], dim)
+    if scheme != "central":
+        raise ValueError(f"unknown scheme {scheme}")
+    inner = (step.narrow(dim, 1, n - 2) + step.narrow(dim, 0, n - 2)) / 2
+    return torch.cat([step.narrow(dim, 0, 1), inner, step.narrow(dim, n - 2, 1)], dim)
+
+
+def jacobian_determinant(u: Tensor, scheme: str = "central") -> Tensor:
+    """(N, 1, *spatial) determinant of d(p + u)/dp; volume change, 1 where nothing changes, <= 0 where the field folds.
+
+    The same in voxels and in mm, as one grid serves both sides.
+    """
+    j = jacobian_matrix(u, scheme)
+    if len(j) == 2:
+        det = j[0][0] * j[1][1] - j[0][1] * j[1][0]
+    else:
+        det = (
+            j[0][0] * (j[1][1] * j[2][2] - j[1][2] * j[2][1])
+            - j[0][1] * (j[1][0] * j[2][2] - j[1][2] * j[2][0])
+            + j[0][2] * (j[1][0] * j[2][1] - j[1][1] * j[2][0])
+        )
+    return det[:, None]
+
+
+def resize(u: Tensor, shape: Sequence[int]) -> Tensor:
+    """The field on another number of voxels over the same field of view, its values in the new voxels."""
+    shape = tuple(shape)
+    if tuple(u.shape[2:]) == shape:
+        return u
+    scale = u.new_tensor([new / old for new, old in zip(shape, u.shape[2:], strict=True)])
+    return resize_image(u, shape) * scale.view(1, -1, *[1] * len(shape))
+
+
+def resize_image(image: Tensor, shape: Sequence[int]) -> Tensor:
+    """(N, C, *S) to (N, C, *shape): averaged where it shrinks, linear where it grows."""
+    shape = tuple(shape)
+    if tuple(image.shape[2:]) == shape:
+        return image
+    ndim = len(shape)
+    shrunk = tuple(min(new, old) for new, old in zip(shape, image.shape[2:], strict=True))
+    if shrunk != tuple(image.shape[2:]):
+        pool = F.adaptive_avg_pool2d if ndim == 2 else F.adaptive_avg_pool3d
+        image = pool(image, shrunk)
+    if shrunk != shape:
+        image = F.interpolate(image, size=shape, mode="bilinear" if ndim == 2 else "trilinear", align_corners=False)
+    return image
+
+
+def gaussian_kernel(sigma: float, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+    """1-D weights of a Gaussian of ``sigma`` voxels, cut at 3 sigma, sum 1."""
+    radius = max(1, int(3 * sigma + 0.5))
+    x = torch.arange(-radius, radius + 1, device=device, dtype=dtype)
+    weights = torch.exp(-x.square() / (2 * sigma**2))
+    return weights / weights.sum()
+
+
+def convolve_separable(x: Tensor, kernels: Sequence[Tensor | None], padding: str = "replicate") -> Tensor:
+    """``x`` (N, C, *S) filtered along each spatial axis with an odd 1-D kernel (None: leave that axis).
+
+    ``padding``: "replicate" repeats the edge, "constant" uses zeros.
+    """
+    ndim, channels = x.ndim - 2, x.shape[1]
+    convolve = F.conv2d if ndim == 2 else F.conv3d
+    for axis, kernel in enumerate(kernels):
+        if kernel is None:
+            continue
+        radius = len(kernel) // 2
+        view = [1] * (ndim + 2)
+        view[axis + 2] = len(kernel)
+        weight = kernel.to(x).view(view).expand(channels, *view[1:])
+        if padding == "constant":
+            pads = [0] * ndim
+            pads[axis] = radius
+            x = convolve(x, weight, padding=pads, groups=channels)
+        else:
+            edges = [0] * (2 * ndim)
+            edges[2 * (ndim - 1 - axis)] = edges[2 * (ndim - 1 - axis) + 1] = radius
+            x = convolve(F.pad(x, edges, mode="replicate"), weight, groups=channels)
+    return x
+
+
+def smooth(x: Tensor, sigma: float | Sequence[float], padding: str = "replicate") -> Tensor:
+    """Gaussian of ``sigma`` voxels (per axis if a sequence; 0 leaves an axis) over (N, C, *S)."""
+    ndim = x.ndim - 2
+    sigmas = [float(sigma)] * ndim if isinstance(sigma, int | float) else [float(s) for s in sigma]
+    kernels = [
+        gaussian_kernel(s, x.device) if s > 0 and n > 1 else None for s, n in zip(sigmas, x.shape[2:], strict=True)
+    ]
+    return convolve_separable(x, kernels, padding)
+
+
+def pad_tapered(u: Tensor, margin: int | Sequence[int]) -> Tensor:
+    """``margin`` voxels more on every side, over which the edge's displacement fades to zero at the new border.
+
+    Outside a field's grid ITK uses zero and Slicer repeats the border vector: with zero there, both agree.
+    """
+    ndim = check_field(u)
+    margins = [margin] * ndim if isinstance(margin, int) else list(margin)
+    edges = [m for margin in reversed(margins) for m in (margin, margin)]
+    u = F.pad(u, edges, mode="replicate")
+    for axis, m in enumerate(margins):
+        n = u.shape[axis + 2]
+        if m == 0:
+            continue
+        distance = torch.arange(n, device=u.device, dtype=u.dtype)
+        ramp = (torch.minimum(distance, n - 1 - distance) / m).clamp_max(1)
+        ramp = ramp * ramp * (3 - 2 * ramp)
+        view = [1] * u.ndim
+        view[axis + 2] = n
+        u = u * ramp.view(view)
+    return u
