@@ -163,7 +163,7 @@ def resize_image(image: Tensor, shape: Sequence[int]) -> Tensor:
     shrunk = tuple(min(new, old) for new, old in zip(shape, image.shape[2:], strict=True))
     if shrunk != tuple(image.shape[2:]):
         pool = F.adaptive_avg_pool2d if ndim == 2 else F.adaptive_avg_pool3d
-        image = pool(image, shrunk)
+        image = pool(image, shrunk)  # type: ignore[arg-type]
     if shrunk != shape:
         image = F.interpolate(image, size=shape, mode="bilinear" if ndim == 2 else "trilinear", align_corners=False)
     return image
