@@ -1,0 +1,51 @@
+"""The flat ``qt`` module that Slicer gives to Python: QtCore, QtGui and QtWidgets in one namespace."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from PySide6 import QtCore, QtGui, QtWidgets
+
+from . import binding
+
+# PySide's ways to declare signals and properties in Python; older Slicers have none of them.
+_ABSENT = {"Signal", "SignalInstance", "Slot", "Property", "ClassInfo", "QEnum", "QFlag", "SIGNAL", "SLOT"}
+
+
+def _single_shot(milliseconds: int, target: Callable[[], Any]) -> None:
+    """``qt.QTimer.singleShot``: as everywhere in the host, an exception in ``target`` is reported, not lost."""
+    _pyside_single_shot(milliseconds, binding.guarded(target))
+
+
+_pyside_single_shot = QtCore.QTimer.singleShot
+
+
+def install() -> tuple[QtWidgets.QApplication, types.ModuleType]:
+    """Start the Qt application, dress PySide6 and register the module ``qt``."""
+    arguments = ["SlicerHost", "-platform", os.environ["QT_QPA_PLATFORM"]]
+    application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(arguments)
+    qt = types.ModuleType("qt", __doc__)
+    classes = set()
+    for module in (QtCore, QtGui, QtWidgets):
+        for name in dir(module):  # not vars(): PySide makes its classes on first use
+            if name.startswith("_") or name in _ABSENT:
+                continue
+            value = getattr(module, name)
+            setattr(qt, name, value)
+            if isinstance(value, type) and type(value).__name__ == "ObjectType":
+                classes.add(value)
+    binding.dress(*classes)
+    QtCore.QTimer.singleShot = staticmethod(_single_shot)
+    for cls in (QtWidgets.QDialog, QtWidgets.QApplication, QtWidgets.QMenu, QtCore.QEventLoop):
+        cls.exec_ = cls.exec
+    from . import ui_loader
+
+    qt.QUiLoader = ui_loader.QUiLoader
+    sys.modules["qt"] = qt
+    return application, qt
