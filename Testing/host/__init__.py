@@ -30,6 +30,9 @@ def boot() -> Host:
 
         app = application.install(qt_application)
         scripted_module.install()
+        from . import parameter_node
+
+        parameter_node.install()
         _host = Host(app)
     return _host
 
