@@ -1,0 +1,65 @@
+"""Window, level and color of volumes, so that what is shown is readable at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+
+from . import nodes
+from .nodes import Node
+
+SAMPLES = 200_000
+
+
+def contentRange(volumeNode: Node) -> tuple[float, float]:
+    """The gray values between which the content lies; air and background around it do not count."""
+    values = nodes.voxels(volumeNode).reshape(-1)
+    values = values[:: max(1, len(values) // SAMPLES)].astype(np.float32)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    floor = float(values.min())
+    content = values[values > floor + 0.02 * (float(values.max()) - floor)]
+    low, high = np.percentile(content if len(content) else values, (1, 99.5))
+    return float(low), float(max(high, low + 1e-6))
+
+
+def makeReadable(volumeNode: Node) -> Node | None:
+    """Set window and level from the content, unless the user has set them; the display node."""
+    volumeNode.CreateDefaultDisplayNodes()
+    display = volumeNode.GetDisplayNode()
+    if isGray(display) and display.GetAutoWindowLevel():
+        low, high = contentRange(volumeNode)
+        setRange(volumeNode, low, high)
+    return display
+
+
+def isGray(display: Node | None) -> bool:
+    """Whether window and level mean something: not for colors and label maps."""
+    return display is not None and display.GetClassName() == "vtkMRMLScalarVolumeDisplayNode"
+
+
+def setRange(volumeNode: Node, low: float, high: float) -> None:
+    """Black at ``low``, white at ``high``."""
+    display = volumeNode.GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(low, high)
+
+
+def copyRange(fromNode: Node, toNode: Node) -> None:
+    """Show ``toNode`` in the grays of ``fromNode``."""
+    source = makeReadable(fromNode)
+    toNode.CreateDefaultDisplayNodes()
+    if isGray(source):
+        display = toNode.GetDisplayNode()
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevel(source.GetWindow(), source.GetLevel())
+
+
+def setColors(volumeNode: Node, colorNodeId: str, low: float, high: float) -> None:
+    """Show a map in colors, ``low`` to ``high``."""
+    volumeNode.CreateDefaultDisplayNodes()
+    display = volumeNode.GetDisplayNode()
+    if slicer.mrmlScene.GetNodeByID(colorNodeId) is not None:
+        display.SetAndObserveColorNodeID(colorNodeId)
+    setRange(volumeNode, low, high)

@@ -1,0 +1,135 @@
+"""The worker's files become nodes. Everything is read and checked before the scene is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+
+from . import nodes, request
+from .errors import RegistrationError
+from .nodes import Node
+from .texts import tr as _
+
+REPORT_ATTRIBUTE = "DeepRegistration.Report"
+INVERSE_ROLE, VOLUME_ROLE = "DeepRegistration.inverse", "DeepRegistration.warped"
+VOLUME_KINDS = ("volume", "jacobian", "magnitude")
+
+
+@dataclass
+class Result:
+    """What a finished registration put into the scene; None where it was not asked for."""
+
+    transform: Node
+    volume: Node | None = None
+    inverse: Node | None = None
+    jacobian: Node | None = None
+    magnitude: Node | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+    html: str = ""
+
+
+def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[str, Node | None]) -> Result:
+    """Read what ``ask`` made the worker write into ``folder``.
+
+    Args:
+        ask: the request.
+        folder: where the worker ran.
+        report: the worker's report.
+        into: an existing node for "transform" or any of ``ask.outputs``; a new one is made where it is None.
+
+    Raises:
+        RegistrationError: if a file is missing or damaged, or an input is no longer in the scene; nothing is changed.
+    """
+    for node in (ask.fixedNode, ask.movingNode):
+        if node.GetScene() is not slicer.mrmlScene:
+            raise RegistrationError(
+                _("{name} was removed from the scene while it was being registered; nothing was changed.").format(
+                    name=node.GetName()
+                )
+            )
+    images: dict[str, sitk.Image] = {"transform": nodes.read(folder / request.TRANSFORM)}
+    for kind, name in (("volume", request.VOLUME), ("inverse", request.INVERSE), ("jacobian", request.JACOBIAN)):
+        if kind in ask.outputs:
+            images[kind] = nodes.read(folder / name)
+    if "magnitude" in ask.outputs:
+        images["magnitude"] = _magnitude(images["transform"])
+    page = folder / request.REPORT_FOLDER / "report.html"
+    html = page.read_text("utf-8", "replace") if page.is_file() else ""
+
+    made: list[Node] = []
+    result = Result(transform=None, report=report, html=html)
+    try:
+        for kind, image in images.items():
+            node = into.get(kind)
+            if node is None or node.GetScene() is not slicer.mrmlScene:
+                node = _newNode(kind, ask)
+                made.append(node)
+            if kind in VOLUME_KINDS:
+                nodes.setVolume(node, image)
+            else:
+                nodes.setField(node, image)
+            setattr(result, kind, node)
+    except Exception:
+        for node in made:
+            remove(node)
+        raise
+    _describe(result, ask)
+    return result
+
+
+def remove(node: Node) -> None:
+    """The node and its display out of the scene."""
+    display = getattr(node, "GetDisplayNode", lambda: None)()
+    if display is not None:
+        slicer.mrmlScene.RemoveNode(display)
+    slicer.mrmlScene.RemoveNode(node)
+
+
+def reportOf(transformNode: Node | None) -> dict[str, Any]:
+    """The report that came with a transform, also after the scene was saved and loaded; empty if there is none."""
+    text = transformNode.GetAttribute(REPORT_ATTRIBUTE) if transformNode is not None else None
+    try:
+        report = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def _describe(result: Result, ask: request.Request) -> None:
+    nodes.setRoles(result.transform, ask.fixedNode, ask.movingNode)
+    result.transform.SetAttribute(REPORT_ATTRIBUTE, json.dumps(result.report))
+    if result.inverse is not None:
+        nodes.setRoles(result.inverse, ask.movingNode, ask.fixedNode)
+        result.transform.SetNodeReferenceID(INVERSE_ROLE, result.inverse.GetID())
+    if result.volume is not None:
+        result.transform.SetNodeReferenceID(VOLUME_ROLE, result.volume.GetID())
+
+
+def _newNode(kind: str, ask: request.Request) -> Node:
+    fixed, moving = ask.fixedNode.GetName(), ask.movingNode.GetName()
+    className, name = {
+        "transform": ("vtkMRMLTransformNode", _("{moving} to {fixed}")),
+        "inverse": ("vtkMRMLTransformNode", _("{fixed} to {moving}")),
+        "volume": ("vtkMRMLScalarVolumeNode", _("{moving} registered")),
+        "jacobian": ("vtkMRMLScalarVolumeNode", _("{moving} volume change")),
+        "magnitude": ("vtkMRMLScalarVolumeNode", _("{moving} displacement")),
+    }[kind]
+    unique = slicer.mrmlScene.GenerateUniqueName(name.format(fixed=fixed, moving=moving))
+    return slicer.mrmlScene.AddNewNodeByClass(className, unique)
+
+
+def _magnitude(fieldImage: sitk.Image) -> sitk.Image:
+    vectors = sitk.GetArrayViewFromImage(fieldImage)
+    image = sitk.GetImageFromArray(np.sqrt(np.einsum("...c,...c->...", vectors, vectors)))
+    image.CopyInformation(fieldImage)
+    return image
+
+
+ResultCallback = Callable[[Result], None]
