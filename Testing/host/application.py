@@ -72,6 +72,13 @@ class qSlicerModuleManager(QtCore.QObject):
         setattr(slicer.modules, module.name.lower(), module)
         setattr(slicer.moduleNames, module.name, module.name)
 
+    def _forget(self, name: str) -> None:
+        del self._modules[name]
+        for registry, key in ((slicer.modules, name.lower()), (slicer.moduleNames, name)):
+            if hasattr(registry, key):
+                delattr(registry, key)
+        slicer.app.__dict__["_main_window"].moduleSelector()._forget(name)
+
     def module(self, name: str) -> Module | None:
         return self._modules.get(name)
 
@@ -111,6 +118,10 @@ class qSlicerModuleSelectorToolBar(QtWidgets.QToolBar):
                 getattr(panel, method)()
         self._name = name
         self.moduleSelected.emit(name)
+
+    def _forget(self, name: str) -> None:
+        if self._name == name:
+            self._name = ""
 
     selectedModule = Property("QString", lambda self: self._name)
 
@@ -156,6 +167,7 @@ class Application:
             "_io": CoreIOManager(),
             "_modules": None,
             "_layout": None,
+            "_folder": str(folder),
             "temporaryPath": str(folder / "temporary"),
             "slicerHome": str(folder / "home"),
             "extensionsInstallPath": str(folder / "extensions"),

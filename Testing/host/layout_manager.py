@@ -15,6 +15,9 @@ from .binding import native
 from .slice_view import SliceView
 
 
+_ORIENTATIONS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
+
+
 @native
 class qMRMLSliceView(QtWidgets.QWidget):
     """The picture part of a slice widget."""
@@ -114,7 +117,7 @@ class qMRMLThreeDWidget(QtWidgets.QWidget):
 
 @native
 class qSlicerLayoutManager(QtCore.QObject):
-    """The views of the application; ``layouts`` in :class:`.application.HostRecord` lists what setLayout was told."""
+    """The views of the application. ``Host.layouts`` lists what setLayout was told."""
 
     layoutChanged = Signal(int)
     host_signals = {"layoutChanged(int)": "layoutChanged"}
@@ -132,13 +135,22 @@ class qSlicerLayoutManager(QtCore.QObject):
         self._logic.GetLayoutNode().SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
         self._sync()
 
+    def _reset(self) -> None:
+        """Views as after the start: four-up, default planes, nothing blended."""
+        self._logic.GetLayoutNode().SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        self._layouts.clear()
+        for name, view in self._views.items():
+            view.node.SetOrientation(_ORIENTATIONS.get(name, "Axial"))
+            view.composite.Reset(None)
+            view.show(None, None, None, 0.0, False)
+
     def _sync(self) -> None:
         """A view for each slice node."""
         scene = self._application_logic.GetMRMLScene()
         for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
             name = scene.GetNthNodeByClass(index, "vtkMRMLSliceNode").GetLayoutName()
             if name not in self._views:
-                self._views[name] = SliceView(self._application_logic, name)
+                self._views[name] = SliceView(self._application_logic, name, _ORIENTATIONS.get(name))
 
     def _view(self, name: str) -> SliceView | None:
         self._sync()

@@ -34,7 +34,8 @@ class MrmlApplication:
         self.logic.GetColorLogic().AddDefaultColorNodes()
         self.logic.SetSliceLogics(vtk.vtkCollection())
         self.logic.SetViewLogics(vtk.vtkCollection())
-        self.logics = {}
+        self.logics = {"Colors": self.logic.GetColorLogic()}
+        self.logic.SetModuleLogic("Colors", self.logic.GetColorLogic())
         for name, class_name in _LOGICS.items():
             cls = getattr(slicer, class_name, None)
             if cls is None:

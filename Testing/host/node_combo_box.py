@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
@@ -180,13 +181,12 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
             for event in (
                 scene.NodeAddedEvent,
                 scene.NodeRemovedEvent,
-                scene.EndBatchProcessEvent,
                 scene.EndCloseEvent,
                 scene.EndImportEvent,
             ):
                 self._observations.append((scene, scene.AddObserver(event, self._weakly("_on_scene_event"))))
             callback = self._weakly("_on_node_about_to_go")
-            callback.CallDataType = "object"
+            callback.CallDataType = vtk.VTK_OBJECT
             self._observations.append((scene, scene.AddObserver(scene.NodeAboutToBeRemovedEvent, callback)))
         self._rebuild(just_given_scene=True)
         self._requested = ""
@@ -204,7 +204,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
         return callback
 
     def _on_scene_event(self, _data: Any) -> None:
-        if self._scene is None or self._scene.IsBatchProcessing():
+        if self._scene is None:
             return
         before = {self._combo.itemData(i, _NODE_ID) for i in range(self._combo.count)}
         self._rebuild()

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+if "DISPLAY" not in os.environ:
+    os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")  # else VTK complains that X is missing
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
@@ -24,10 +26,17 @@ def _single_shot(milliseconds: int, target: Callable[[], Any]) -> None:
 
 
 _pyside_single_shot = QtCore.QTimer.singleShot
+_HARMLESS = ("This plugin does not support propagateSizeHints()",)
 
 
-def install() -> tuple[QtWidgets.QApplication, types.ModuleType]:
+def _on_qt_message(_kind: QtCore.QtMsgType, _context: QtCore.QMessageLogContext, text: str) -> None:
+    if text not in _HARMLESS:
+        sys.stderr.write(f"Qt: {text}\n")
+
+
+def install() -> QtWidgets.QApplication:
     """Start the Qt application, dress PySide6 and register the module ``qt``."""
+    QtCore.qInstallMessageHandler(_on_qt_message)
     arguments = ["SlicerHost", "-platform", os.environ["QT_QPA_PLATFORM"]]
     application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(arguments)
     qt = types.ModuleType("qt", __doc__)
@@ -48,4 +57,4 @@ def install() -> tuple[QtWidgets.QApplication, types.ModuleType]:
 
     qt.QUiLoader = ui_loader.QUiLoader
     sys.modules["qt"] = qt
-    return application, qt
+    return application

@@ -15,6 +15,7 @@ import slicer
 import slicer.util
 from PySide6 import QtCore, QtWidgets
 
+from . import interact
 from .application import Module
 from .binding import native
 from .mrml_widgets import qMRMLWidget
@@ -264,3 +265,24 @@ def load_module(path: str | Path) -> types.ModuleType:
     registered = Module(name, path=str(path), title=parent.title, make_widget=make_widget, python=instance)
     slicer.app.moduleManager()._register(registered)
     return module
+
+
+def unload_module(name: str) -> None:
+    """Exit and clean up a module's panel, delete it, and forget the module."""
+    manager = slicer.app.moduleManager()
+    module = manager.module(name)
+    if module is None:
+        return
+    panel = module._widget
+    if panel is not None and panel.isEntered:
+        panel.exit()
+    manager.moduleAboutToBeUnloaded.emit(name)
+    manager._forget(name)
+    if panel is not None:
+        panel.hide()
+        panel.deleteLater()
+    for attribute in (f"{name}Widget", f"{name}Instance"):
+        if hasattr(slicer.modules, attribute):
+            delattr(slicer.modules, attribute)
+    sys.modules.pop(name, None)
+    interact.process_events()

@@ -38,8 +38,13 @@ class SliceView:
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(application_logic)
         application_logic.GetSliceLogics().AddItem(self.logic)
-        self.logic.SetMRMLScene(application_logic.GetMRMLScene())
-        self.logic.AddSliceNode(name)
+        scene = application_logic.GetMRMLScene()
+        self.logic.SetMRMLScene(scene)
+        present = scene.GetSingletonNode(name, "vtkMRMLSliceNode")
+        if present is not None:
+            self.logic.SetSliceNode(present)
+        else:
+            self.logic.AddSliceNode(name)
         if orientation is not None:
             self.node.SetOrientation(orientation)
         self.node.SetMappedInLayout(1)
@@ -128,8 +133,7 @@ class SliceView:
         for manager in _DISPLAYABLE_MANAGERS:
             if hasattr(slicer, manager) and not factory.IsDisplayableManagerRegistered(manager):
                 factory.RegisterDisplayableManager(manager)
-        self._group = slicer.vtkMRMLDisplayableManagerGroup()
-        self._group.Initialize(factory, self._renderer)
+        self._group = factory.InstantiateDisplayableManagers(self._renderer)
         self._group.SetMRMLDisplayableNode(self.node)
         # Slicer puts the blended volumes into the view with CTK's light box; here an image mapper does.
         self._mapper = vtk.vtkImageMapper()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,9 +78,28 @@ def _initialize(self: Any, node: Any) -> None:
     self._guis = {}
     self._next_tag = 0
     self._updating = False
-    for info in self.allParameters.values():
-        if not info.serializer.holds(node, info.basename):  # the scene's values win over defaults
-            info.serializer.put(node, info.basename, info.default.value)
+    self._cache = {}
+    for name, info in self.allParameters.items():
+        if not info.serializer.holds(node, name):  # the scene's values win over defaults
+            info.serializer.put(node, name, info.default.value)
+    _refresh(self)
+    reference = weakref.ref(self)
+
+    def on_modified(*_: Any) -> None:
+        instance = reference()
+        if instance is not None:
+            _refresh(instance)
+
+    node.AddObserver("ModifiedEvent", on_modified)
+
+
+def _refresh(self: Any) -> None:
+    """Read all values again. As in Slicer that happens when the node says it was modified, and only then: a node that
+    is referred to and comes into the scene later is not noticed."""
+    for name, info in self.allParameters.items():
+        if not info.serializer.holds(self.parameterNode, name):  # a closed scene takes the values with it
+            info.serializer.put(self.parameterNode, name, info.default.value)
+        self._cache[name] = info.serializer.get(self.parameterNode, name)
 
 
 def _info(self: Any, name: str) -> ParameterInfo:
@@ -89,16 +109,15 @@ def _info(self: Any, name: str) -> ParameterInfo:
 
 
 def _get_value(self: Any, name: str) -> Any:
-    info = _info(self, name)
-    if not info.serializer.holds(self.parameterNode, name):  # a closed scene takes the values with it
-        info.serializer.put(self.parameterNode, name, info.default.value)
-    return info.serializer.get(self.parameterNode, name)
+    _info(self, name)
+    return self._cache[name]
 
 
 def _set_value(self: Any, name: str, value: Any) -> None:
     info = _info(self, name)
     with slicer.util.NodeModify(self.parameterNode):
         info.serializer.put(self.parameterNode, name, value)
+        self._cache[name] = info.serializer.get(self.parameterNode, name)
 
 
 def _connect_parameters(self: Any, mapping: dict[str, Any]) -> int:
