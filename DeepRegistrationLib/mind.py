@@ -1,0 +1,116 @@
+"""MIND: what a voxel's patch looks like beside its neighbors' patches; the same in every contrast.
+
+Heinrich et al., "MIND: Modality independent neighbourhood descriptor", Medical Image Analysis 2012 (``kind="mind"``);
+"Towards realtime multimodal fusion for image-guided interventions using self-similarities", MICCAI 2013 (``"ssc"``).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import InputError
+from .windows import at_least_float32, box_sum, check_image, check_pair, weighted_mean
+
+Shift = tuple[int, ...]
+
+
+def _pairs(kind: str, ndim: int) -> list[tuple[Shift, Shift]]:
+    """The two places whose patches each channel compares, in units of the dilation."""
+    neighbors = []
+    for axis, sign in itertools.product(range(ndim), (-1, 1)):
+        neighbors.append(tuple(sign if d == axis else 0 for d in range(ndim)))
+    if kind == "mind":
+        return [((0,) * ndim, n) for n in neighbors]
+    if kind != "ssc":
+        raise InputError(f'MIND comes as "ssc" (self-similarity context) or "mind" (2012), not {kind!r}.')
+    # Neighbors of the center that are sqrt(2) apart: all but the three (two) pairs that face each other.
+    return [(a, b) for a, b in itertools.combinations(neighbors, 2) if any(x + y for x, y in zip(a, b, strict=True))]
+
+
+def mind_channels(ndim: int, kind: str = "ssc") -> int:
+    """How many channels ``mind_features`` has: 12 ("ssc") or 6 ("mind") in 3-D, 4 in 2-D."""
+    return len(_pairs(kind, ndim))
+
+
+def mind_features(image: Tensor, kind: str = "ssc", radius: int = 2, dilation: int = 2) -> Tensor:
+    """Descriptors exp(-(D - min D) / V) in (0, 1], the same for ``image`` and a * ``image`` + b.
+
+    D are mean squared differences of patches, V their local mean over the channels, kept between 1/1000 and 1000 times
+    its mean over the image. Every voxel's largest value is 1.
+
+    Args:
+        image: (N, 1, *spatial), 2-D or 3-D.
+        kind: "ssc" compares neighbors with each other (3-D: 12 channels, 2-D: 4); "mind" compares the six (four)
+            neighbors with the center, and takes V before min D is subtracted, as the paper of 2012 does.
+        radius: patches are 2 * radius + 1 voxels wide. (2012 weights them by a Gaussian; here they are boxes.)
+        dilation: voxels from the center to a neighbor.
+
+    Returns:
+        (N, ``mind_channels(ndim, kind)``, *spatial), differentiable.
+
+    Raises:
+        InputError: if the image has several channels or ``kind`` is unknown.
+    """
+    ndim = check_image(image)
+    if image.shape[1] != 1:
+        raise InputError(f"MIND needs an image of one channel, not {image.shape[1]}; take the channels one by one.")
+    pairs = _pairs(kind, ndim)
+    distances = _gather(_patch_distances(at_least_float32(image), pairs, radius, dilation), len(pairs))
+    low = distances.amin(1, keepdim=True)
+    variance = distances.mean(1, keepdim=True)
+    if kind == "ssc":
+        variance = variance - low
+    scale = variance.mean(dim=list(range(1, variance.ndim)), keepdim=True)
+    # An image of one value has no scale: all its descriptors are 1.
+    variance = torch.clamp(variance, scale * 1e-3, scale * 1e3).clamp_min(1e-15)
+    if distances.requires_grad:
+        return torch.exp((low - distances) / variance)
+    return distances.sub_(low).div_(variance).neg_().exp_()
+
+
+def _patch_distances(image: Tensor, pairs: list[tuple[Shift, Shift]], radius: int, dilation: int) -> Iterator[Tensor]:
+    ndim, size = image.ndim - 2, 2 * radius + 1
+    padded = F.pad(image, [dilation] * (2 * ndim), mode="replicate")
+
+    def shifted(shift: Shift) -> Tensor:
+        view = padded
+        for axis, step in enumerate(shift):
+            view = view.narrow(axis + 2, dilation * (1 + step), image.shape[axis + 2])
+        return view
+
+    for a, b in pairs:
+        yield box_sum((shifted(a) - shifted(b)).square(), size, "replicate") / size**ndim
+
+
+def _gather(channels: Iterator[Tensor], count: int) -> Tensor:
+    """The channels as one tensor; without a graph to keep, never more than one of them beside it."""
+    first = next(channels)
+    if first.requires_grad:
+        return torch.cat([first, *channels], 1)
+    out = first.new_empty((first.shape[0], count, *first.shape[2:]))
+    for index, channel in enumerate(itertools.chain([first], channels)):
+        out[:, index : index + 1] = channel
+    return out
+
+
+def mind_loss(
+    warped: Tensor,
+    fixed: Tensor,
+    kind: str = "ssc",
+    radius: int = 2,
+    dilation: int = 2,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Mean absolute difference of the descriptors of two images (N, 1, *spatial); 0 where they agree.
+
+    The gradient-guided dual branch paper's Eq. 5. ``mask`` (N, 1, *spatial) weights the voxels.
+    """
+    check_pair(warped, fixed, mask)
+    a = mind_features(warped, kind, radius, dilation)
+    b = mind_features(fixed, kind, radius, dilation)
+    return weighted_mean((a - b).abs(), mask)
