@@ -33,7 +33,7 @@ def test_the_moving_labels_carried_by_the_true_transform_fit_the_fixed_labels(pa
     assert dice(tuple(LABELS)) > 0.98
     assert dice(BRAIN_LABELS) > 0.88
     assert dice((4, 43)) > 0.8
-    assert dice((10, 49)) > 0.9
+    assert dice((10, 49)) > 0.85
 
 
 def test_landmarks_are_moved_by_the_true_transform(pair: DemoPair) -> None:
