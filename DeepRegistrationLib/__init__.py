@@ -1,0 +1,60 @@
+"""Deformable registration: images in, a displacement field out, a transform the user can trust.
+
+Importing this package does nothing; names are loaded when they are first used, so that torch is too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import Cancelled, DeepRegistrationError, InputError, RegistrationFailed
+    from .image import Grid, Image, read_image
+    from .methods import methods
+    from .models import load_model
+    from .pipeline import Result, register
+    from .progress import CancelToken
+    from .transform import Transform, read_transform
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CancelToken": "progress",
+    "Cancelled": "errors",
+    "DeepRegistrationError": "errors",
+    "Grid": "image",
+    "Image": "image",
+    "InputError": "errors",
+    "RegistrationFailed": "errors",
+    "Result": "pipeline",
+    "Transform": "transform",
+    "load_model": "models",
+    "methods": "methods",
+    "read_image": "image",
+    "read_transform": "transform",
+    "register": "pipeline",
+}
+
+__all__ = [
+    "CancelToken",
+    "Cancelled",
+    "DeepRegistrationError",
+    "Grid",
+    "Image",
+    "InputError",
+    "RegistrationFailed",
+    "Result",
+    "Transform",
+    "load_model",
+    "methods",
+    "read_image",
+    "read_transform",
+    "register",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import torch
 
@@ -37,7 +38,7 @@ def available_bytes(device: torch.device) -> int:
         if sys.platform == "win32":
             return _windows_available_bytes()
         if sys.platform == "linux":
-            with open("/proc/meminfo", encoding="ascii") as file:
+            with Path("/proc/meminfo").open(encoding="ascii") as file:
                 lines = dict(line.split(":", 1) for line in file)
             return int(lines["MemAvailable"].split()[0]) * 1024
         # macOS does not tell what is free; half of what is built in is a careful guess.

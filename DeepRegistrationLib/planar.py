@@ -33,6 +33,11 @@ class Plane:
         lifted[:, [a for a in range(3) if a != self.axis]] = u
         return lifted.unsqueeze(self.axis + 2)
 
+    def to_plane(self, points: np.ndarray) -> np.ndarray:
+        """(n, 3) LPS mm to (n, 2) plane coordinates; the distance from the plane is dropped."""
+        back = np.linalg.inv(self.frame)
+        return (np.asarray(points) @ back[:3, :3].T + back[:3, 3])[:, :2]
+
     def lift_affine(self, affine: np.ndarray) -> np.ndarray:
         """(3, 3) in plane coordinates to (4, 4) in LPS mm, onto the moving slice."""
         lifted = np.eye(4)

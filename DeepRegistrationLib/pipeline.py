@@ -1,0 +1,213 @@
+"""The one road: images in, a transform and its report out. Panel, console, command line and batch all take it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from torch import Tensor
+
+from . import __version__, fields
+from .affine import align
+from .device import choose_device
+from .errors import InputError
+from .image import Grid, Image, ImageSource, PathLike
+from .measure import measure_field, measure_images
+from .methods import Method, find_method
+from .prepare import Level, Pair, label_tensors, landmark_voxels, working_grid
+from .progress import CancelToken, ProgressCallback, Reporter
+from .refine import RefineSettings
+from .refine import refine as refine_field
+from .report import Report
+from .transform import Transform, displacement_on, linear_part, lps_to_voxels, read_transform, resample
+from .validate import check_overlap
+
+REFINEMENTS = ("none", "fast", "accurate")
+AFFINES = ("auto", "none")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What ``register`` returns.
+
+    Attributes:
+        transform: fixed to moving, LPS mm; a SimpleITK transform with ``save(path)``.
+        inverse: moving to fixed, likewise.
+        warped: the moving image on the fixed grid.
+        report: what was measured.
+        field: (1, ndim, *grid.shape) the deformable part, in voxels of ``grid``.
+        grid: the working grid (the fixed grid unless that is too large for the memory).
+    """
+
+    transform: Transform
+    inverse: Transform
+    warped: Image
+    report: Report
+    field: Tensor
+    grid: Grid
+
+    @cached_property
+    def jacobian(self) -> Image:
+        """The Jacobian determinant of the deformable part on the working grid: local volume change."""
+        det = fields.jacobian_determinant(self.field)
+        return Image(det[0, 0].numpy(), self.grid, "Jacobian determinant")
+
+
+def register(
+    fixed: ImageSource,
+    moving: ImageSource,
+    *,
+    method: str = "none",
+    refine: str = "fast",
+    affine: str = "auto",
+    similarity: str = "auto",
+    smoothness: float = 1.0,
+    device: str = "auto",
+    fixed_mask: ImageSource | None = None,
+    moving_mask: ImageSource | None = None,
+    initial_transform: PathLike | sitk.Transform | None = None,
+    landmarks: tuple[np.ndarray, np.ndarray] | None = None,
+    labels: tuple[ImageSource, ImageSource] | None = None,
+    seed: int = 0,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> Result:
+    """Align ``moving`` to ``fixed``.
+
+    Args:
+        fixed, moving: paths, SimpleITK images or ``Image``; 2-D or 3-D, one value a voxel (color turns gray).
+        method: a name from ``methods()``, or the path of a model bundle; "none" is refinement alone.
+        refine: "none", "fast" or "accurate" refinement of the field on this very pair.
+        affine: "auto" aligns the whole image first; "none" takes the images as they lie.
+        similarity: "auto", or one of the refinement's measures ("lncc", "mind", "ssd", "gradient").
+        smoothness: 1 is the default; larger values give a stiffer field.
+        device: "auto", "cpu" or "cuda".
+        fixed_mask, moving_mask: only what is not zero there counts.
+        initial_transform: fixed to moving, taken instead of the affine stage.
+        landmarks: (n, ndim) LPS mm in the fixed and in the moving image, which the field is drawn to join.
+        labels: label maps of the fixed and the moving image, likewise.
+        seed: the same answer for the same seed on one machine.
+        progress: called with the stage, the fraction of the whole and a message.
+        cancel: a token that stops the run.
+
+    Raises:
+        InputError: if the input cannot be used; one sentence says why.
+        Cancelled: if the token was set.
+    """
+    _check_choice("refine", refine, REFINEMENTS)
+    _check_choice("affine", affine, AFFINES)
+    if not 0.1 <= smoothness <= 20:
+        raise InputError(f"The smoothness {smoothness:g} is out of range; choose a value between 0.1 and 20.")
+    chosen = find_method(method)
+    place = choose_device(device)
+    reporter = Reporter(progress, cancel)
+    torch.manual_seed(seed)
+    report = Report(chosen.name, refine, affine, str(place), __version__, seed=seed)
+
+    with reporter.stage("read", 0.0, 0.05) as stage:
+        pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
+        start = None if initial_transform is None else read_transform(initial_transform, "initial transform")
+        if start is None:
+            check_overlap(pair.fixed.grid, pair.moving.grid)
+        elif start.GetDimension() != (3 if pair.plane else pair.fixed.ndim):
+            raise InputError(
+                f"The initial transform is {start.GetDimension()}-D and the images {pair.fixed.ndim}-D; "
+                "give one of the images' dimension."
+            )
+        elif pair.plane:
+            raise InputError("An initial transform cannot be used with single slices; align them without it.")
+        stage(1.0, "images read")
+
+    matrix = np.eye(pair.fixed.ndim + 1)
+    start_field: Tensor | None = None
+    grid = working_grid(pair.fixed.grid, place)
+    report.working_spacing_mm = tuple(float(s) for s in grid.spacing)
+    with reporter.stage("affine", 0.05, 0.2) as stage:
+        if start is not None:
+            report.affine = "given"
+            linear = linear_part(start)
+            if linear is not None:
+                matrix = linear
+            else:
+                start_field = lps_to_voxels(displacement_on(start, grid), grid)
+        elif affine == "auto":
+            matrix = align(
+                pair.fixed, pair.moving, fixed_mask=pair.fixed_mask, moving_mask=pair.moving_mask, reporter=stage
+            )
+        stage(1.0, "images aligned as a whole")
+
+    with reporter.stage("prepare", 0.2, 0.25) as stage:
+        onto = Transform.from_field(torch.zeros(1, grid.ndim, *grid.shape), grid, matrix)
+        level = Level.prepare(pair, grid, onto)
+        stage(1.0, "images on one grid")
+
+    with reporter.stage("network", 0.25, 0.35 if chosen.network else 0.25) as stage:
+        if chosen.network is not None:
+            start_field, report.model_hash = _network_start(chosen, level, start_field, place, stage, report.warnings)
+
+    with reporter.stage("refine", 0.35 if chosen.network else 0.25, 0.9) as stage:
+        if refine == "none":
+            field = torch.zeros(1, grid.ndim, *grid.shape) if start_field is None else start_field
+            inverse = fields.invert(field)
+            stage(1.0, "no refinement")
+        else:
+            refined = refine_field(
+                level.fixed.to(place),
+                level.moving.to(place),
+                RefineSettings(refine, similarity, smoothness),
+                spacing=grid.spacing.tolist(),
+                start=None if start_field is None else start_field.to(place),
+                fixed_mask=None if level.fixed_mask is None else level.fixed_mask.to(place),
+                moving_mask=None if level.moving_mask is None else level.moving_mask.to(place),
+                landmarks=landmark_voxels(landmarks, grid, matrix, pair.plane),
+                labels=label_tensors(labels, grid, onto, pair.plane),
+                reporter=stage,
+            )
+            field, inverse = refined.field.cpu(), refined.inverse.cpu()
+
+    with reporter.stage("output", 0.9, 1.0) as stage:
+        measure_field(report, field, inverse, grid)
+        stage(0.3, "field measured")
+        result = _finish(pair, grid, field, inverse, matrix, report)
+        stage(0.7, "transform ready")
+        measure_images(report, pair.given_fixed, pair.given_moving, result.transform)
+        stage(1.0, "done")
+    report.seconds = reporter.seconds
+    return result
+
+
+def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} can be {', '.join(allowed[:-1])} or {allowed[-1]}, not {value!r}.")
+
+
+def _network_start(
+    method: Method,
+    level: Level,
+    start: Tensor | None,
+    device: torch.device,
+    reporter: Reporter,
+    warnings: list[str],
+) -> tuple[Tensor, str]:
+    """The network's field after ``start``, and the hash of its weights."""
+    raise NotImplementedError
+
+
+def _finish(pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.ndarray, report: Report) -> Result:
+    moving_grid, fixed_grid = pair.given_moving.grid, pair.given_fixed.grid
+    if pair.plane:
+        shape = list(grid.shape)
+        shape.insert(pair.plane.axis, 1)
+        lifted_grid = fixed_grid.resized(tuple(shape))
+        lifted, lifted_inverse = pair.plane.lift_field(field), pair.plane.lift_field(inverse)
+        lifted_matrix = pair.plane.lift_affine(matrix)
+    else:
+        lifted_grid, lifted, lifted_inverse, lifted_matrix = grid, field, inverse, matrix
+    transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
+    back = Transform.inverse_of(lifted_inverse, lifted_grid, lifted_matrix, moving_grid)
+    warped = resample(pair.given_moving, fixed_grid, transform)
+    return Result(transform, back, warped, report, lifted, lifted_grid)
