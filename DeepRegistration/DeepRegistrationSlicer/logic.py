@@ -53,9 +53,9 @@ class RegistrationLogic:
         self.finished = Signal("result")
         self.failed = Signal("sentence")
         self.cancelled = Signal()
-        self._makeProcess = makeProcess
+        self.makeProcess = makeProcess
         self._ticker = ticker or QtTicker()
-        self._installer = installer or TorchInstaller()
+        self.installer = installer or TorchInstaller()
         self._job: Job | None = None
         self._request: Request | None = None
         self._folder: Path | None = None
@@ -170,7 +170,7 @@ class RegistrationLogic:
         if self.isRunning:
             raise RegistrationError(_("A registration is running; wait until it is done, or cancel it."))
         self._check(ask, into)
-        self._installer.ensure()
+        self.installer.ensure()
         self._folder = Path(tempfile.mkdtemp(prefix="DeepRegistration-", dir=_temporaryPath()))
         try:
             arguments = ask.write(self._folder)
@@ -178,7 +178,7 @@ class RegistrationLogic:
             self._removeFolder()
             raise
         self._request, self._into, self._show, self._error, self.lastResult = ask, into, show, None, None
-        self._job = job = Job(self._makeProcess())
+        self._job = job = Job(self.makeProcess())
         job.progressed.connect(self.progressed.emit)
         job.finished.connect(self._onFinished)
         job.failed.connect(self._onFailed)

@@ -15,6 +15,8 @@ from .cases import OBLIQUE, OTHER, PLAIN, addVolume, blobs, randomPoints, smooth
 from DeepRegistrationSlicer import nodes  # isort: skip
 from DeepRegistrationSlicer.errors import InputError, RegistrationError  # isort: skip
 
+pytestmark = pytest.mark.usefixtures("host")
+
 LPS = np.array([-1, -1, 1])
 SHAPE = (14, 22, 18)
 

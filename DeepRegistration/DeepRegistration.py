@@ -1,0 +1,130 @@
+"""Deep Registration: two images in, a transform you can trust out.
+
+This file is what Slicer loads when it starts. It imports nothing of its own until the module is used; PyTorch is never
+imported into Slicer at all.
+"""
+
+import sys
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+# Installed, all packages lie beside this file, on a path that Slicer knows. Added by hand as an additional module path,
+# the library lies one folder higher.
+for _folder in (Path(__file__).resolve().parent, Path(__file__).resolve().parents[1]):
+    if str(_folder) not in sys.path and any((_folder / f"DeepRegistration{n}").is_dir() for n in ("Slicer", "Lib")):
+        sys.path.append(str(_folder))
+
+
+class DeepRegistration(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("Deep Registration")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
+        parent.dependencies = ["Volumes", "Transforms", "Segmentations", "Markups"]
+        parent.contributors = ["The SlicerDeepRegistration contributors"]
+        parent.helpText = _(
+            "Brings a moving image onto a fixed one with a smooth, invertible transform, and judges the result. "
+            "Works in a process of its own, on the graphics card or the processor; nothing is sent anywhere."
+        )
+        parent.acknowledgementText = _("See the README for the papers this module is built on.")
+
+
+class DeepRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Hands the panel the scene's parameters, and takes them away when the scene closes."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panel = None
+        self.ui = None
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        from DeepRegistrationSlicer.build import buildPanel
+
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/DeepRegistration.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = DeepRegistrationLogic()
+        self.panel = buildPanel(self.ui, self.logic.registration)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.showParameters()
+
+    def cleanup(self):
+        self.removeObservers()
+        if self.panel is not None:
+            self.panel.close()
+
+    def enter(self):
+        self.showParameters()
+        self.panel.catalog.refresh()
+
+    def onSceneStartClose(self, _caller, _event):
+        self.panel.setParameters(None)
+
+    def onSceneEndClose(self, _caller, _event):
+        self.showParameters()
+
+    def showParameters(self):
+        parameters = self.logic.getParameterNode()
+        if self.panel.parameters is None or self.panel.parameters.parameterNode is not parameters.parameterNode:
+            self.panel.setParameters(parameters)
+
+    def onReload(self):
+        """Developers: forget the package too, not only this file."""
+        for name in [n for n in sys.modules if n.partition(".")[0] == "DeepRegistrationSlicer"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+
+class DeepRegistrationLogic(ScriptedLoadableModuleLogic):
+    """For scripts:
+
+    >>> import DeepRegistration
+    >>> transformNode = DeepRegistration.DeepRegistrationLogic().register(fixedNode, movingNode)
+    """
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        from DeepRegistrationSlicer.logic import RegistrationLogic
+
+        self.registration = RegistrationLogic()
+
+    def getParameterNode(self):
+        """The panel's parameters, kept in the scene."""
+        from DeepRegistrationSlicer.parameters import DeepRegistrationParameterNode
+
+        return DeepRegistrationParameterNode(super().getParameterNode())
+
+    def register(self, fixedNode, movingNode, **options):
+        """See ``DeepRegistrationSlicer.logic.RegistrationLogic.register``: the library's keywords, in camelCase."""
+        return self.registration.register(fixedNode, movingNode, **options)
+
+
+class DeepRegistrationTest(ScriptedLoadableModuleTest):
+    """Slicer's own test: what can be tested without PyTorch, then a small registration if PyTorch is there."""
+
+    def runTest(self):
+        self.setUp()
+        self.test_registration()
+
+    def test_registration(self):
+        from DeepRegistrationSlicer.selftest import runSelfTest
+
+        runSelfTest(self, DeepRegistrationLogic())

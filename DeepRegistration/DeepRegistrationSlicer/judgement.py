@@ -1,0 +1,105 @@
+"""A registration's report in words: green, amber or red with the reason, and the numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .texts import tr as _
+
+COLORS = {"good": "#1a7f37", "check": "#9a6700", "bad": "#cf222e"}
+
+
+def verdict(report: dict[str, Any]) -> tuple[str, str]:
+    """("good" | "check" | "bad" | "", what the user reads)."""
+    kind = str(report.get("verdict", ""))
+    words = {
+        "good": _("Good."),
+        "check": _("Check it."),
+        "bad": _("Do not use it as it is."),
+    }
+    if kind not in words:
+        return "", _("No registration yet.")
+    reasons = [str(reason) for reason in report.get("reasons") or []]
+    return kind, " ".join([words[kind], *reasons])
+
+
+def summary(report: dict[str, Any]) -> str:
+    """One line for the status."""
+    seconds, before, after = (report.get(k) for k in ("total_seconds", "similarity_before", "similarity_after"))
+    parts = [_("Done.") if seconds is None else _("Done in {seconds:.0f} s.").format(seconds=seconds)]
+    if before is not None and after is not None:
+        parts.append(_("Likeness {before:.2f} before, {after:.2f} after.").format(before=before, after=after))
+    return " ".join(parts)
+
+
+def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """(what, value) pairs; what was not measured is left out."""
+    if not report:
+        return []
+    found = [
+        (
+            _("Likeness ({measure})").format(measure=report.get("similarity") or "?"),
+            _values(report, _("{0:.3f} before, {1:.3f} after"), "similarity_before", "similarity_after"),
+        ),
+        (_("Labels (mean Dice)"), _values(report, _("{0:.3f} before, {1:.3f} after"), "dice_before", "dice_after")),
+        (
+            _("Landmarks (mean distance)"),
+            _values(report, _("{0:.2f} mm before, {1:.2f} mm after"), "tre_before_mm", "tre_after_mm"),
+        ),
+        (_("Folded"), _values(report, "{0:.4f} %", "folding_percent")),
+        (
+            _("Displacement"),
+            _values(report, _("{0:.1f} mm mean, {1:.1f} mm largest"), "mean_displacement_mm", "max_displacement_mm"),
+        ),
+        (_("Deformation beyond the affine part"), _values(report, _("{0:.1f} mm largest"), "max_deformation_mm")),
+        (_("Spread of volume change"), _values(report, "{0:.3f}", "log_jacobian_sd")),
+        (
+            _("There and back misses by"),
+            _values(report, _("{0:.3f} mm mean, {1:.2f} mm largest"), "inverse_error_mm", "max_inverse_error_mm"),
+        ),
+        (_("Time"), _values(report, _("{0:.1f} s"), "total_seconds")),
+        (_("Method"), _text(report, "method", "refine")),
+        (_("Alignment as a whole"), _text(report, "affine")),
+        (_("Computed on"), _text(report, "device")),
+        (_("Model"), _text(report, "model_hash") or _("no network")),
+        (_("Version"), _text(report, "version")),
+    ]
+    found += [(_("Dice of {name}").format(name=name), f"{b:.3f} → {a:.3f}") for name, b, a in report.get("dice") or []]
+    found += [(_("Landmark {name}").format(name=n), f"{b:.2f} → {a:.2f} mm") for n, b, a in report.get("tre") or []]
+    return [(name, value) for name, value in found if value]
+
+
+def withScores(report: dict[str, Any], scores: dict[str, Any], labelNames: dict[str, int]) -> dict[str, Any]:
+    """The report with what the library's ``evaluate`` measured; ``labelNames`` as from ``nodes.commonLabels``."""
+    names = {str(number): name for name, number in labelNames.items()}
+    merged = dict(report)
+    if "dice" in scores:
+        merged["dice_before"], merged["dice_after"] = scores.get("mean_dice_before"), scores.get("mean_dice_after")
+        merged["dice"] = [[names.get(k, k), v["before"], v["after"]] for k, v in scores["dice"].items()]
+    if "tre_mm" in scores:
+        merged["tre_before_mm"], merged["tre_after_mm"] = scores["mean_tre_before_mm"], scores["mean_tre_after_mm"]
+        merged["tre"] = [[k, v["before"], v["after"]] for k, v in scores["tre_mm"].items()]
+    worse = []
+    if _isWorse(merged.get("dice_after"), merged.get("dice_before")):
+        worse.append(_("Your labels overlap less than before."))
+    if _isWorse(merged.get("tre_before_mm"), merged.get("tre_after_mm")):
+        worse.append(_("Your landmarks are farther apart than before."))
+    if worse:
+        kept = [r for r in merged.get("reasons") or [] if r not in worse and merged.get("verdict") != "good"]
+        merged["verdict"], merged["reasons"] = "bad", worse + kept
+    return merged
+
+
+def _isWorse(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and low < high
+
+
+def _values(report: dict[str, Any], form: str, *names: str) -> str:
+    values = [report.get(name) for name in names]
+    if any(not isinstance(value, int | float) for value in values):
+        return ""
+    return form.format(*values)
+
+
+def _text(report: dict[str, Any], *names: str) -> str:
+    return ", ".join(str(report[name]) for name in names if report.get(name))

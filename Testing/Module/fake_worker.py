@@ -1,0 +1,78 @@
+"""Speaks the worker's protocol without registering anything. The method's name says what to do wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def value(name: str, default: str = "") -> str:
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
+
+
+def say(fraction: float, message: str, **more: object) -> None:
+    print(json.dumps({"stage": "refine", "fraction": fraction, "message": message, **more}), flush=True)
+
+
+def write(path: str, source: str, vectors: bool) -> None:
+    import numpy as np
+    import SimpleITK as sitk
+
+    image = sitk.ReadImage(source)
+    array = sitk.GetArrayFromImage(image).astype(np.float32)
+    if vectors:
+        array = np.zeros((*array.shape[:3], 3), np.float32)
+        array[..., 0] = 2.0
+    out = sitk.GetImageFromArray(array, isVector=vectors)
+    out.CopyInformation(image)
+    sitk.WriteImage(out, path)
+
+
+def main() -> int:
+    method = value("--method")
+    Path("arguments.json").write_text(json.dumps(sys.argv[1:]))
+    say(0.1, "reading")
+    if method == "hang":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        say(0.3, f"child {child.pid}")
+        time.sleep(600)
+    if method == "garbage":
+        os.write(1, b"\xff\xfe\x00 not json\n{\n[1, 2]\nnull\n" + b'{"stage": "x", "fraction": "high"}\n' * 3)
+        os.write(1, b'{"stage": "done"}\n')
+        return 0
+    if method == "bad-input":
+        print("The fixed image has 3 voxels without a number; replace them.", file=sys.stderr)
+        return 2
+    if method == "traceback":
+        raise RuntimeError("secret details")
+    if method == "memory":
+        print("RuntimeError: [enforce fail] can't allocate memory: you tried to allocate 9 bytes", file=sys.stderr)
+        return 1
+    if method == "no-torch":
+        print("Traceback\nModuleNotFoundError: No module named 'torch'", file=sys.stderr)
+        return 1
+    if method == "suicide":
+        os.kill(os.getpid(), 9)
+    if method == "slow":
+        for step in range(20):
+            say(0.2 + step / 40, f"step {step}")
+            time.sleep(0.1)
+    if method != "no-files":
+        write(value("--output-transform"), "fixed.nrrd", vectors=True)
+        for name, vectors in (("--output-inverse", True), ("--output-volume", False), ("--output-jacobian", False)):
+            if value(name):
+                write(value(name), "fixed.nrrd", vectors)
+    if method == "broken-files":
+        Path(value("--output-volume")).write_text("nonsense")
+    say(0.9, "almost")
+    report = {"similarity_before": 0.1, "similarity_after": 0.8, "verdict": "good", "reasons": ["Fine."]}
+    print(json.dumps({"stage": "done", "fraction": 1.0, "message": "done", "report": report}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
