@@ -157,13 +157,12 @@ class Application:
     _signals: _ApplicationSignals
 
     def __init__(self, qt_application: QtWidgets.QApplication, mrml: MrmlApplication, folder: Path) -> None:
-        settings_file = str(folder / "Slicer.ini")
         state = {
             "_qt": qt_application,
             "_mrml": mrml,
             "_signals": _ApplicationSignals(),
             "_testing": True,
-            "_settings": QtCore.QSettings(settings_file, QtCore.QSettings.Format.IniFormat),
+            "_settings": QtCore.QSettings(),
             "_io": CoreIOManager(),
             "_modules": None,
             "_layout": None,

@@ -132,7 +132,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
         """Fill the list again and select what Slicer would."""
         previous = [self._combo.itemData(i, _NODE_ID) for i in range(self._combo.count)]
         previous = [identifier for identifier in previous if identifier]
-        current = self._requested if just_given_scene else self.currentNodeID
+        current = self._requested if just_given_scene else self._combo.itemData(self._combo.currentIndex, _NODE_ID)
         position = previous.index(current) if current in previous else -1
         nodes, actions = self._nodes(), self._actions()
         identifiers = [node.GetID() for node in nodes]
@@ -237,7 +237,8 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
     # -- selection ----------------------------------------------------------------------------------------------------
 
     def _on_index_changed(self) -> None:
-        if not self._rebuilding:
+        is_action = self._combo.itemData(self._combo.currentIndex, _ACTION) is not None  # _on_activated deals with it
+        if not self._rebuilding and not is_action:
             self._announce()
 
     def _announce(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import types
@@ -20,6 +21,17 @@ from . import binding
 _ABSENT = {"Signal", "SignalInstance", "Slot", "Property", "ClassInfo", "QEnum", "QFlag", "SIGNAL", "SLOT"}
 
 
+def _keep_singletons_alive() -> None:
+    """Give None, True and False so many references that they never run out.
+
+    PySide6 6.12 returns them without counting the reference (6.11 counts it). From Python 3.12 on that is right; with
+    Python 3.11 the count sinks with every call that returns None, until the interpreter aborts.
+    """
+    if sys.version_info < (3, 12):
+        for singleton in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(singleton)).value += 1 << 40
+
+
 def _single_shot(milliseconds: int, target: Callable[[], Any]) -> None:
     """``qt.QTimer.singleShot``: as everywhere in the host, an exception in ``target`` is reported, not lost."""
     _pyside_single_shot(milliseconds, binding.guarded(target))
@@ -36,6 +48,7 @@ def _on_qt_message(_kind: QtCore.QtMsgType, _context: QtCore.QMessageLogContext,
 
 def install() -> QtWidgets.QApplication:
     """Start the Qt application, dress PySide6 and register the module ``qt``."""
+    _keep_singletons_alive()
     QtCore.qInstallMessageHandler(_on_qt_message)
     arguments = ["SlicerHost", "-platform", os.environ["QT_QPA_PLATFORM"]]
     application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(arguments)

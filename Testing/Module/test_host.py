@@ -1,0 +1,523 @@
+"""The test host itself: the dialect of PythonQt, .ui files, node selectors, the application and a scripted module."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from Testing.host import Host, boot, interact
+
+boot()
+
+import ctk
+import qt
+import slicer
+
+VOLUME = "vtkMRMLScalarVolumeNode"
+
+
+def add_volume(name: str, class_name: str = VOLUME) -> Any:
+    return slicer.util.addVolumeFromArray(np.zeros((3, 4, 5), np.int16), name=name, nodeClassName=class_name)
+
+
+class TestPythonQtDialect:
+    def test_properties_are_attributes(self) -> None:
+        label = qt.QLabel("before")
+        label.text = "after"
+        assert label.text == "after"
+        assert qt.QTableWidget(2, 3).columnCount == 3
+        timer = qt.QTimer()
+        timer.singleShot = True
+        assert timer.singleShot is True
+
+    def test_calling_a_property_raises(self) -> None:
+        with pytest.raises(TypeError):
+            qt.QLabel("x").text()
+        with pytest.raises(TypeError):
+            qt.QPushButton().enabled()
+        with pytest.raises(TypeError):
+            ctk.ctkSliderWidget().value()
+
+    def test_keyword_arguments_raise(self) -> None:
+        for call in (
+            lambda: qt.QPushButton(text="x"),
+            lambda: qt.QLabel().setText(text="x"),
+            lambda: qt.QSize(width=3),
+            lambda: ctk.ctkSliderWidget(parent=None),
+            lambda: ctk.ctkSliderWidget().setValue(value=1.0),
+            lambda: slicer.qMRMLNodeComboBox().setCurrentNode(node=None),
+        ):
+            with pytest.raises(ValueError, match="positional"):
+                call()
+
+    def test_unknown_attributes_raise(self) -> None:
+        button = qt.QPushButton("x")
+        with pytest.raises(AttributeError, match="creating new attributes"):
+            button.note = 1
+        with pytest.raises(AttributeError):
+            _ = button.note
+        with pytest.raises(AttributeError, match="can not be overwritten"):
+            button.click = print
+        with pytest.raises(AttributeError):
+            ctk.ctkCollapsibleButton().setCollapsed(True)  # no slot in C++, so not in Python
+
+    def test_a_python_subclass_may_have_attributes_and_keywords(self) -> None:
+        class Panel(qt.QWidget):
+            def __init__(self, logic: Any, parent: Any = None) -> None:
+                super().__init__(parent)
+                self.logic = logic
+
+        assert Panel(logic=3).logic == 3
+
+    def test_a_missing_signal_raises(self) -> None:
+        with pytest.raises(RuntimeError, match="no signal"):
+            qt.QPushButton().connect("pushed()", print)
+        with pytest.raises(RuntimeError, match="no signal"):
+            slicer.qMRMLNodeComboBox().connect("currentNodeChanged(vtkMRMLNode)", print)  # the * is missing
+
+    def test_signals_connect_by_signature_and_by_name(self) -> None:
+        heard: list[Any] = []
+        slider = ctk.ctkSliderWidget()
+        slider.connect("valueChanged(double)", heard.append)
+        slider.valueChanged.connect(lambda: heard.append("no arguments wanted"))
+        slider.value = 5
+        assert heard == [5.0, "no arguments wanted"]
+        assert slider.disconnect("valueChanged(double)", heard.append)
+        slider.value = 6
+        assert heard[2:] == ["no arguments wanted"]
+
+    def test_slots_get_as_many_arguments_as_they_take(self) -> None:
+        class Listener:
+            def __init__(self) -> None:
+                self.heard: list[Any] = []
+
+            def none(self) -> None:
+                self.heard.append(())
+
+            def optional(self, caller: Any = None, event: Any = None) -> None:
+                self.heard.append((caller, event))
+
+        listener = Listener()
+        combo = qt.QComboBox()
+        combo.connect("currentIndexChanged(int)", listener.none)
+        combo.connect("currentIndexChanged(int)", listener.optional)
+        combo.addItem("a")
+        assert listener.heard == [(), (0, None)]
+
+    def test_lists_come_back_as_tuples(self) -> None:
+        widget = qt.QWidget()
+        layout = qt.QVBoxLayout(widget)
+        layout.addWidget(qt.QLabel("x"))
+        assert isinstance(widget.findChildren(qt.QLabel), tuple)
+        selector = slicer.qMRMLNodeComboBox()
+        selector.nodeTypes = [VOLUME]
+        assert selector.nodeTypes == (VOLUME,)
+
+    def test_python_signals_are_hidden(self) -> None:
+        assert not hasattr(qt, "Signal")
+
+    def test_a_lost_exception_is_recorded(self, host: Host) -> None:
+        def fail() -> None:
+            raise KeyError("lost")
+
+        button = qt.QPushButton()
+        button.connect("clicked()", fail)
+        button.click()
+        qt.QTimer.singleShot(0, fail)
+        slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeAddedEvent, lambda *_: fail())
+        interact.process_events(20)
+        slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode")
+        slicer.mrmlScene.RemoveObservers(slicer.mrmlScene.NodeAddedEvent)
+        assert [type(e) for e in host.errors] == [KeyError] * 3
+        host.errors.clear()
+
+    def test_a_process_reports_its_output(self) -> None:
+        heard: list[Any] = []
+        process = qt.QProcess()
+        process.connect("readyReadStandardOutput()", lambda: heard.append(process.readAllStandardOutput().data()))
+        process.connect("finished(int,QProcess::ExitStatus)", lambda code, status: heard.append((code, status)))
+        process.start(sys.executable, ["-c", "print('hello'); raise SystemExit(3)"])
+        interact.wait_until(lambda: process.state() == qt.QProcess.NotRunning and len(heard) > 1)
+        assert heard[0].split() == [b"hello"]
+        assert heard[-1] == (3, qt.QProcess.NormalExit)
+
+
+UI = """<?xml version="1.0" encoding="UTF-8"?>
+<ui version="4.0"><class>Small</class>
+ <widget class="qMRMLWidget" name="Small"><layout class="QVBoxLayout">
+  <item><widget class="ctkCollapsibleButton" name="inputs"><property name="text"><string>Inputs</string></property>
+   <layout class="QFormLayout">
+    <item row="0" column="1"><widget class="qMRMLNodeComboBox" name="fixedSelector">
+     <property name="nodeTypes"><stringlist><string>vtkMRMLScalarVolumeNode</string></stringlist></property>
+     <property name="noneEnabled"><bool>true</bool></property>
+     <property name="SlicerParameterName" stdset="0"><string>fixed</string></property></widget></item>
+    <item row="1" column="1"><widget class="ctkPathLineEdit" name="path">
+     <property name="filters"><set>ctkPathLineEdit::Files|ctkPathLineEdit::Readable</set></property></widget></item>
+   </layout></widget></item>
+  <item><widget class="QPushButton" name="applyButton"><property name="text"><string>Apply</string></property></widget>
+  </item></layout></widget>
+ <customwidgets>
+  <customwidget><class>ctkCollapsibleButton</class><extends>QWidget</extends><container>1</container></customwidget>
+  <customwidget><class>ctkPathLineEdit</class><extends>QWidget</extends></customwidget>
+  <customwidget><class>qMRMLNodeComboBox</class><extends>QWidget</extends></customwidget>
+  <customwidget><class>qMRMLWidget</class><extends>QWidget</extends><container>1</container></customwidget>
+ </customwidgets>
+ <connections><connection><sender>Small</sender><signal>mrmlSceneChanged(vtkMRMLScene*)</signal>
+  <receiver>fixedSelector</receiver><slot>setMRMLScene(vtkMRMLScene*)</slot></connection></connections></ui>"""
+
+
+class TestUiFiles:
+    def load(self, folder: Path, text: str = UI) -> Any:
+        file = folder / "Small.ui"
+        file.write_text(text)
+        return slicer.util.loadUI(str(file))
+
+    def test_a_ui_file_loads_with_its_widgets_and_connections(self, host: Host, tmp_path: Path) -> None:
+        widget = self.load(tmp_path)
+        ui = slicer.util.childWidgetVariables(widget)
+        assert ui.fixedSelector.className() == "qMRMLNodeComboBox"
+        assert ui.fixedSelector.property("SlicerParameterName") == "fixed"
+        assert ui.path.filters == ctk.ctkPathLineEdit.Files | ctk.ctkPathLineEdit.Readable
+        assert not ui.fixedSelector.enabled  # no scene yet
+        widget.setMRMLScene(slicer.mrmlScene)
+        assert ui.fixedSelector.mrmlScene() is slicer.mrmlScene
+        assert ui.fixedSelector.enabled
+
+    def test_a_selector_without_connection_gets_no_scene(self, host: Host, tmp_path: Path) -> None:
+        widget = self.load(tmp_path, UI[: UI.index(" <connections>")] + "</ui>")
+        widget.setMRMLScene(slicer.mrmlScene)
+        assert slicer.util.childWidgetVariables(widget).fixedSelector.mrmlScene() is None
+
+    def test_a_class_that_slicer_lacks_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(RuntimeError, match="qMRMLNodeCombo'"):
+            self.load(tmp_path, UI.replace('"qMRMLNodeComboBox"', '"qMRMLNodeCombo"'))
+
+    def test_a_custom_widget_must_be_declared(self, tmp_path: Path) -> None:
+        declaration = "<customwidget><class>ctkPathLineEdit</class><extends>QWidget</extends></customwidget>"
+        with pytest.raises(RuntimeError, match="ctkPathLineEdit"):
+            self.load(tmp_path, UI.replace(declaration, ""))
+
+
+class TestNodeSelector:
+    def selector(self, none: bool = True, actions: bool = True, cls: Any = None) -> Any:
+        widget = (cls or slicer.qMRMLNodeComboBox)()
+        widget.nodeTypes = [VOLUME]
+        widget.noneEnabled = none
+        if not actions:
+            widget.addEnabled = widget.removeEnabled = False
+        widget.setMRMLScene(slicer.mrmlScene)
+        return widget
+
+    def test_it_lists_the_nodes_of_its_types_as_they_come_and_go(self, host: Host) -> None:
+        selector = self.selector()
+        first, _ = add_volume("first"), add_volume("second", "vtkMRMLLabelMapVolumeNode")
+        slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", "no volume")
+        assert interact.entries(selector) == ["first", "second"]
+        selector.showChildNodeTypes = False
+        assert interact.entries(selector) == ["first"]
+        first.SetName("renamed")
+        assert interact.entries(selector) == ["renamed"]
+        first.SetHideFromEditors(True)
+        assert interact.entries(selector) == []
+
+    def test_choosing_sends_the_signals_with_the_node(self, host: Host) -> None:
+        selector, node = self.selector(), add_volume("a")
+        heard: list[Any] = []
+        selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda n: heard.append(n))
+        selector.connect("currentNodeChanged(bool)", lambda valid: heard.append(valid))
+        selector.connect("currentNodeIDChanged(QString)", lambda i: heard.append(i))
+        interact.choose(selector, "a")
+        assert heard == [node, True, node.GetID()]
+        assert selector.currentNode() is node
+        interact.choose(selector, "None")
+        assert heard[3:] == [None, False, ""]
+
+    def test_none_is_only_chosen_where_it_is_offered(self, host: Host) -> None:
+        add_volume("a")
+        assert self.selector(none=True).currentNode() is None
+        assert self.selector(none=False).currentNode().GetName() == "a"
+
+    def test_without_none_the_first_node_is_taken_only_if_the_list_was_quite_empty(self, host: Host) -> None:
+        with_actions, plain = self.selector(none=False), self.selector(none=False, actions=False)
+        add_volume("a")
+        assert with_actions.currentNode() is None
+        assert plain.currentNode().GetName() == "a"
+
+    def test_a_neighbor_replaces_a_removed_node(self, host: Host) -> None:
+        selector = self.selector()
+        nodes = [add_volume(name) for name in "abc"]
+        selector.setCurrentNode(nodes[1])
+        slicer.mrmlScene.RemoveNode(nodes[1])
+        assert selector.currentNode() is nodes[2]
+
+    def test_closing_the_scene_selects_none(self, host: Host) -> None:
+        selector = self.selector()
+        selector.setCurrentNode(add_volume("a"))
+        slicer.mrmlScene.Clear(False)
+        assert selector.currentNode() is None
+        assert selector.currentNodeID == ""
+
+    def test_a_node_chosen_before_the_scene_is_kept(self, host: Host) -> None:
+        add_volume("a")
+        node = add_volume("b")
+        selector = slicer.qMRMLNodeComboBox()
+        selector.nodeTypes = [VOLUME]
+        selector.setCurrentNode(node)
+        selector.setMRMLScene(slicer.mrmlScene)
+        assert selector.currentNode() is node
+
+    def test_nodes_are_created_and_deleted_from_the_list(self, host: Host) -> None:
+        selector = self.selector()
+        selector.baseName = "Result"
+        heard: list[str] = []
+        selector.connect("nodeAddedByUser(vtkMRMLNode*)", lambda n: heard.append(n.GetName()))
+        create, delete = interact.actions(selector)
+        interact.choose(selector, create)
+        interact.choose(selector, create)
+        assert heard == ["Result", "Result_1"]
+        assert selector.currentNode().GetName() == "Result_1"
+        interact.choose(selector, delete)
+        assert interact.entries(selector) == ["Result"]
+
+    def test_a_node_is_renamed_from_the_list(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        selector, node = self.selector(), add_volume("a")
+        selector.renameEnabled = True
+        selector.setCurrentNode(node)
+        monkeypatch.setattr(qt.QInputDialog, "getText", staticmethod(lambda *_: ("new name", True)))
+        interact.choose(selector, next(a for a in interact.actions(selector) if a.startswith("Rename")))
+        assert node.GetName() == "new name"
+
+    def test_attributes_filter_the_nodes_and_mark_new_ones(self, host: Host) -> None:
+        add_volume("plain")
+        selector = self.selector()
+        selector.addAttribute(VOLUME, "Role", "fixed")
+        assert interact.entries(selector) == []
+        assert selector.addNode().GetAttribute("Role") == "fixed"
+        assert selector.nodeCount() == 1
+
+    def test_several_nodes_can_be_checked(self, host: Host) -> None:
+        selector = self.selector(cls=slicer.qMRMLCheckableNodeComboBox)
+        first, second = add_volume("a"), add_volume("b")
+        heard: list[Any] = []
+        selector.connect("checkedNodesChanged()", lambda: heard.append(len(selector.checkedNodes())))
+        interact.check(selector, "b")
+        selector.check(first)
+        assert selector.checkedNodes() == (first, second)
+        slicer.mrmlScene.RemoveNode(second)
+        assert selector.checkedNodes() == (first,)
+        interact.check(selector, "a", False)
+        assert selector.noneChecked()
+        assert heard == [1, 2, 1, 0]
+
+    def test_the_scene_does_not_keep_a_deleted_selector(self, host: Host) -> None:
+        selector = self.selector()
+        selector.deleteLater()
+        interact.process_events()
+        add_volume("a")  # would raise in an observer
+
+
+class TestApplication:
+    def test_settings_are_kept_apart_from_the_users(self, host: Host) -> None:
+        qt.QSettings().setValue("Key/Number", 3)
+        assert slicer.util.settingsValue("Key/Number", 0, converter=int) == 3
+        assert str(Path.home() / ".config") not in qt.QSettings().fileName()
+        host.reset()
+        assert slicer.util.settingsValue("Key/Number", 0, converter=int) == 0
+
+    def test_a_temporary_folder_is_made(self, host: Host) -> None:
+        assert Path(slicer.util.tempDirectory()).is_dir()
+
+    def test_nodes_go_to_files_and_back(self, host: Host, tmp_path: Path) -> None:
+        volume = add_volume("a")
+        volume.SetSpacing(1, 2, 3)
+        assert slicer.util.saveNode(volume, str(tmp_path / "a.nrrd"))
+        loaded = slicer.util.loadVolume(str(tmp_path / "a.nrrd"), {"name": "loaded"})
+        assert loaded.GetName() == "loaded"
+        assert loaded.GetSpacing() == (1, 2, 3)
+        assert slicer.util.loadLabelVolume(str(tmp_path / "a.nrrd"), {}).IsA("vtkMRMLLabelMapVolumeNode")
+        points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
+        points.AddControlPoint(1, 2, 3)
+        assert slicer.util.saveNode(points, str(tmp_path / "p.mrk.json"))
+        assert slicer.util.loadMarkups(str(tmp_path / "p.mrk.json")).GetNthControlPointPosition(0) == (1, 2, 3)
+        assert slicer.util.exportNode(volume, str(tmp_path / "b.nii.gz"), {}, world=True)
+        assert (tmp_path / "b.nii.gz").exists()
+        assert volume.GetStorageNode().GetFileName() == str(tmp_path / "a.nrrd")
+        with pytest.raises(RuntimeError, match="Failed to load"):
+            slicer.util.loadVolume(str(tmp_path / "none.nrrd"))
+
+    def test_a_segmentation_goes_to_a_file_and_back(self, host: Host, tmp_path: Path) -> None:
+        reference = add_volume("reference")
+        segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+        segmentation.SetReferenceImageGeometryParameterFromVolumeNode(reference)
+        segment = segmentation.GetSegmentation().AddEmptySegment("liver")
+        mask = np.zeros((3, 4, 5), np.uint8)
+        mask[1, 1:3, 1:4] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segment, reference)
+        assert slicer.util.saveNode(segmentation, str(tmp_path / "s.seg.nrrd"))
+        loaded = slicer.util.loadSegmentation(str(tmp_path / "s.seg.nrrd"))
+        again = slicer.util.arrayFromSegmentBinaryLabelmap(
+            loaded, loaded.GetSegmentation().GetNthSegmentID(0), reference
+        )
+        assert np.array_equal(again, mask)
+
+    @pytest.mark.parametrize("name", ["scene.mrb", "scene.mrml"])
+    def test_a_scene_goes_to_a_file_and_back(self, host: Host, tmp_path: Path, name: str) -> None:
+        volume = add_volume("a")
+        slicer.util.arrayFromVolume(volume)[1, 2, 3] = 7
+        if name.endswith("mrml"):
+            slicer.util.saveNode(volume, str(tmp_path / "a.nrrd"))
+        assert slicer.util.saveScene(str(tmp_path / name))
+        slicer.mrmlScene.Clear(False)
+        slicer.util.loadScene(str(tmp_path / name))
+        assert slicer.util.arrayFromVolume(slicer.util.getNode("a"))[1, 2, 3] == 7
+
+    def test_a_console_process_runs_beside_the_event_loop(self, host: Host) -> None:
+        lines: list[str] = []
+        codes: list[int] = []
+        slicer.util.launchConsoleProcess(
+            ["PythonSlicer", "-c", "print('one'); print('two')"],
+            blocking=False,
+            logCallback=lines.append,
+            completedCallback=codes.append,
+        )
+        interact.wait_until(lambda: codes)
+        assert (lines, codes) == (["one", "two"], [0])
+
+    def test_python_slicer_is_a_launcher_as_in_slicer(self, host: Host) -> None:
+        process = slicer.util.launchConsoleProcess(["PythonSlicer", "-c", "import os; print(os.getpid())"])
+        assert int(process.stdout.read()) != process.pid
+        process.wait()
+
+    def test_module_logics_are_found(self, host: Host) -> None:
+        assert slicer.modules.transforms.logic().IsA("vtkSlicerTransformLogic")
+        assert slicer.util.getModuleLogic("Volumes").IsA("vtkSlicerVolumesLogic")
+
+    def test_slicer_cannot_be_given_attributes(self, host: Host) -> None:
+        with pytest.raises(AttributeError):
+            slicer.app.note = 1
+
+
+MODULE = '''
+import qt
+import slicer
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import *
+from slicer.util import VTKObservationMixin
+
+calls = []
+
+class Tiny(ScriptedLoadableModule):
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("Tiny module")
+        parent.categories = ["Registration"]
+        slicer.app.connect("startupCompleted()", lambda: calls.append("started"))
+
+class TinyWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        widget = slicer.util.loadUI(self.resourcePath("UI/Tiny.ui"))
+        self.layout.addWidget(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        self.ui.applyButton.connect("clicked(bool)", self.onApply)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onClosed)
+
+    def onApply(self):
+        calls.append(self.ui.fixedSelector.currentNode().GetName())
+
+    def onClosed(self, caller, event):
+        calls.append("scene closed")
+
+    def enter(self):
+        calls.append("enter")
+
+    def exit(self):
+        calls.append("exit")
+
+    def cleanup(self):
+        self.removeObservers()
+        calls.append("cleanup")
+
+class TinyLogic(ScriptedLoadableModuleLogic):
+    pass
+
+class TinyTest(ScriptedLoadableModuleTest):
+    def test_something(self):
+        calls.append("tested")
+'''
+
+
+class TestScriptedModule:
+    @pytest.fixture
+    def tiny(self, load_module: Callable[..., Any], tmp_path: Path) -> Any:
+        (tmp_path / "Resources" / "UI").mkdir(parents=True)
+        (tmp_path / "Resources" / "UI" / "Tiny.ui").write_text(UI)
+        (tmp_path / "Tiny.py").write_text(textwrap.dedent(MODULE))
+        return load_module(tmp_path / "Tiny.py")
+
+    def test_a_module_lives_as_in_slicer(self, host: Host, tiny: Any) -> None:
+        assert slicer.modules.tiny.title == "Tiny module"
+        assert slicer.util.modulePath("Tiny").endswith("Tiny.py")
+        slicer.util.selectModule("Tiny")
+        panel = slicer.modules.TinyWidget
+        assert panel.parent.isEntered
+        assert slicer.util.selectedModule() == "Tiny"
+        assert slicer.util.getModuleWidget("Tiny") is panel
+        add_volume("a")
+        picture = host.show(panel)
+        assert picture.width() == 480
+        interact.choose(panel.ui.fixedSelector, "a")
+        interact.click(panel.ui.applyButton)
+        slicer.mrmlScene.Clear(False)
+        slicer.util.selectModule("Volumes")
+        host.unload_module("Tiny")
+        assert tiny.calls == ["enter", "a", "scene closed", "exit", "cleanup"]
+        assert not hasattr(slicer.modules, "tiny")
+
+    def test_a_button_that_a_user_cannot_click_is_an_error(self, host: Host, tiny: Any) -> None:
+        slicer.util.selectModule("Tiny")
+        panel = slicer.modules.TinyWidget
+        with pytest.raises(AssertionError, match="hidden"):
+            interact.click(panel.ui.applyButton)
+        host.show(panel)
+        panel.ui.applyButton.enabled = False
+        with pytest.raises(AssertionError, match="disabled"):
+            interact.click(panel.ui.applyButton)
+
+    def test_a_collapsed_section_hides_its_widgets(self, host: Host, tiny: Any) -> None:
+        slicer.util.selectModule("Tiny")
+        panel = slicer.modules.TinyWidget
+        host.show(panel)
+        interact.click(panel.ui.inputs)
+        assert panel.ui.inputs.collapsed
+        assert not panel.ui.fixedSelector.visible
+        interact.click(panel.ui.inputs)
+        assert panel.ui.fixedSelector.visible
+
+    def test_a_module_reloads(self, host: Host, tiny: Any) -> None:
+        slicer.util.selectModule("Tiny")
+        before = slicer.modules.TinyWidget
+        before.onReload()
+        assert slicer.modules.TinyWidget is not before
+        assert tiny.calls[-1] == "cleanup"
+        assert sys.modules["Tiny"].calls == ["enter"]
+
+    def test_the_logic_keeps_one_parameter_node(self, host: Host, tiny: Any) -> None:
+        node = tiny.TinyLogic().getParameterNode()
+        assert node.GetAttribute("ModuleName") == "Tiny"
+        assert tiny.TinyLogic().getParameterNode() is node
+
+    def test_the_self_test_runs(self, host: Host, tiny: Any) -> None:
+        slicer.selfTests["Tiny"]()
+        assert tiny.calls == ["tested"]
