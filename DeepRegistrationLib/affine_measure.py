@@ -1,0 +1,198 @@
+"""The affine stage's measure: normalized mutual information of scattered points, for many candidates at once.
+
+Points are scattered over both images; the fixed image's points look into the moving image and the other way round, and
+both fill one joint histogram (so that swapping the images gives the inverse, and neither can shrink to a spot). A
+sample shares its weight between the two nearest bins, and the histogram is then smoothed: a Parzen estimate whose
+derivative with respect to each sample is a difference of two entries of a small table.
+
+Coordinates are normalized: X = (x - fixed center) / radius, Y = (y - moving center) / radius, Y = A X + t.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .affine_pyramid import Content, block_factors, pool, pooled, scatter_points
+from .image import Grid
+
+
+@dataclass(frozen=True)
+class Side:
+    """One image at one level: what is sampled, and its own points.
+
+    Attributes:
+        channels: (1, 2 + ndim, *S) value in bins, weight, gradient of the value per normalized unit.
+        to_index: (ndim, ndim + 1) normalized position to array index.
+        points: (N, ndim) normalized positions.
+        bins: (N,) histogram bin at each point.
+        weight: (N,) weight of each point, 0 to 1.
+    """
+
+    channels: Tensor
+    to_index: Tensor
+    points: Tensor
+    bins: Tensor
+    weight: Tensor
+
+
+def make_side(content: Content, center: np.ndarray, radius: float, spacing: float, count: int, bins: int) -> Side:
+    """``content`` at about ``spacing`` mm with about ``count`` points."""
+    factors = block_factors(content.grid, spacing)
+    grid = pooled(content.grid, factors)
+    weight = pool(content.weight, factors)
+    value = pool(content.values * content.weight, factors) / weight.clamp_min(1e-6) * (bins - 1)
+    to_index = _normalized_to_index(grid, center, radius)
+    gradient = torch.cat([_derivative(value, d) for d in range(grid.ndim)], 1)
+    gradient = torch.einsum("dc,nd...->nc...", to_index[:, :-1], gradient)
+    channels = torch.cat([value, weight, gradient], 1)
+    points = torch.from_numpy((scatter_points(content, count, seed=count) - center) / radius).float()
+    found = look_up(channels[:, :2], (points @ to_index[:, :-1].T + to_index[:, -1])[None])
+    keep = found[0, 1] > 0.05
+    return Side(channels, to_index, points[keep], found[0, 0, keep].round().long(), found[0, 1, keep])
+
+
+def _normalized_to_index(grid: Grid, center: np.ndarray, radius: float) -> Tensor:
+    inverse = grid.inverse_matrix[:-1]
+    linear = inverse[:, :-1] * radius
+    offset = inverse[:, :-1] @ center + inverse[:, -1]
+    return torch.from_numpy(np.concatenate([linear, offset[:, None]], 1)).float()
+
+
+def _derivative(x: Tensor, axis: int) -> Tensor:
+    """Central differences per voxel along a spatial axis of (1, 1, *S); zero across the border."""
+    n = x.shape[axis + 2]
+    result = torch.zeros_like(x)
+    if n > 2:
+        inner = x.narrow(axis + 2, 2, n - 2) - x.narrow(axis + 2, 0, n - 2)
+        result.narrow(axis + 2, 1, n - 2).copy_(inner).mul_(0.5)
+    if n > 1:
+        for edge, a, b in ((0, 1, 0), (n - 1, n - 1, n - 2)):
+            result.select(axis + 2, edge).copy_(x.select(axis + 2, a) - x.select(axis + 2, b))
+    return result
+
+
+def look_up(channels: Tensor, index: Tensor) -> Tensor:
+    """``channels`` (1, C, *S) at array indices (B, N, ndim): (B, C, N). Outside, everything is zero."""
+    ndim = index.shape[-1]
+    shape = index.new_tensor(channels.shape[2:])
+    grid = ((2 * index + 1) / shape - 1).flip(-1)
+    outside = (grid.abs() > 1).any(-1)
+    batch, count = index.shape[:2]
+    # One thread works on one item of a batch: cut a small batch into more items.
+    split = next((s for s in (4, 2) if batch < 4 and count % s == 0), 1)
+    grid = grid.reshape(batch * split, *[1] * (ndim - 1), count // split, ndim)
+    source = channels.expand(batch * split, *channels.shape[1:])
+    found = F.grid_sample(source, grid, "bilinear", "border", align_corners=False)
+    found = found.reshape(batch, split, channels.shape[1], -1).transpose(1, 2).reshape(batch, channels.shape[1], count)
+    return found.masked_fill_(outside[:, None], 0)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """For B candidates: the loss, and (unless only values were asked for) gradient and Gauss-Newton matrix of A|t.
+
+    Attributes:
+        loss: (B,) minus the normalized mutual information, -2 to -1, plus a penalty for too little overlap.
+        gradient: (B, ndim * (ndim + 1)) with respect to the rows of A|t.
+        curvature: (B, ndim * (ndim + 1), ndim * (ndim + 1)) positive semidefinite.
+    """
+
+    loss: Tensor
+    gradient: Tensor
+    curvature: Tensor
+
+
+class JointMeasure:
+    """Both images at one level. ``evaluate`` takes matrices A|t (B, ndim, ndim + 1), normalized."""
+
+    def __init__(self, fixed: Side, moving: Side, bins: int) -> None:
+        self.fixed, self.moving, self.bins = fixed, moving, bins
+        self.ndim = fixed.points.shape[1]
+        kernel = torch.zeros(bins, bins)
+        for offset, share in ((-1, 0.25), (0, 0.5), (1, 0.25)):
+            rows = torch.arange(bins)
+            kernel.index_put_((rows, (rows + offset).clamp(0, bins - 1)), torch.tensor(share), accumulate=True)
+        self._kernel = kernel
+        self._possible = (float(fixed.weight.sum()), float(moving.weight.sum()))
+
+    def losses(self, matrices: Tensor, chunk: int = 2**20) -> Tensor:
+        """(B,) losses only, in pieces that keep memory small."""
+        count = max(1, chunk // max(len(self.fixed.points), len(self.moving.points)))
+        return torch.cat([self._loss(self._fill(part, False)[0])[0] for part in matrices.split(count)])
+
+    def evaluate(self, matrices: Tensor) -> Evaluation:
+        table, samples = self._fill(matrices, True)
+        table.requires_grad_(True)
+        with torch.enable_grad():
+            loss, spread = self._loss(table)
+            (slope,) = torch.autograd.grad(loss.sum(), table)
+        gradient: Tensor | float = 0.0
+        curvature: Tensor | float = 0.0
+        scale = 1 / table.detach().sum((1, 2, 3))
+        for side, (cell, stride, own, weight, jacobian) in enumerate(samples):
+            flat = slope[:, side].flatten(1)
+            force = (flat.gather(1, cell + stride) - flat.gather(1, cell)) * weight
+            stiffness = weight / spread[side].gather(1, own.expand_as(cell)) * scale[:, None]
+            gradient = gradient + torch.einsum("bnp,bn->bp", jacobian, force)
+            curvature = curvature + (jacobian * stiffness[..., None]).transpose(1, 2) @ jacobian
+        assert isinstance(gradient, Tensor)
+        assert isinstance(curvature, Tensor)
+        return Evaluation(loss.detach(), gradient, curvature)
+
+    def _fill(self, matrices: Tensor, derivatives: bool) -> tuple[Tensor, list[tuple[Tensor, int, Tensor, Tensor, Tensor]]]:
+        """Joint histograms (B, 2 sides, bins of fixed, bins of moving), and what the derivatives need of each sample."""
+        linear, shift = matrices[..., :-1], matrices[..., -1]
+        inverse = torch.linalg.inv(linear)
+        batch, bins, n = len(matrices), self.bins, self.ndim
+        table = matrices.new_zeros(batch, 2, bins * bins)
+        samples = []
+        for side, (own, other) in enumerate(((self.fixed, self.moving), (self.moving, self.fixed))):
+            if side == 0:
+                there = own.points @ linear.transpose(1, 2) + shift[:, None]
+            else:
+                there = (own.points - shift[:, None]) @ inverse.transpose(1, 2)
+            index = there @ other.to_index[:, :-1].T + other.to_index[:, -1]
+            found = look_up(other.channels if derivatives else other.channels[:, :2], index)
+            weight = found[:, 1] * own.weight
+            low = found[:, 0].clamp(0, bins - 1.001)
+            part = low.floor()
+            share = (low - part) * weight
+            # Rows are the fixed image's bins whichever side the sample comes from.
+            stride = 1 if side == 0 else bins
+            cell = part.long() * stride + own.bins * (bins if side == 0 else 1)
+            table[:, side].scatter_add_(1, cell, weight - share)
+            table[:, side].scatter_add_(1, cell + stride, share)
+            if derivatives:
+                gradient = found[:, 2:].transpose(1, 2)
+                if side == 0:
+                    at = own.points.expand(batch, -1, -1)
+                else:
+                    gradient, at = -gradient @ inverse, there
+                lever = torch.cat([at, torch.ones_like(at[..., :1])], -1)
+                jacobian = (gradient[..., :, None] * lever[..., None, :]).flatten(2)
+                samples.append((cell, stride, own.bins, weight, jacobian))
+        return table.view(batch, 2, bins, bins), samples
+
+    def _loss(self, table: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """-NMI with the overlap's penalty (B,), and the variance of one image given each bin of the other (B, bins)."""
+        joint = self._kernel.T @ table.sum(1) @ self._kernel
+        total = joint.sum((1, 2), keepdim=True).clamp_min(1e-6)
+        p = joint / total
+        entropy = [-(q * (q + 1e-9).log()).flatten(1).sum(1) for q in (p.sum(2), p.sum(1), p)]
+        loss = -(entropy[0] + entropy[1]) / entropy[2].clamp_min(1e-3)
+        overlap = torch.stack([table[:, s].sum((1, 2)) / max(self._possible[s], 1e-6) for s in (0, 1)]).amax(0)
+        loss = loss + 2 * (0.5 - overlap).clamp_min(0).square()
+        with torch.no_grad():
+            value = torch.arange(self.bins, dtype=p.dtype)
+            factor = entropy[2].clamp_min(0.1)[:, None]
+            spread = []
+            for q in (p, p.transpose(1, 2)):
+                mass = q.sum(2).clamp_min(1e-9)
+                mean = q @ value / mass
+                spread.append(((q @ value.square()) / mass - mean.square()).clamp_min(0.5) * factor)
+        return loss, (spread[0], spread[1])
