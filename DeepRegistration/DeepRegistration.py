@@ -63,7 +63,7 @@ class DeepRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = buildPanel(self.ui, self.logic.registration)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.showParameters()
 
     def cleanup(self):
@@ -80,6 +80,10 @@ class DeepRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndClose(self, _caller, _event):
         self.showParameters()
+
+    def onSceneEndImport(self, _caller, _event):
+        # The parameters came before the nodes they refer to: read them again.
+        self.panel.setParameters(self.logic.getParameterNode())
 
     def showParameters(self):
         parameters = self.logic.getParameterNode()
