@@ -14,7 +14,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 demo: $(VENV)/.ready
 	$(BIN)/python -m Testing.system_libraries gl
-	$(BIN)/python -m demo --output $(OUTPUT) $(if $(FIXED),--fixed "$(FIXED)") $(if $(MOVING),--moving "$(MOVING)")
+	$(BIN)/python -m Testing.demo --output $(OUTPUT) $(if $(FIXED),--fixed "$(FIXED)") $(if $(MOVING),--moving "$(MOVING)")
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

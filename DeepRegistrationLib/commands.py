@@ -153,11 +153,13 @@ def _progress(kind: str) -> ProgressCallback | None:
     def as_json(stage: str, fraction: float, message: str) -> None:
         print(json.dumps({"stage": stage, "fraction": round(fraction, 4), "message": message}), flush=True)
 
-    def as_bar(stage: str, fraction: float, message: str) -> None:
-        full = round(fraction * 30)
-        print(f"\r[{'#' * full}{'.' * (30 - full)}] {fraction:4.0%} {stage:8} {message:40.40}", end="", file=sys.stderr)
+    return as_json if kind == "json" else show_bar
 
-    return as_json if kind == "json" else as_bar
+
+def show_bar(stage: str, fraction: float, message: str) -> None:
+    """A progress callback that draws one line on stderr."""
+    full = round(fraction * 30)
+    print(f"\r[{'#' * full}{'.' * (30 - full)}] {fraction:4.0%} {stage:8} {message:40.40}", end="", file=sys.stderr)
 
 
 def _add_apply(commands: Commands) -> None:

@@ -17,7 +17,8 @@ from .device import choose_device
 from .errors import InputError
 from .image import Grid, Image, ImageSource, PathLike
 from .measure import measure_field, measure_images
-from .methods import Method, find_method
+from .models import Model, load_model
+from .predict import predict
 from .prepare import Level, Pair, label_tensors, landmark_voxels, working_grid
 from .progress import CancelToken, ProgressCallback, Reporter
 from .refine import RefineSettings
@@ -102,11 +103,11 @@ def register(
     _check_choice("affine", affine, AFFINES)
     if not 0.1 <= smoothness <= 20:
         raise InputError(f"The smoothness {smoothness:g} is out of range; choose a value between 0.1 and 20.")
-    chosen = find_method(method)
     place = choose_device(device)
+    model = None if method == "none" else load_model(method)
     reporter = Reporter(progress, cancel)
     torch.manual_seed(seed)
-    report = Report(chosen.name, refine, affine, str(place), __version__, seed=seed)
+    report = Report(method, refine, affine, str(place), __version__, model.sha256 if model else "", seed=seed)
 
     with reporter.stage("read", 0.0, 0.05) as stage:
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
@@ -145,11 +146,11 @@ def register(
         level = Level.prepare(pair, grid, onto)
         stage(1.0, "images on one grid")
 
-    with reporter.stage("network", 0.25, 0.35 if chosen.network else 0.25) as stage:
-        if chosen.network is not None:
-            start_field, report.model_hash = _network_start(chosen, level, start_field, place, stage, report.warnings)
+    with reporter.stage("network", 0.25, 0.35 if model else 0.25) as stage:
+        if model is not None:
+            start_field = _network_start(model, level, start_field, place, stage)
 
-    with reporter.stage("refine", 0.35 if chosen.network else 0.25, 0.9) as stage:
+    with reporter.stage("refine", 0.35 if model else 0.25, 0.9) as stage:
         if refine == "none":
             field = torch.zeros(1, grid.ndim, *grid.shape) if start_field is None else start_field
             inverse = fields.invert(field)
@@ -186,15 +187,16 @@ def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
 
 
 def _network_start(
-    method: Method,
-    level: Level,
-    start: Tensor | None,
-    device: torch.device,
-    reporter: Reporter,
-    warnings: list[str],
-) -> tuple[Tensor, str]:
-    """The network's field after ``start``, and the hash of its weights."""
-    raise NotImplementedError
+    model: Model, level: Level, start: Tensor | None, device: torch.device, reporter: Reporter
+) -> Tensor:
+    """The network's field, after ``start`` where there is one."""
+    moving = level.moving if start is None else fields.warp(level.moving, start)
+    pair = (
+        Image(image[0, 0].numpy(), level.grid, name)
+        for image, name in ((level.fixed, "fixed image"), (moving, "moving image"))
+    )
+    field = predict(model, *pair, device=device, reporter=reporter)
+    return field if start is None else fields.compose(start, field)
 
 
 def _finish(pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.ndarray, report: Report) -> Result:

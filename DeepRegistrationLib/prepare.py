@@ -91,8 +91,9 @@ def working_grid(fixed: Grid, device: torch.device) -> Grid:
     Raises:
         InputError: if there is not even memory for a coarse run.
     """
-    most = min(MOST_VOXELS[device.type], int(available_bytes(device) * 0.6 / BYTES_PER_VOXEL))
-    if most < 200_000:
+    held = int(available_bytes(device) * 0.6 / BYTES_PER_VOXEL)
+    most = min(MOST_VOXELS[device.type], held)
+    if held < 200_000:
         raise InputError("There is too little free memory to register anything; close other programs and try again.")
     if np.prod(fixed.shape) <= most:
         return fixed
