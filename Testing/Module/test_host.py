@@ -403,7 +403,7 @@ class TestApplication:
             slicer.app.note = 1
 
 
-MODULE = '''
+MODULE = """
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -455,7 +455,7 @@ class TinyLogic(ScriptedLoadableModuleLogic):
 class TinyTest(ScriptedLoadableModuleTest):
     def test_something(self):
         calls.append("tested")
-'''
+"""
 
 
 class TestScriptedModule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def violations(source: str, name: str = "source.py", local: frozenset[str] = fro
     return found
 
 
-def _check_call(node: ast.Call, report) -> None:
+def _check_call(node: ast.Call, report: Callable[[ast.AST, str], None]) -> None:
     called = node.func
     root = _root(called)
     if root in ("qt", "ctk") and node.keywords:
@@ -63,11 +64,9 @@ def _check_call(node: ast.Call, report) -> None:
         classes = node.args[1].elts if isinstance(node.args[1], ast.Tuple) else [node.args[1]]
         if any(_root(c) in ("qt", "ctk") or _is_widget_class(c) for c in classes):
             report(node, f"{called.id} does not work on Qt classes")
-    if isinstance(called, ast.Attribute) and called.attr in PROPERTIES and not node.args and not node.keywords:
-        if root not in ("qt", "ctk") and not _is_item(called.value):
-            report(node, f"{ast.unparse(called)}() calls a property")
-    if isinstance(called, ast.Name) and called.id == "QThread":
-        report(node, "QThread: Python threads starve in Slicer")
+    is_reader = isinstance(called, ast.Attribute) and called.attr in PROPERTIES and not node.args and not node.keywords
+    if is_reader and root not in ("qt", "ctk") and not _is_item(called.value):
+        report(node, f"{ast.unparse(called)}() calls a property")
 
 
 def _root(node: ast.AST) -> str:

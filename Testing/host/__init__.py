@@ -109,6 +109,10 @@ class Host:
 
         from . import interact
 
+        # Parameter nodes outlive a closed scene, and with them the observers of panels that are gone.
+        for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
+            node.RemoveAllObservers()
+            slicer.mrmlScene.RemoveNode(node)
         slicer.mrmlScene.Clear(False)
         interact.process_events()
         self.app.layoutManager()._reset()

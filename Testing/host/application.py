@@ -9,7 +9,7 @@ import tempfile
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import slicer
 import slicer.util
@@ -58,7 +58,7 @@ class qSlicerModuleManager(QtCore.QObject):
 
     moduleAboutToBeUnloaded = Signal(str)
     moduleLoaded = Signal(str)
-    host_signals = {
+    host_signals: ClassVar[dict[str, str]] = {
         "moduleAboutToBeUnloaded(QString)": "moduleAboutToBeUnloaded",
         "moduleLoaded(QString)": "moduleLoaded",
     }
@@ -101,7 +101,7 @@ class qSlicerModuleSelectorToolBar(QtWidgets.QToolBar):
     """The drop-down that opens modules."""
 
     moduleSelected = Signal(str)
-    host_signals = {"moduleSelected(QString)": "moduleSelected"}
+    host_signals: ClassVar[dict[str, str]] = {"moduleSelected(QString)": "moduleSelected"}
 
     def __init__(self) -> None:
         super().__init__()

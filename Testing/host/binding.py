@@ -5,8 +5,9 @@ a property is an attribute (``label.text``, never ``label.text()``), a signal is
 (``button.connect("clicked(bool)", f)``) or as an attribute, arguments are positional, and nothing new may be hung on a
 Qt object. :func:`dress` puts that dialect on the classes of PySide6 and on the host's own widgets, once per process.
 
-PySide's classes keep their own dictionaries; only the way Python looks attributes up is changed. C++ looks an overridden
-virtual function up the same way and takes nothing but a bound Python method for one, so those are passed through as is.
+PySide's classes keep their own dictionaries; only the way Python looks attributes up is changed. C++ looks an
+overridden virtual function up the same way and takes nothing but a bound Python method for one, so those are passed
+through as they are.
 """
 
 from __future__ import annotations
@@ -162,7 +163,9 @@ def guarded(target: Callable[..., Any], count: int | None = None) -> Callable[..
     return call
 
 
-def _link(owner: QtCore.QObject, name: str, signal: QtCore.SignalInstance, target: Any, count: int | None = None) -> bool:
+def _link(
+    owner: QtCore.QObject, name: str, signal: QtCore.SignalInstance, target: Any, count: int | None = None
+) -> bool:
     if not callable(target):
         raise TypeError(f"{type(owner).__name__}.{name}: connect needs a callable, got {target!r}")
     wrapper = guarded(target, count)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import types
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
@@ -51,7 +51,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     """A header that shows or hides its children."""
 
     contentsCollapsed = Signal(bool)
-    host_signals = {"contentsCollapsed(bool)": "contentsCollapsed"}
+    host_signals: ClassVar[dict[str, str]] = {"contentsCollapsed(bool)": "contentsCollapsed"}
     _HEAD = 26
 
     collapsedHeight = stored("int", 10)
@@ -108,7 +108,9 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         option.initFrom(self)
         option.rect = QtCore.QRect(0, 0, self.width, self._HEAD - 2)
         painter.drawControl(QtWidgets.QStyle.ControlElement.CE_PushButtonBevel, option)
-        arrow = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}" if self._collapsed else "\N{BLACK DOWN-POINTING SMALL TRIANGLE}"
+        arrow = (
+            "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}" if self._collapsed else "\N{BLACK DOWN-POINTING SMALL TRIANGLE}"
+        )
         place = option.rect.adjusted(8, 0, -8, 0)
         painter.drawText(place, QtCore.Qt.AlignmentFlag.AlignVCenter, f"{arrow}  {self.text}")
 
@@ -135,7 +137,10 @@ class ctkSliderWidget(QtWidgets.QWidget):
 
     valueChanged = Signal(float)
     valueIsChanging = Signal(float)
-    host_signals = {"valueChanged(double)": "valueChanged", "valueIsChanging(double)": "valueIsChanging"}
+    host_signals: ClassVar[dict[str, str]] = {
+        "valueChanged(double)": "valueChanged",
+        "valueIsChanging(double)": "valueIsChanging",
+    }
 
     minimum = stored("double", 0.0)
     maximum = stored("double", 99.0)
@@ -211,7 +216,7 @@ class ctkRangeWidget(QtWidgets.QWidget):
     """Two bounds within a range."""
 
     valuesChanged = Signal(float, float)
-    host_signals = {"valuesChanged(double,double)": "valuesChanged"}
+    host_signals: ClassVar[dict[str, str]] = {"valuesChanged(double,double)": "valuesChanged"}
 
     minimum = stored("double", 0.0)
     maximum = stored("double", 99.0)
@@ -265,7 +270,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
     currentPathChanged = Signal(str)
     validInputChanged = Signal(bool)
-    host_signals = {
+    host_signals: ClassVar[dict[str, str]] = {
         "currentPathChanged(QString)": "currentPathChanged",
         "validInputChanged(bool)": "validInputChanged",
     }
@@ -312,7 +317,10 @@ class ctkDirectoryButton(QtWidgets.QPushButton):
 
     directoryChanged = Signal(str)
     directorySelected = Signal(str)
-    host_signals = {"directoryChanged(QString)": "directoryChanged", "directorySelected(QString)": "directorySelected"}
+    host_signals: ClassVar[dict[str, str]] = {
+        "directoryChanged(QString)": "directoryChanged",
+        "directorySelected(QString)": "directorySelected",
+    }
     directory = stored("QString", "", notify="directoryChanged")
     caption = stored("QString", "")
 

@@ -37,9 +37,7 @@ def click(button: Any) -> None:
         state = "hidden" if not button.isVisible() else "disabled"
         raise AssertionError(f"{button.objectName or button.text} is {state}: a user cannot click it")
     position = QtCore.QPoint(10, min(10, button.height // 2))
-    QtTest.QTest.mouseClick(
-        button, QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier, position
-    )
+    QtTest.QTest.mouseClick(button, QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier, position)
     process_events()
 
 

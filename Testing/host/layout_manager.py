@@ -5,7 +5,7 @@ Any slice node of the scene has a slice widget. The 3-D view only swallows what 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import slicer
 from PySide6 import QtCore, QtWidgets
@@ -13,7 +13,6 @@ from PySide6.QtCore import Property, Signal
 
 from .binding import native
 from .slice_view import SliceView
-
 
 _ORIENTATIONS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 
@@ -120,7 +119,7 @@ class qSlicerLayoutManager(QtCore.QObject):
     """The views of the application. ``Host.layouts`` lists what setLayout was told."""
 
     layoutChanged = Signal(int)
-    host_signals = {"layoutChanged(int)": "layoutChanged"}
+    host_signals: ClassVar[dict[str, str]] = {"layoutChanged(int)": "layoutChanged"}
 
     def __init__(self, application_logic: Any) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from PySide6 import QtWidgets
 from PySide6.QtCore import Signal
@@ -37,13 +37,13 @@ class SceneWidget:
 @native
 class qMRMLWidget(SceneWidget, QtWidgets.QWidget):
     mrmlSceneChanged = Signal(object)
-    host_signals = SCENE_SIGNAL
+    host_signals: ClassVar[dict[str, str]] = SCENE_SIGNAL
 
 
 @native
 class qSlicerWidget(SceneWidget, QtWidgets.QWidget):
     mrmlSceneChanged = Signal(object)
-    host_signals = SCENE_SIGNAL
+    host_signals: ClassVar[dict[str, str]] = SCENE_SIGNAL
 
 
 @native

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import vtk
 from PySide6 import QtCore, QtWidgets
@@ -40,7 +40,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
     nodeAboutToBeRemoved = Signal(object)
     nodeAboutToBeEdited = Signal(object)
     currentNodeRenamed = Signal(str)
-    host_signals = {
+    host_signals: ClassVar[dict[str, str]] = {
         "currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged",
         "currentNodeChanged(bool)": "_validity_changed",
         "currentNodeIDChanged(QString)": "currentNodeIDChanged",
@@ -378,7 +378,7 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
     """A node list in which several nodes can be checked; the checks live in the widget alone."""
 
     checkedNodesChanged = Signal()
-    host_signals = {"checkedNodesChanged()": "checkedNodesChanged"}
+    host_signals: ClassVar[dict[str, str]] = {"checkedNodesChanged()": "checkedNodesChanged"}
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         self._checked: set[str] = set()

@@ -20,6 +20,8 @@ from .application import Module
 from .binding import native
 from .mrml_widgets import qMRMLWidget
 
+_LOGGER = logging.getLogger(__name__)
+
 
 class ScriptedLoadableModule:
     """Base of a module's metadata class."""
@@ -142,7 +144,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
         super().__init__(*(arguments or ("runTest",)))
 
     def delayDisplay(self, message: str, requestedDelay: int | None = None, msec: int | None = None) -> None:
-        logging.info(message)
+        _LOGGER.info(message)
         slicer.app.processEvents()
 
     def takeScreenshot(self, name: str, description: str, type: int = -1) -> None:

@@ -31,7 +31,11 @@ class SliceView:
     """
 
     def __init__(
-        self, application_logic: Any, name: str = "Red", orientation: str | None = None, size: tuple[int, int] = (400, 400)
+        self,
+        application_logic: Any,
+        name: str = "Red",
+        orientation: str | None = None,
+        size: tuple[int, int] = (400, 400),
     ) -> None:
         self.name = name
         self._application_logic = application_logic

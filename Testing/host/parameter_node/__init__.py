@@ -1,8 +1,8 @@
 """A stand-in for ``slicer.parameterNodeWrapper``: typed access to the values of a vtkMRMLScriptedModuleNode.
 
 Covered: int, float, str, bool, enumerations, paths, MRML nodes, lists of these, Optional and Union; the annotations
-Default, WithinRange, Minimum, Maximum, Choice, Exclude, NotNone, Decimals and SingleStep; the binding to widgets. Values
-are stored in the node exactly as Slicer stores them. Not covered: parameterPack, tuple, dict, ranges, colors,
+Default, WithinRange, Minimum, Maximum, Choice, Exclude, NotNone, Decimals and SingleStep; the binding to widgets.
+Values are stored in the node as Slicer stores them. Not covered: parameterPack, tuple, dict, ranges, colors,
 ``createGui``. As in Slicer, ``X | None`` is refused (write ``Optional[X]``) and ``connectGui`` returns nothing that
 ``disconnectGui`` could use (``connectParametersToGui`` does).
 """

@@ -39,7 +39,7 @@ class GuiConnector(abc.ABC):
         self._callback: Callable[[], None] | None = None
         self._prepare()
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> None:  # noqa: B027 - most widgets need no preparation
         """Set the widget up from the annotations."""
 
     def widget(self) -> Any:

@@ -122,7 +122,9 @@ def _set_value(self: Any, name: str, value: Any) -> None:
 
 def _connect_parameters(self: Any, mapping: dict[str, Any]) -> int:
     connectors = {
-        name: target if isinstance(target, GuiConnector) else createGuiConnector(target, _info(self, name).unalteredType)
+        name: target
+        if isinstance(target, GuiConnector)
+        else createGuiConnector(target, _info(self, name).unalteredType)
         for name, target in mapping.items()
     }
     tag = self._next_tag
@@ -181,7 +183,9 @@ _MEMBERS = {
     "disconnectGui": _disconnect_gui,
     "StartModify": lambda self: self.parameterNode.StartModify(),
     "EndModify": lambda self, was: self.parameterNode.EndModify(was),
-    "AddObserver": lambda self, event, callback, priority=0.0: self.parameterNode.AddObserver(event, callback, priority),
+    "AddObserver": lambda self, event, callback, priority=0.0: self.parameterNode.AddObserver(
+        event, callback, priority
+    ),
     "RemoveObserver": lambda self, tag: self.parameterNode.RemoveObserver(tag),
     "Modified": lambda self: self.parameterNode.Modified(),
 }
