@@ -1,0 +1,109 @@
+"""What is packaged is what is in the tree, and the package works as the sources do."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from . import cmake_lists
+
+ROOT = cmake_lists.ROOT
+STANDIN = ROOT / "Testing" / "slicer_standin"
+
+
+@pytest.mark.parametrize("path", cmake_lists.lists(), ids=lambda p: p.parent.name)
+def test_cmake_lists_every_file(path):
+    assert path.read_text(encoding="utf-8") == cmake_lists.lists()[path], "run: python -m Testing.Module.cmake_lists"
+
+
+def test_only_the_module_lies_in_its_folder():
+    """Slicer takes every Python file there for a module."""
+    assert [p.name for p in (ROOT / "DeepRegistration").glob("*.py")] == ["DeepRegistration.py"]
+
+
+def test_the_extension_describes_itself_as_the_index_wants_it():
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert re.search(r"^project\(DeepRegistration\)$", text, re.MULTILINE)
+    for name in ("ICONURL", "SCREENSHOTURLS"):
+        assert re.search(rf'^set\(EXTENSION_{name} "https://[^"]+\.png"\)$', text, re.MULTILINE)
+    assert re.search(r'^set\(EXTENSION_DEPENDS "PyTorch"\)$', text, re.MULTILINE)
+
+
+def test_the_icons_are_128_pixels_wide():
+    for path in (ROOT / "Resources" / "Icons", ROOT / "DeepRegistration" / "Resources" / "Icons"):
+        data = (path / "DeepRegistration.png").read_bytes()
+        assert data[:8] == b"\x89PNG\r\n\x1a\n"
+        assert [int.from_bytes(data[i : i + 4], "big") for i in (16, 20)] == [128, 128]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The folder of the scripted modules after cmake, build and install against the stand-in for Slicer."""
+    if shutil.which("cmake") is None:
+        pytest.skip("cmake is not installed here")
+    folder = tmp_path_factory.mktemp("package")
+    # Copied, so that nothing of the checkout can be found by accident.
+    for name in ("DeepRegistration", "DeepRegistrationLib", "Resources"):
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "CMakeLists.txt", folder / "source")
+    build = folder / "build"
+    # No compiler is needed: the extension is Python only.
+    quiet = ["-DCMAKE_C_COMPILER_WORKS=1", "-DCMAKE_CXX_COMPILER_WORKS=1"]
+    _run("cmake", "-S", folder / "source", "-B", build, f"-DSlicer_DIR={STANDIN}", *quiet)
+    _run("cmake", "--build", build)
+    _run("cmake", "--install", build, "--prefix", folder / "installed")
+    shutil.rmtree(folder / "source")
+    return folder / "installed" / "lib" / "Slicer-5.13" / "qt-scripted-modules"
+
+
+def test_the_package_holds_module_library_and_resources(installed):
+    found = {p.relative_to(installed).as_posix() for p in installed.rglob("*") if p.is_file()}
+    for folder, prefix in (("DeepRegistration", ""), ("DeepRegistrationLib", "DeepRegistrationLib/")):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts and path.name != "CMakeLists.txt":
+                assert prefix + path.relative_to(ROOT / folder).as_posix() in found
+    for path in (ROOT / "Resources" / "Models").iterdir():
+        assert f"Resources/Models/{path.name}" in found
+    assert not [name for name in found if "Training" in name or "Testing" in name]
+
+
+@pytest.mark.parametrize("layout", ["sources", "package"])
+def test_a_registration_runs_from(layout, request, tmp_path):
+    """Opened, clicked and finished by the real worker, in a process that finds nothing else of the project."""
+    folder = ROOT / "DeepRegistration" if layout == "sources" else request.getfixturevalue("installed")
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from Testing import host
+from Testing.host import interact
+running = host.boot()
+sys.path.remove({str(ROOT)!r})
+import slicer, numpy as np
+host.load_module({str(folder / "DeepRegistration.py")!r})
+widget = slicer.modules.deepregistration.widgetRepresentation()
+from DeepRegistrationSlicer import selftest, worker
+assert worker.libraryFolder() == __import__("pathlib").Path({str(ROOT if layout == "sources" else folder)!r})
+import DeepRegistrationLib
+assert DeepRegistrationLib.__file__.startswith(str(worker.libraryFolder()))
+slicer.modules.DeepRegistrationInstance.runTest()
+assert "torch" not in sys.modules
+assert not running.errors, running.errors
+print("PASSED")
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    assert "PASSED" in done.stdout
+
+
+def _run(*command: object) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
