@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -315,7 +316,9 @@ class TestNodeSelector:
         assert selector.noneChecked()
         assert heard == [1, 2, 1, 0]
 
-    def test_the_scene_does_not_keep_a_deleted_selector(self, host: Host) -> None:
+    def test_the_scene_keeps_no_selector_alive_and_calls_no_dead_one(self, host: Host) -> None:
+        reference = weakref.ref(self.selector())
+        assert reference() is None
         selector = self.selector()
         selector.deleteLater()
         interact.process_events()

@@ -17,6 +17,7 @@ import functools
 import inspect
 import sys
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -135,8 +136,8 @@ def _refuse_keywords(what: str, kwargs: dict[str, Any]) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 # Connections
 
-# Object id -> [(signal name, target, signal, connected wrapper)]; an entry goes when its object is destroyed.
-_links: dict[int, list[tuple[str, Any, QtCore.SignalInstance, Callable[..., None]]]] = {}
+# The connections of an object, kept in its own __dict__: [(signal, target, signal instance, connected wrapper)].
+_LINKS = "_host_links"
 
 
 def _accepted_arguments(target: Callable[..., Any]) -> int | None:
@@ -170,17 +171,30 @@ def _link(
         raise TypeError(f"{type(owner).__name__}.{name}: connect needs a callable, got {target!r}")
     wrapper = guarded(target, count)
     signal.connect(wrapper)
-    key = id(owner)
-    if key not in _links:
-        _links[key] = []
-        shiboken6_destroyed = object.__getattribute__(owner, "destroyed")
-        shiboken6_destroyed.connect(lambda *_: _links.pop(key, None))
-    _links[key].append((name, target, signal, wrapper))
+    owner.__dict__.setdefault(_LINKS, []).append((name, target, signal, wrapper))
     return True
 
 
+def connect_weakly(owner: QtCore.QObject, signature: str, method: Callable[..., Any]) -> None:
+    """Connect a signal to a method of a host widget without keeping that widget alive.
+
+    Module code has no such choice: as in PythonQt, what it connects lives as long as the sender.
+    """
+    _, instance, count = _find_signal(owner, signature)
+    reference = weakref.WeakMethod(method)
+    wanted = _accepted_arguments(method)
+    limit = count if wanted is None else min(count, wanted)
+
+    def call(*args: Any) -> None:
+        target = reference()
+        if target is not None and is_alive(target.__self__):
+            guarded(target, limit)(*args)
+
+    instance.connect(call)
+
+
 def _unlink(owner: QtCore.QObject, name: str, target: Any) -> bool:
-    entries = _links.get(id(owner), [])
+    entries = owner.__dict__.get(_LINKS, [])
     found = [e for e in entries if e[0] == name and (target is None or e[1] == target)]
     for entry in found if target is None else found[:1]:
         entry[2].disconnect(entry[3])

@@ -15,7 +15,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from . import ui_loader
-from .binding import native
+from .binding import connect_weakly, native
 
 _serial = count()
 
@@ -71,7 +71,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self.setChecked(True)
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Preferred)
         self.setContentsMargins(0, self._HEAD, 0, 0)
-        self.connect("toggled(bool)", self._on_toggled)
+        connect_weakly(self, "toggled(bool)", self._on_toggled)
 
     def _on_toggled(self, on: bool) -> None:
         self._set_collapsed(not on)
@@ -161,8 +161,8 @@ class ctkSliderWidget(QtWidgets.QWidget):
         _row(self, self._slider, self._spin)
         self._syncing = False
         self._property_changed()
-        self._spin.connect("valueChanged(double)", self._on_spin)
-        self._slider.connect("valueChanged(int)", self._on_slider)
+        connect_weakly(self._spin, "valueChanged(double)", self._on_spin)
+        connect_weakly(self._slider, "valueChanged(int)", self._on_slider)
 
     def _property_changed(self) -> None:
         self._spin.setDecimals(self.decimals)
@@ -231,7 +231,7 @@ class ctkRangeWidget(QtWidgets.QWidget):
         self._property_changed()
         self._high.setValue(99.0)
         for spin in (self._low, self._high):
-            spin.connect("valueChanged(double)", self._on_changed)
+            connect_weakly(spin, "valueChanged(double)", self._on_changed)
 
     def _property_changed(self) -> None:
         for spin in (self._low, self._high):
@@ -291,7 +291,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         self._browse = QtWidgets.QToolButton(self)
         self._browse.setText("...")
         _row(self, self._edit, self._browse)
-        self._edit.connect("textChanged(QString)", self._on_text)
+        connect_weakly(self._edit, "textChanged(QString)", self._on_text)
 
     def _on_text(self, text: str) -> None:
         self.currentPathChanged.emit(text)

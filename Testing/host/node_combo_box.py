@@ -14,7 +14,7 @@ import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from .binding import is_alive, native
+from .binding import connect_weakly, is_alive, native
 from .ctk_widgets import ctkComboBox, stored
 from .mrml_widgets import SceneWidget
 
@@ -81,8 +81,8 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
         self._requested = ""  # what was selected before there was a scene
         self._announced: tuple[str, str] = ("", "")
         self._rebuilding = False
-        self._combo.connect("currentIndexChanged(int)", self._on_index_changed)
-        self._combo.connect("activated(int)", self._on_activated)
+        connect_weakly(self._combo, "currentIndexChanged(int)", self._on_index_changed)
+        connect_weakly(self._combo, "activated(int)", self._on_activated)
         self.enabled = False
 
     # -- what the list shows ------------------------------------------------------------------------------------------
@@ -383,7 +383,7 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         self._checked: set[str] = set()
         super().__init__(parent)
-        self._combo.model().connect("itemChanged(QStandardItem*)", self._on_item_changed)
+        connect_weakly(self._combo.model(), "itemChanged(QStandardItem*)", self._on_item_changed)
 
     def _rebuild(self, just_given_scene: bool = False) -> None:
         super()._rebuild(just_given_scene)
