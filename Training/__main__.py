@@ -1,0 +1,50 @@
+"""``python -m Training``: everything about weights that is not using them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from DeepRegistrationLib.errors import Cancelled, DeepRegistrationError, InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; 0 done, 1 failed, 2 bad input, 130 cancelled."""
+    parser = argparse.ArgumentParser(prog="python -m Training", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in COMMANDS:
+        add(commands)
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except (Cancelled, KeyboardInterrupt) as error:
+        print(str(error) or "Cancelled.", file=sys.stderr)
+        return 130
+    except DeepRegistrationError as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return 0
+
+
+def add_import_keras(commands: argparse._SubParsersAction) -> None:
+    """``import-keras SOURCE.h5 OUT.safetensors``."""
+
+    def run(options: argparse.Namespace) -> None:
+        from .import_keras import import_keras
+
+        import_keras(options.source, options.target)
+        print(f"wrote {options.target}")
+
+    parser = commands.add_parser("import-keras", help="published Keras weights of VoxelMorph-1/-2 as a model bundle")
+    parser.add_argument("source", type=Path, metavar="SOURCE.h5")
+    parser.add_argument("target", type=Path, metavar="OUT.safetensors")
+    parser.set_defaults(run=run)
+
+
+COMMANDS = (add_import_keras,)
+"""One function a subcommand: it adds its parser and sets ``run``."""
+
+if __name__ == "__main__":
+    sys.exit(main())
