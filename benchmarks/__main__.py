@@ -1,0 +1,131 @@
+"""The commands of the benchmark; see the package's docstring."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from DeepRegistrationLib.errors import InputError
+
+from . import tables
+from .pairs import Pair, project_pairs, read_pairs, write_pairs
+from .peers import METHODS, ONE_CONTRAST, VOLUMES_ONLY
+from .worker import environment
+
+
+def main() -> int:
+    """Run a command; 2 and one sentence for bad input."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure this library and its peers.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="write the pair list of the project's data folder")
+    listing.add_argument("data", type=Path)
+    listing.add_argument("pairs", type=Path)
+    listing.set_defaults(run=lambda o: write_pairs(project_pairs(o.data), o.pairs))
+    run = commands.add_parser("run", help="measure; goes on where it stopped")
+    run.add_argument("pairs", type=Path)
+    run.add_argument("--output", type=Path, default=Path("docs"), help="folder of benchmarks.md and the plot")
+    run.add_argument("--results", type=Path, default=Path("runs/benchmarks.jsonl"), help="one line a registration")
+    run.add_argument("--methods", nargs="*", choices=METHODS, help="default: all")
+    run.add_argument("--groups", nargs="*", help="default: all groups of the list")
+    run.add_argument("--threads", type=int, default=2)
+    run.add_argument("--limit", type=float, default=1800, help="seconds after which a registration is given up")
+    run.set_defaults(run=run_all)
+    again = commands.add_parser("report", help="only write the tables again")
+    again.add_argument("--output", type=Path, default=Path("docs"))
+    again.add_argument("--results", type=Path, default=Path("runs/benchmarks.jsonl"))
+    again.set_defaults(run=lambda o: tables.write(read_results(o.results), o.output))
+    scaling = commands.add_parser("scaling", help="seconds against voxels, on generated heads of growing size")
+    scaling.add_argument("--output", type=Path, default=Path("docs"))
+    scaling.add_argument("--threads", type=int, default=2)
+    scaling.set_defaults(run=run_scaling)
+    options = parser.parse_args()
+    try:
+        options.run(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def run_all(options: argparse.Namespace) -> None:
+    """Every method on every pair, methods alternating, what is done already left out; then the tables."""
+    pairs = [p for p in read_pairs(options.pairs) if not options.groups or p.group in options.groups]
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    done = {(r["pair"], r["method"]) for r in read_results(options.results)}
+    wanted = [(p, m) for p in pairs for m in options.methods or METHODS if (p.name, m) not in done and _fits(m, p)]
+    for number, (pair, method) in enumerate(wanted, 1):
+        result = run_one(method, pair, options.threads, options.limit)
+        record = {"pair": pair.name, "group": pair.group, "method": method, "threads": options.threads, **result}
+        with options.results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        shown = result.get("error") or f"{result['wall']:.1f} s, {tables.score_text(result)}"
+        print(f"[{number}/{len(wanted)}] {pair.group}: {pair.name}: {method}: {shown}", flush=True)
+    tables.write(read_results(options.results), options.output)
+
+
+def _fits(method: str, pair: Pair) -> bool:
+    flat = Path(pair.fixed).suffix.lower() in (".png", ".jpg", ".jpeg")
+    return not (method in ONE_CONTRAST and pair.cross) and not (method in VOLUMES_ONLY and flat)
+
+
+def run_one(method: str, pair: Pair, threads: int, limit: float) -> dict[str, Any]:
+    """One registration in a process of its own; {"error": sentence} if that failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder) / "pair.json", Path(folder) / "result.json"
+        given.write_text(json.dumps(asdict(pair)), encoding="utf-8")
+        command = [sys.executable, "-m", "benchmarks.worker", method, str(given), str(found)]
+        try:
+            run = subprocess.run(
+                command, env=environment(threads), capture_output=True, text=True, timeout=limit, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return {"error": f"not done after {limit:.0f} s"}
+        if run.returncode or not found.exists():
+            last = (run.stderr.strip().splitlines() or ["no message"])[-1]
+            return {"error": f"exit code {run.returncode}: {last[:200]}"}
+        result: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+        return result
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """The lines of a results file; an unfinished last line is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def run_scaling(options: argparse.Namespace) -> None:
+    """Register generated heads of growing size and draw seconds and memory against voxels."""
+    from DeepRegistrationLib.phantom import demo_pair
+
+    records = []
+    for edge in (48, 64, 96, 128, 160, 192):
+        shape = (edge, int(edge * 1.25), edge)
+        with tempfile.TemporaryDirectory() as folder:
+            pair = demo_pair(shape=shape, spacing=192 / edge)
+            for name in ("fixed", "moving"):
+                getattr(pair, name).save(Path(folder) / f"{name}.nrrd")
+            files = (str(Path(folder) / "fixed.nrrd"), str(Path(folder) / "moving.nrrd"))
+            for method in ("ours, fast", "ours, accurate"):
+                result = run_one(
+                    method, Pair(f"{edge}", "scaling", *files, affine=True, cross=True), options.threads, 3600
+                )
+                records.append({"method": method, **result})
+                print(f"{method} at {shape}: {result.get('error') or result['wall']}", flush=True)
+    tables.write_scaling([r for r in records if "error" not in r], options.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

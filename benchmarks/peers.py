@@ -1,0 +1,149 @@
+"""The methods that are measured: this library's, and the peers'. Each is a function of images in memory.
+
+A method takes two float32 SimpleITK images, whether their contrasts differ, and returns a SimpleITK transform from
+fixed to moving. Settings of the peers are those found best on the first brain pair within an hour of trying each.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from DeepRegistrationLib.transform import Transform
+
+Registration = Callable[[sitk.Image, sitk.Image, bool], sitk.Transform]
+
+
+def ours(refine: str, affine: str = "none", method: str = "none") -> Registration:
+    """This library at one of its settings."""
+
+    def run(fixed: sitk.Image, moving: sitk.Image, cross: bool) -> sitk.Transform:
+        from DeepRegistrationLib import register
+
+        return register(fixed, moving, refine=refine, affine=affine, method=method, device="auto").transform
+
+    return run
+
+
+def demons(sigma: float) -> Registration:
+    """SimpleITK's diffeomorphic demons at three scales, histograms matched; one contrast only."""
+
+    def run(fixed: sitk.Image, moving: sitk.Image, cross: bool) -> sitk.Transform:
+        matched = sitk.HistogramMatching(moving, fixed, 1024, 12, True)
+        field = None
+        for shrink, iterations in ((4, 100), (2, 60), (1, 30)):
+            factors = [shrink if size >= 4 * shrink else 1 for size in fixed.GetSize()]
+            small = [
+                sitk.Shrink(sitk.SmoothingRecursiveGaussian(x, 0.5 * shrink), factors) if shrink > 1 else x
+                for x in (fixed, matched)
+            ]
+            demon = sitk.DiffeomorphicDemonsRegistrationFilter()
+            demon.SetNumberOfIterations(iterations)
+            demon.SetSmoothDisplacementField(True)
+            demon.SetStandardDeviations(sigma)
+            field = demon.Execute(*small) if field is None else demon.Execute(*small, sitk.Resample(field, small[0]))
+        return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+
+    return run
+
+
+def syn(metric: str, iterations: tuple[int, ...]) -> Registration:
+    """ANTs' SyN through antspyx."""
+
+    def run(fixed: sitk.Image, moving: sitk.Image, cross: bool) -> sitk.Transform:
+        import ants
+
+        pair = [_to_ants(ants, image) for image in (fixed, moving)]
+        with tempfile.TemporaryDirectory() as folder:
+            result = ants.registration(
+                *pair,
+                type_of_transform="SyNOnly",
+                initial_transform="Identity",
+                syn_metric=metric,
+                reg_iterations=iterations,
+                outprefix=str(Path(folder) / "syn"),
+            )
+            warp = next(p for p in result["fwdtransforms"] if "Warp" in p)
+            return sitk.DisplacementFieldTransform(sitk.ReadImage(warp, sitk.sitkVectorFloat64))
+
+    return run
+
+
+def _to_ants(ants, image: sitk.Image):  # type: ignore[no-untyped-def]
+    n = image.GetDimension()
+    return ants.from_numpy(
+        np.ascontiguousarray(sitk.GetArrayFromImage(image).T),
+        origin=image.GetOrigin(),
+        spacing=image.GetSpacing(),
+        direction=np.asarray(image.GetDirection()).reshape(n, n),
+    )
+
+
+def elastix() -> Registration:
+    """itk-elastix' default B-spline parameters (mutual information). A thread count must not be passed: it crashes."""
+
+    def run(fixed: sitk.Image, moving: sitk.Image, cross: bool) -> sitk.Transform:
+        import itk
+
+        pair = [_to_itk(itk, image) for image in (fixed, moving)]
+        parameters = itk.ParameterObject.New()
+        parameters.AddParameterMap(parameters.GetDefaultParameterMap("bspline"))
+        _, found = itk.elastix_registration_method(*pair, parameter_object=parameters, log_to_console=False)
+        field = itk.transformix_deformation_field(pair[1], found)
+        array = np.asarray(itk.array_from_image(field), dtype=np.float64)
+        image = sitk.GetImageFromArray(array, isVector=True)
+        image.CopyInformation(fixed)
+        return sitk.DisplacementFieldTransform(image)
+
+    return run
+
+
+def _to_itk(itk, image: sitk.Image):  # type: ignore[no-untyped-def]
+    n = image.GetDimension()
+    result = itk.image_from_array(np.ascontiguousarray(sitk.GetArrayFromImage(image)))
+    result.SetOrigin(image.GetOrigin())
+    result.SetSpacing(image.GetSpacing())
+    result.SetDirection(itk.matrix_from_array(np.asarray(image.GetDirection()).reshape(n, n)))
+    return result
+
+
+def convex_adam() -> Registration:
+    """ConvexAdam with MIND at its defaults; 3-D only."""
+
+    def run(fixed: sitk.Image, moving: sitk.Image, cross: bool) -> sitk.Transform:
+        import torch
+        from convexAdam.convex_adam_MIND import convex_adam_pt
+
+        pair = [torch.from_numpy(sitk.GetArrayFromImage(image)) for image in (fixed, moving)]
+        u = convex_adam_pt(*pair, dtype=torch.float32, device=torch.device("cpu"), verbose=False)
+        field = torch.from_numpy(np.moveaxis(np.asarray(u, dtype=np.float32), -1, 0))[None].contiguous()
+        from DeepRegistrationLib.image import Grid
+
+        return Transform.from_field(field, Grid.from_sitk(fixed))
+
+    return run
+
+
+def no_registration(fixed: sitk.Image, moving: sitk.Image, cross: bool) -> sitk.Transform:
+    """The images as they lie."""
+    return sitk.Transform(fixed.GetDimension(), sitk.sitkIdentity)
+
+
+METHODS: dict[str, Registration] = {
+    "before": no_registration,
+    "ours, fast": ours("fast"),
+    "ours, accurate": ours("accurate"),
+    "demons, sigma 1.5": demons(1.5),
+    "demons, sigma 1.0": demons(1.0),
+    "SyN, Mattes 40-20-0": syn("mattes", (40, 20, 0)),
+    "SyN, Mattes 100-70-50-20": syn("mattes", (100, 70, 50, 20)),
+    "elastix, B-spline": elastix(),
+    "ConvexAdam, MIND": convex_adam(),
+}
+ONE_CONTRAST = ("demons, sigma 1.5", "demons, sigma 1.0")
+"""Methods that compare intensities and cannot work across contrasts."""
+VOLUMES_ONLY = ("ConvexAdam, MIND",)

@@ -1,0 +1,153 @@
+"""Results to Markdown and pictures."""
+
+from __future__ import annotations
+
+import platform
+from collections import defaultdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .peers import METHODS
+
+PACKAGES = ("torch", "SimpleITK", "antspyx", "itk-elastix", "convexAdam")
+
+
+def score_text(result: dict[str, Any]) -> str:
+    """The score of one registration in words."""
+    parts = [f"Dice {result['dice']:.3f}"] if "dice" in result else []
+    parts += [f"TRE {result['tre']:.2f} mm"] if "tre" in result else []
+    return ", ".join(parts)
+
+
+def write(records: list[dict[str, Any]], folder: Path) -> None:
+    """``benchmarks.md`` and ``benchmarks.png`` in ``folder``."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for record in records:
+        groups[record["group"]].append(record)
+    text = ["# Benchmarks", "", "Written by `python -m benchmarks run`; do not edit.", "", *_machine(records), ""]
+    for group, members in groups.items():
+        text += [f"## {group}", "", *_table(members), "", *_failures(members)]
+    if (folder / "scaling.png").exists():
+        text += ["## Cost against size", "", "![Seconds and memory against voxels](scaling.png)", ""]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "benchmarks.md").write_text("\n".join(text), encoding="utf-8")
+    _plot(groups, folder / "benchmarks.png")
+
+
+def _machine(records: list[dict[str, Any]]) -> list[str]:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    threads = sorted({str(r["threads"]) for r in records if "threads" in r})
+    return [
+        f"Machine: {_processor()}, {', '.join(threads)} threads for every method. {platform.system()}, "
+        f"Python {platform.python_version()}, {', '.join(found)}.",
+        "",
+        "Each registration is a process of its own and starts from the same images in memory, on one grid, after the "
+        "same affine stage where one is needed; only the registration call is timed. Mean ± standard deviation over "
+        "the pairs. Folds: share of voxels with a Jacobian determinant of 0 or less. Inverse: what is left after going "
+        "forward and back through a numerical inverse of the field. Settings of the peers: `benchmarks/peers.py`.",
+    ]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _table(records: list[dict[str, Any]]) -> list[str]:
+    what = "dice" if any("dice" in r for r in records) else "tre"
+    title = {"dice": "Dice", "tre": "Landmark error (mm)"}[what]
+    lines = [
+        f"| method | pairs | {title} | folds % | SD log J | inverse mm | wall s | CPU s | peak GB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for method in METHODS:
+        done = [r for r in records if r["method"] == method and "error" not in r]
+        if not done:
+            continue
+        columns = [
+            _spread(done, what, 3),
+            *(_spread(done, k, d) for k, d in (("folds", 4), ("sdlogj", 3), ("inverse_mm", 3))),
+        ]
+        cost = [_spread(done, k, d) for k, d in (("wall", 1), ("cpu", 1), ("peak_gb", 2))]
+        lines.append(f"| {method} | {len(done)} | " + " | ".join([*columns, *cost]) + " |")
+    return lines
+
+
+def _spread(records: list[dict[str, Any]], key: str, digits: int) -> str:
+    values = [r[key] for r in records if key in r]
+    if not values:
+        return ""
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def _failures(records: list[dict[str, Any]]) -> list[str]:
+    failed = [f"* {r['method']} on {r['pair']}: {r['error']}" for r in records if "error" in r]
+    return ["Failed:", "", *failed, ""] if failed else []
+
+
+def _plot(groups: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Score against seconds, a panel for each group."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not groups:
+        return
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(5 * columns, 3.8 * rows), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel in panels[len(groups) :]:
+        panel.axis("off")
+    for panel, (group, records) in zip(panels, groups.items(), strict=False):
+        what = "dice" if any("dice" in r for r in records) else "tre"
+        for method in METHODS:
+            done = [r for r in records if r["method"] == method and what in r]
+            if not done or method == "before":
+                continue
+            x, y = np.mean([r["wall"] for r in done]), np.mean([r[what] for r in done])
+            panel.scatter(
+                x, y, marker="*" if method.startswith("ours") else "o", s=90 if method.startswith("ours") else 35
+            )
+            panel.annotate(method, (x, y), fontsize=7, xytext=(4, 4), textcoords="offset points")
+        panel.set_xscale("log")
+        panel.set_xlabel("seconds")
+        panel.set_ylabel({"dice": "mean Dice", "tre": "landmark error, mm"}[what])
+        panel.set_title(group, fontsize=10)
+        panel.margins(0.25)
+    canvas.print_png(str(path))
+
+
+def write_scaling(records: list[dict[str, Any]], folder: Path) -> None:
+    """``scaling.png``: seconds and peak memory against voxels, with the slope of a line in log-log axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for panel, key, label in zip(
+        figure.subplots(1, 2), ("wall", "peak_gb"), ("seconds", "peak memory, GB"), strict=True
+    ):
+        for method in dict.fromkeys(r["method"] for r in records):
+            done = sorted((r["voxels"], r[key]) for r in records if r["method"] == method)
+            x, y = np.array(done).T
+            slope = np.polyfit(np.log(x[-4:]), np.log(y[-4:]), 1)[0] if len(x) > 1 else float("nan")
+            panel.loglog(x, y, "o-", label=f"{method} (exponent {slope:.2f})")
+        panel.set_xlabel("voxels")
+        panel.set_ylabel(label)
+        panel.legend(fontsize=8)
+        panel.grid(alpha=0.3, which="both")
+    folder.mkdir(parents=True, exist_ok=True)
+    canvas.print_png(str(folder / "scaling.png"))

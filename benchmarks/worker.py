@@ -1,0 +1,115 @@
+"""One method on one pair, in a process of its own: ``python -m benchmarks.worker METHOD PAIR.json RESULT.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from .pairs import Pair
+
+
+def main(arguments: list[str]) -> int:
+    """Register, score, write one JSON object."""
+    method, pair_file, result_file = arguments
+    pair = Pair(**json.loads(Path(pair_file).read_text(encoding="utf-8")))
+    result = measure(method, pair)
+    Path(result_file).write_text(json.dumps(result), encoding="utf-8")
+    return 0
+
+
+def measure(method: str, pair: Pair) -> dict[str, Any]:
+    """Time one registration of images in memory and score what came out."""
+    import DeepRegistrationLib.pipeline  # noqa: F401 - so that importing is not timed
+
+    from .peers import METHODS
+
+    fixed, moving, before = prepare(pair)
+    started, used = time.perf_counter(), _cpu_seconds()
+    transform = METHODS[method](fixed, moving, pair.cross)
+    wall, cpu = time.perf_counter() - started, _cpu_seconds() - used
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    whole = sitk.CompositeTransform([before, transform]) if before is not None else transform
+    return {"wall": wall, "cpu": cpu, "peak_gb": peak, **score(pair, whole, transform, fixed)}
+
+
+def _cpu_seconds() -> float:
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in usage)
+
+
+def prepare(pair: Pair) -> tuple[sitk.Image, sitk.Image, sitk.Transform | None]:
+    """Both images as float32 on the fixed grid, after the affine stage where the pair needs it: the same for all."""
+    from DeepRegistrationLib.affine import align
+    from DeepRegistrationLib.image import Image, read_image
+    from DeepRegistrationLib.transform import affine_to_sitk, resample
+
+    fixed, moving = read_image(pair.fixed, "fixed image"), read_image(pair.moving, "moving image")
+    before = affine_to_sitk(align(fixed, moving)) if pair.affine else None
+    moving = resample(moving, fixed.grid, before, dtype=np.float32)
+    array = fixed.array.astype(np.float32)
+    fixed = Image(pseudo_t2(array) if pair.remap else array, fixed.grid)
+    return fixed.to_sitk(), moving.to_sitk(), before
+
+
+def pseudo_t2(t1: np.ndarray) -> np.ndarray:
+    """A skull-stripped T1 image with fluid bright, gray matter gray and white matter dark; background stays 0."""
+    unit = t1 / np.percentile(t1[t1 > 0], 99.5)
+    values = np.interp(unit, [0, 0.03, 0.1, 0.3, 0.5, 0.75, 1.0], [0, 0, 0.9, 1.0, 0.6, 0.3, 0.2])
+    return (values * 255).astype(np.float32)
+
+
+def score(pair: Pair, whole: sitk.Transform, deformable: sitk.Transform, fixed: sitk.Image) -> dict[str, Any]:
+    """Dice, landmark error, folding in the content of the fixed image, and how well the field can be inverted."""
+    import torch
+
+    from DeepRegistrationLib import fields, metrics
+    from DeepRegistrationLib.evaluate import score_labels, score_points
+    from DeepRegistrationLib.image import Grid, read_image
+    from DeepRegistrationLib.points import read_points
+    from DeepRegistrationLib.transform import displacement_on, lps_to_voxels
+
+    result: dict[str, Any] = {}
+    if pair.fixed_labels:
+        maps = [_labels(read_image(path)) for path in (pair.fixed_labels, pair.moving_labels)]
+        result["dice"] = score_labels(whole, *maps, chosen=list(pair.labels) or None)["mean_dice_after"]
+    if pair.fixed_points:
+        points = [read_points(path).positions for path in (pair.fixed_points, pair.moving_points)]
+        result["tre"] = score_points(whole, *points)["mean_tre_after_mm"]
+    grid = Grid.from_sitk(fixed)
+    u = lps_to_voxels(displacement_on(deformable, grid), grid)
+    array = sitk.GetArrayFromImage(fixed)
+    content = torch.from_numpy(array > np.percentile(array, 1))[None, None]
+    result["folds"] = float(metrics.folding_percent(u, content))
+    result["sdlogj"] = float(metrics.log_jacobian_sd(u, content))
+    spacing = torch.as_tensor(grid.spacing, dtype=torch.float32).view(1, -1, *[1] * grid.ndim)
+    left = fields.compose(u, fields.invert(u, 50)) * spacing
+    result["inverse_mm"] = float(left.square().sum(1).sqrt()[content[:, 0]].mean())
+    result["voxels"] = int(np.prod(grid.shape))
+    return result
+
+
+def _labels(image):  # type: ignore[no-untyped-def]
+    """Masks stored as pictures (0 and about 255) become 0 and 1."""
+    from DeepRegistrationLib.image import Image
+
+    if image.ndim == 2 and image.array.dtype == np.uint8 and image.array.max() > 127:
+        return Image((image.array > 127).astype(np.uint8), image.grid, image.name)
+    return image
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Every library gets the same number of threads."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+    return {**os.environ, **dict.fromkeys(names, str(threads))}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
