@@ -9,6 +9,7 @@ from . import nodes
 from .nodes import Node
 
 SAMPLES = 200_000
+DIVERGING = "Cold Black Hot"
 
 
 def contentRange(volumeNode: Node) -> tuple[float, float]:
@@ -63,3 +64,21 @@ def setColors(volumeNode: Node, colorNodeId: str, low: float, high: float) -> No
     if slicer.mrmlScene.GetNodeByID(colorNodeId) is not None:
         display.SetAndObserveColorNodeID(colorNodeId)
     setRange(volumeNode, low, high)
+
+
+def divergingColors() -> str:
+    """The ID of a color table: cyan, blue, black (nothing), red, yellow; made when it is first needed.
+
+    Black in the middle leaves an image underneath readable where nothing is to be told.
+    """
+    found = [n for n in slicer.util.getNodesByClass("vtkMRMLColorTableNode") if n.GetName() == DIVERGING]
+    if found:
+        return found[0].GetID()
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", DIVERGING)
+    node.SetTypeToUser()
+    node.SetNumberOfColors(256)
+    for index, t in enumerate(np.linspace(-1, 1, 256)):
+        strong, weak = min(1.0, 1.6 * abs(t)), max(0.0, 2 * abs(t) - 1)
+        red, green, blue = (strong, weak, 0.0) if t > 0 else (0.0, weak, strong)
+        node.SetColor(index, f"{t:.2f}", red, green, blue, 1.0)
+    return node.GetID()

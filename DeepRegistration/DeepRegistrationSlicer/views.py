@@ -12,10 +12,10 @@ from .results import Result
 def showResult(fixedNode: Node, movingNode: Node, result: Result) -> None:
     """The fixed volume under the moved one, half each. Without a moved volume nothing is shown."""
     if result.jacobian is not None:
-        display.setColors(result.jacobian, "vtkMRMLColorTableNodeFileColdToHotRainbow.txt", 0.5, 1.5)
+        display.setColors(result.jacobian, display.divergingColors(), 0.4, 1.6)
     if result.magnitude is not None:
         largest = display.contentRange(result.magnitude)[1]
-        display.setColors(result.magnitude, "vtkMRMLColorTableNodeFileViridis.txt", 0.0, largest)
+        display.setColors(result.magnitude, "vtkMRMLPETProceduralColorNodePET-Heat", 0.0, largest)
     if result.volume is None:
         return
     display.makeReadable(fixedNode)
