@@ -1,0 +1,167 @@
+"""Similarities with their exact gradients, for refining a field without autograd.
+
+Each force holds what depends on the fixed image alone and is called with the moving image's channels as warped by the
+current field. It returns the mean similarity and dS/dwarped, the gradient of the similarity *summed* over voxels.
+The engine multiplies with the gradient of the warped channels, which is exact for a compositive update.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .kernels import BandFilter, box_weights, central_difference, central_difference_adjoint
+
+
+class Force(Protocol):
+    """What the engine asks of a similarity."""
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(scalar mean similarity, (1, C, *S) gradient) at ``warped`` (1, C, *S).
+
+        ``weight`` (1, 1, *S), 0 to 1, says how far each voxel counts; it is taken as constant.
+        The gradient lies in a buffer of the force and is valid until the next call.
+        """
+
+
+class Ssd:
+    """Negative mean squared difference over channels (higher is better)."""
+
+    def __init__(self, fixed: Tensor) -> None:
+        self._fixed = fixed
+        self._out = torch.empty_like(fixed)
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        residual = torch.sub(self._fixed, warped, out=self._out)
+        weighted = residual.square() if weight is None else residual.square() * weight
+        value = -weighted.mean()
+        if weight is not None:
+            residual.mul_(weight)
+        return value, residual.mul_(2.0)
+
+
+class Lncc:
+    """Squared local normalized cross-correlation over a box window (blind to the sign of the contrast).
+
+    S = sum_x w_x cov_x^2 / ((var_f + eps)(var_m + eps)) with means over the voxels of the window that count (Avants
+    2008, equation 6). The gradient is the exact adjoint, window means of its own included.
+
+    Args:
+        fixed: (1, 1, *S), intensities of about unit range.
+        width: edge of the window in voxels along each axis, odd.
+        eps: variance below which contrast counts as noise.
+    """
+
+    def __init__(self, fixed: Tensor, width: tuple[int, ...], eps: float = 1e-5) -> None:
+        shape = tuple(fixed.shape[2:])
+        self._fixed, self._eps = fixed, eps
+        like = {"device": fixed.device, "dtype": fixed.dtype}
+        self._box = BandFilter(shape, [box_weights(w) if w > 1 else None for w in width], **like)  # type: ignore[arg-type]
+        self._in, self._sum, self._scratch = (torch.empty((1, 3, *shape), **like) for _ in range(3))  # type: ignore[call-overload]
+        self._out = torch.empty_like(fixed)
+        self._reset(None)
+
+    def _filter(self, channels: int) -> Tensor:
+        return self._box(self._in[:, :channels], self._sum[:, :channels], self._scratch[:, :channels])
+
+    def _reset(self, weight: Tensor | None) -> None:
+        """Window counts, means and variances of the fixed image."""
+        a, f = self._in, self._fixed
+        a[:, :1] = 1.0 if weight is None else weight
+        torch.mul(a[:, :1], f, out=a[:, 1:2])
+        torch.mul(a[:, 1:2], f, out=a[:, 2:3])
+        s = self._filter(3)
+        self._norm = s[:, :1].clamp_min(1e-6).reciprocal_()
+        self._mean = s[:, 1:2] * self._norm
+        self._var = (s[:, 2:3] * self._norm).addcmul_(self._mean, self._mean, value=-1).clamp_min_(0).add_(self._eps)
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        f, m, a = self._fixed, warped, self._in
+        if weight is not None:
+            self._reset(weight)
+        torch.mul(m, 1.0 if weight is None else weight, out=a[:, :1])
+        torch.mul(a[:, :1], m, out=a[:, 1:2])
+        torch.mul(a[:, :1], f, out=a[:, 2:3])
+        s = self._filter(3).mul_(self._norm)[:, :3]
+        mean, square, cross = s[:, :1], s[:, 1:2], s[:, 2:3]
+        var = square.addcmul_(mean, mean, value=-1).clamp_min_(0).add_(self._eps)
+        cov = cross.addcmul_(self._mean, mean, value=-1)
+        # dS/dm_y = sum over windows x that hold y of  a_x (f_y - mean_f) - b_x (m_y - mean_m)
+        coefficient = torch.div(cov, var, out=a[:, :1]).div_(self._var)  # cov / (var_f var_m)
+        value = cov * coefficient
+        if weight is not None:
+            value = value * weight
+            coefficient.mul_(weight)
+        similarity = value.mean()
+        coefficient.mul_(self._norm)
+        coefficient.mul_(2.0)
+        torch.mul(a[:, :1], cov.div_(var), out=a[:, 1:2])
+        torch.mul(a[:, :1], self._mean, out=a[:, 2:3])
+        a[:, 2:3].addcmul_(a[:, 1:2], mean, value=-1)
+        r = self._filter(3)
+        out = torch.mul(r[:, :1], f, out=self._out).addcmul_(r[:, 1:2], m, value=-1).sub_(r[:, 2:3])
+        if weight is not None:
+            out.mul_(weight)
+        return similarity, out
+
+
+class LocalGradient:
+    """|cos| of the angle between the local mean gradients of two images (Deform-GAN, equations 1 to 3).
+
+    Central differences, averaged over a box of ``width`` voxels, normalized with a noise level ``eps`` that is a
+    fraction of the typical gradient, so that intensity units do not matter. Exact gradient.
+    """
+
+    def __init__(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        width: tuple[int, ...],
+        step: tuple[float, ...] | None = None,
+        fraction: float = 0.5,
+    ) -> None:
+        shape = tuple(fixed.shape[2:])
+        self._ndim = len(shape)
+        like = {"device": fixed.device, "dtype": fixed.dtype}
+        weights = [box_weights(w) / w if w > 1 else None for w in width]
+        self._box = BandFilter(shape, weights, **like)  # type: ignore[arg-type]
+        self._step = step or (1.0,) * self._ndim
+        self._raw, self._scratch = (torch.empty((1, self._ndim, *shape), **like) for _ in range(2))  # type: ignore[call-overload]
+        self._gradient = torch.empty_like(self._raw)
+        self._out = torch.empty_like(fixed)
+        other = self._local(moving)
+        self._eps = fraction**2 * _typical_square(other)
+        self._unit = self._local(fixed).clone()
+        square = self._unit.square().sum(1, keepdim=True)
+        self._unit.mul_((square + fraction**2 * _typical_square(self._unit)).rsqrt_())
+
+    def _local(self, image: Tensor) -> Tensor:
+        for axis in range(self._ndim):
+            central_difference(image, axis, self._raw[:, axis : axis + 1]).div_(self._step[axis])
+        return self._box(self._raw, self._gradient, self._scratch)
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        g = self._local(warped)
+        norm = g.square().sum(1, keepdim=True).add_(self._eps).rsqrt_()
+        cosine = (g * self._unit).sum(1, keepdim=True).mul_(norm)
+        sign = cosine.sign()
+        value = cosine.abs()
+        if weight is not None:
+            value = value * weight
+            sign = sign * weight
+        # d|cos|/dg = sign (unit_f - cos g / |g|) / |g|
+        back = torch.mul(g, cosine * norm, out=self._raw).neg_().add_(self._unit).mul_(sign.mul_(norm))
+        filtered = self._box(back, self._gradient, self._scratch)
+        self._out.zero_()
+        for axis in range(self._ndim):
+            central_difference_adjoint(filtered[:, axis : axis + 1].div_(self._step[axis]), axis, self._out)
+        return value.mean(), self._out
+
+
+def _typical_square(gradient: Tensor) -> float:
+    """Mean squared length of the gradients that are there at all (above 1 % of the largest)."""
+    square = gradient.square().sum(1).flatten()
+    strong = square[square > 1e-4 * square.max()]
+    return float(strong.mean()) if len(strong) else 1.0
