@@ -508,6 +508,21 @@ class TestScriptedModule:
         interact.click(panel.ui.inputs)
         assert panel.ui.fixedSelector.visible
 
+    def test_widgets_shown_in_a_collapsed_section_wait_until_it_opens(self, host: Host) -> None:
+        section = ctk.ctkCollapsibleButton("x")
+        section.collapsed = True
+        layout = qt.QVBoxLayout(section)
+        late, hidden, shown = qt.QLabel("late"), qt.QLabel("hidden"), qt.QLabel("shown")
+        hidden.setVisible(False)
+        for label in (late, hidden, shown):
+            layout.addWidget(label)
+        host.show(section)
+        shown.setVisible(True)
+        interact.process_events()
+        assert [w.visible for w in (late, hidden, shown)] == [False] * 3
+        section.collapsed = False
+        assert [w.visible for w in (late, hidden, shown)] == [True, False, True]
+
     def test_a_module_reloads(self, host: Host, tiny: Any) -> None:
         slicer.util.selectModule("Tiny")
         before = slicer.modules.TinyWidget

@@ -64,6 +64,12 @@ def _check_call(node: ast.Call, report: Callable[[ast.AST, str], None]) -> None:
         classes = node.args[1].elts if isinstance(node.args[1], ast.Tuple) else [node.args[1]]
         if any(_root(c) in ("qt", "ctk") or _is_widget_class(c) for c in classes):
             report(node, f"{called.id} does not work on Qt classes")
+    if isinstance(called, ast.Attribute) and called.attr == "exec" and root != "qt":
+        report(node, "exec() is exec_() in PythonQt")
+    if isinstance(called, ast.Attribute) and called.attr in ("connect", "singleShot"):
+        for argument in node.args:
+            if isinstance(argument, ast.Call) and ast.unparse(argument.func).rpartition(".")[2] == "partial":
+                report(node, "partial as a slot gets every argument of the signal: use a method or a lambda")
     is_reader = isinstance(called, ast.Attribute) and called.attr in PROPERTIES and not node.args and not node.keywords
     if is_reader and root not in ("qt", "ctk") and not _is_item(called.value):
         report(node, f"{ast.unparse(called)}() calls a property")
@@ -133,6 +139,8 @@ def test_the_module_keeps_the_discipline_of_pythonqt(path: Path) -> None:
         ("self.ui.nameEdit.text()", "calls a property"),
         ("self.ui.slider.value()", "calls a property"),
         ("combo.currentIndex()", "calls a property"),
+        ("dialog.exec()", "exec_"),
+        ("button.clicked.connect(functools.partial(run, 1))", "partial"),
         ("import torch", "inside the function"),
         ("from DeepRegistrationLib import register", "inside the function"),
         ("try:\n    import torch\nexcept ImportError:\n    torch = None", "inside the function"),

@@ -53,6 +53,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     contentsCollapsed = Signal(bool)
     host_signals: ClassVar[dict[str, str]] = {"contentsCollapsed(bool)": "contentsCollapsed"}
     _HEAD = 26
+    _WANTED = "visibilityToParent"  # dynamic property of a child: shown when the button is open
 
     collapsedHeight = stored("int", 10)
     contentsFrameShape = stored("int", 0)
@@ -63,9 +64,8 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     def __init__(self, *args: Any) -> None:
         texts = [a for a in args if isinstance(a, str)]
         parents = [a for a in args if isinstance(a, QtWidgets.QWidget)]
-        super().__init__(parents[0] if parents else None)
         self._collapsed = False
-        self._hidden_by_caller: set[QtWidgets.QWidget] = set()
+        super().__init__(parents[0] if parents else None)
         self.setText(texts[0] if texts else "")
         self.setCheckable(True)
         self.setChecked(True)
@@ -81,14 +81,28 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
             return
         self._collapsed = value
         self.setChecked(not value)
-        children = [c for c in self.children() if c.isWidgetType()]
-        if value:
-            self._hidden_by_caller = {c for c in children if c.isHidden()}
-        for child in children:
-            child.setVisible(not value and child not in self._hidden_by_caller)
+        for child in self._widgets():
+            if value:
+                child.setProperty(self._WANTED, not child.isHidden())
+                child.setVisible(False)
+            elif child.property(self._WANTED):
+                child.setVisible(True)
         self.updateGeometry()
         self.update()
         self.contentsCollapsed.emit(value)
+
+    def _widgets(self) -> list[QtWidgets.QWidget]:
+        return [child for child in self.children() if child.isWidgetType()]
+
+    def event(self, event: QtCore.QEvent) -> bool:
+        handled = super().event(event)
+        kinds = QtCore.QEvent.Type
+        if self._collapsed and event.type() in (kinds.LayoutRequest, kinds.ChildPolished, kinds.Show):
+            for child in self._widgets():  # added or shown while collapsed: it waits until the button opens
+                if not child.isHidden():
+                    child.setProperty(self._WANTED, True)
+                    child.setVisible(False)
+        return handled
 
     collapsed = Property(bool, lambda self: self._collapsed, _set_collapsed)
 
