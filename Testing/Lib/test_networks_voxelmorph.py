@@ -71,7 +71,7 @@ def test_the_strided_layer_reads_the_pixels_that_tensorflow_reads():
     torch.manual_seed(2)
     layer = TensorFlowStride(2, 1, 1)
     image = torch.randn(1, 1, 6, 8)
-    weight, bias = layer.convolution.weight.detach().numpy()[0, 0], float(layer.convolution.bias)
+    weight, bias = layer.convolution.weight.detach().numpy()[0, 0], layer.convolution.bias.item()
     padded = np.pad(image.numpy()[0, 0], ((0, 1), (0, 1)))  # same, stride 2, even size: one zero at the far end
     expected = np.empty((3, 4))
     for i, j in np.ndindex(3, 4):
