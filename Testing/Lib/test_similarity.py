@@ -133,13 +133,20 @@ def test_mse_and_l1_are_plain_means():
     assert l1(a, b).item() == pytest.approx(np.abs((a - b).numpy()).mean())
 
 
-def test_the_joint_histogram_is_a_distribution_whatever_the_chunk():
+def b_spline(x):
+    x = np.abs(x)
+    return np.where(x < 1, 2 / 3 - x**2 + x**3 / 2, np.where(x < 2, (2 - x) ** 3 / 6, 0))
+
+
+def test_the_joint_histogram_equals_a_product_of_b_spline_weights(monkeypatch):
+    monkeypatch.setattr("DeepRegistrationLib.mutual_information.CHUNK", 500)
     a, b = images(12, 13, 14)
-    whole = joint_histogram(a, b, chunk=10**9)
-    assert whole.shape == (1, 32, 32)
-    assert whole.min() >= 0
-    assert whole.sum().item() == pytest.approx(1)
-    assert torch.allclose(whole, joint_histogram(a, b, chunk=500))
+    mask = torch.rand(1, 1, 12, 13, 14, dtype=torch.float64)
+    bins = np.arange(16)[:, None]
+    rows, columns = (b_spline(x.numpy().ravel() * 13 + 1 - bins) for x in (a, b))
+    for weights, given in ((np.ones(a.numel()), None), (mask.numpy().ravel(), mask)):
+        expected = (rows * weights) @ columns.T / weights.sum()
+        np.testing.assert_allclose(joint_histogram(a, b, 16, given)[0].numpy(), expected, atol=1e-15)
 
 
 def test_mutual_information_equals_a_plain_histogram_of_few_gray_levels():
