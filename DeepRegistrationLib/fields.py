@@ -110,10 +110,11 @@ def jacobian_matrix(u: Tensor, scheme: str = "central") -> list[list[Tensor]]:
     ``scheme`` is "central" (one-sided at the border), "forward" or "backward" (zero difference at the far border).
     """
     ndim = check_field(u)
-    return [[_difference(u[:, c], d + 1, scheme).add_(float(c == d)) for d in range(ndim)] for c in range(ndim)]
+    return [[difference(u[:, c], d + 1, scheme).add_(float(c == d)) for d in range(ndim)] for c in range(ndim)]
 
 
-def _difference(x: Tensor, dim: int, scheme: str) -> Tensor:
+def difference(x: Tensor, dim: int, scheme: str = "central") -> Tensor:
+    """The derivative along axis ``dim`` per voxel, of the shape of ``x``; ``scheme`` as in ``jacobian_matrix``."""
     n = x.shape[dim]
     if n == 1:
         return torch.zeros_like(x)
