@@ -16,11 +16,13 @@ import slicer.util
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from . import layout_manager, mrml_widgets, node_combo_box, ui_loader
+from . import layout_manager, mrml_widgets, ui_loader
 from .binding import native
+from .checkable_node_combo_box import qMRMLCheckableNodeComboBox
 from .io_manager import CoreIOManager
 from .layout_manager import qSlicerLayoutManager
 from .mrml_scene import MrmlApplication
+from .node_combo_box import qMRMLNodeComboBox
 
 
 class Module:
@@ -257,7 +259,7 @@ def install(qt_application: QtWidgets.QApplication) -> Application:
     application.__dict__["_modules"] = qSlicerModuleManager()
     for name, logic in mrml.logics.items():
         application.moduleManager()._register(Module(name, logic))
-    widgets = (*mrml_widgets.WIDGETS, *node_combo_box.WIDGETS)
+    widgets = (*mrml_widgets.WIDGETS, qMRMLNodeComboBox, qMRMLCheckableNodeComboBox)
     for cls in (*widgets, *_view_classes()):
         setattr(slicer, cls.__name__, cls)
     for cls in widgets:

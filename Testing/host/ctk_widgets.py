@@ -15,7 +15,8 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from . import ui_loader
-from .binding import connect_weakly, native
+from .binding import native
+from .connections import connect_weakly
 
 _serial = count()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6 import QtCore, QtTest
 
-from .node_combo_box import _ACTION, _NODE_ID
+from .node_combo_box import ACTION, NODE_ID
 
 
 def process_events(milliseconds: int = 0) -> None:
@@ -57,13 +57,13 @@ def entries(combo: Any) -> list[str]:
     """Texts of the entries of a combo box; of a node selector, the names of its nodes."""
     inner = getattr(combo, "_combo", combo)
     is_selector = inner is not combo
-    return [inner.itemText(i) for i in range(inner.count) if not is_selector or inner.itemData(i, _NODE_ID)]
+    return [inner.itemText(i) for i in range(inner.count) if not is_selector or inner.itemData(i, NODE_ID)]
 
 
 def actions(selector: Any) -> list[str]:
     """Texts of the actions that a node selector offers below its nodes."""
     inner = selector._combo
-    return [inner.itemText(i) for i in range(inner.count) if inner.itemData(i, _ACTION)]
+    return [inner.itemText(i) for i in range(inner.count) if inner.itemData(i, ACTION)]
 
 
 def check(selector: Any, name: str, on: bool = True) -> None:

@@ -1,6 +1,6 @@
-"""qMRMLNodeComboBox and qMRMLCheckableNodeComboBox over the real scene.
+"""qMRMLNodeComboBox over the real scene.
 
-They follow the C++ widgets in what a module can notice: which node is selected when nodes come, go or are renamed,
+It follows the C++ widget in what a module can notice: which node is selected when nodes come, go or are renamed,
 which signals are sent, which actions the list offers (create, rename, delete) and what "None" means.
 """
 
@@ -14,11 +14,12 @@ import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from .binding import connect_weakly, is_alive, native
+from .binding import native
+from .connections import connect_weakly, is_alive
 from .ctk_widgets import ctkComboBox, stored
 from .mrml_widgets import SceneWidget
 
-_NODE_ID, _ACTION = QtCore.Qt.ItemDataRole.UserRole, QtCore.Qt.ItemDataRole.UserRole + 1
+NODE_ID, ACTION = QtCore.Qt.ItemDataRole.UserRole, QtCore.Qt.ItemDataRole.UserRole + 1
 
 
 @native
@@ -130,9 +131,9 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
 
     def _rebuild(self, just_given_scene: bool = False) -> None:
         """Fill the list again and select what Slicer would."""
-        previous = [self._combo.itemData(i, _NODE_ID) for i in range(self._combo.count)]
+        previous = [self._combo.itemData(i, NODE_ID) for i in range(self._combo.count)]
         previous = [identifier for identifier in previous if identifier]
-        current = self._requested if just_given_scene else self._combo.itemData(self._combo.currentIndex, _NODE_ID)
+        current = self._requested if just_given_scene else self._combo.itemData(self._combo.currentIndex, NODE_ID)
         position = previous.index(current) if current in previous else -1
         nodes, actions = self._nodes(), self._actions()
         identifiers = [node.GetID() for node in nodes]
@@ -146,7 +147,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
             self._combo.insertSeparator(self._combo.count)
         for key, text in actions:
             self._combo.addItem(text)
-            self._combo.setItemData(self._combo.count - 1, key, _ACTION)
+            self._combo.setItemData(self._combo.count - 1, key, ACTION)
         if self.nodeTypes:
             self._combo.defaultText = f"Select a {self.nodeTypeLabel(self.nodeTypes[0])}"
         if current in identifiers:
@@ -163,7 +164,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
         self._announce()
 
     def _select(self, identifier: str) -> None:
-        index = self._combo.findData(identifier, _NODE_ID) if identifier else -1
+        index = self._combo.findData(identifier, NODE_ID) if identifier else -1
         self._combo.setCurrentIndex(0 if index < 0 and self.noneEnabled else index)
 
     def _property_changed(self) -> None:
@@ -206,14 +207,14 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
     def _on_scene_event(self, _data: Any) -> None:
         if self._scene is None:
             return
-        before = {self._combo.itemData(i, _NODE_ID) for i in range(self._combo.count)}
+        before = {self._combo.itemData(i, NODE_ID) for i in range(self._combo.count)}
         self._rebuild()
         for node in self._nodes():
             if node.GetID() not in before:
                 self.nodeAdded.emit(node)
 
     def _on_node_about_to_go(self, node: Any) -> None:
-        if node is not None and self._combo.findData(node.GetID(), _NODE_ID) >= 0:
+        if node is not None and self._combo.findData(node.GetID(), NODE_ID) >= 0:
             self.nodeAboutToBeRemoved.emit(node)
 
     def _observe_nodes(self, nodes: list[Any]) -> None:
@@ -223,7 +224,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
         self._node_observations = [(node, node.AddObserver("ModifiedEvent", callback)) for node in nodes]
 
     def _on_node_modified(self, _data: Any) -> None:
-        shown = [self._combo.itemData(i, _NODE_ID) for i in range(self._combo.count)]
+        shown = [self._combo.itemData(i, NODE_ID) for i in range(self._combo.count)]
         names = {i: self._combo.itemText(i) for i, identifier in enumerate(shown) if identifier}
         nodes = self._nodes()
         if [n.GetID() for n in nodes] != [i for i in shown if i]:
@@ -237,7 +238,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
     # -- selection ----------------------------------------------------------------------------------------------------
 
     def _on_index_changed(self) -> None:
-        is_action = self._combo.itemData(self._combo.currentIndex, _ACTION) is not None  # _on_activated deals with it
+        is_action = self._combo.itemData(self._combo.currentIndex, ACTION) is not None  # _on_activated deals with it
         if not self._rebuilding and not is_action:
             self._announce()
 
@@ -252,7 +253,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
 
     def _on_activated(self, index: int) -> None:
         """The user picked an entry: a node, None or an action."""
-        action = self._combo.itemData(index, _ACTION)
+        action = self._combo.itemData(index, ACTION)
         if action is None:
             self.nodeActivated.emit(self.currentNode())
             return
@@ -288,7 +289,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
         return text if accepted else ""
 
     def currentNode(self) -> Any:
-        identifier = self._combo.itemData(self._combo.currentIndex, _NODE_ID)
+        identifier = self._combo.itemData(self._combo.currentIndex, NODE_ID)
         return self._scene.GetNodeByID(identifier) if self._scene is not None and identifier else None
 
     def setCurrentNode(self, node: Any) -> None:
@@ -309,7 +310,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
     currentNodeID = Property("QString", _current_id, setCurrentNodeID)
 
     def nodeCount(self) -> int:
-        return sum(bool(self._combo.itemData(i, _NODE_ID)) for i in range(self._combo.count))
+        return sum(bool(self._combo.itemData(i, NODE_ID)) for i in range(self._combo.count))
 
     def nodeFromIndex(self, index: int) -> Any:
         nodes = self._nodes()
@@ -371,76 +372,3 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
     def addMenuAction(self, action: Any) -> None:
         self._user_actions.append(action)
         self._property_changed()
-
-
-@native
-class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
-    """A node list in which several nodes can be checked; the checks live in the widget alone."""
-
-    checkedNodesChanged = Signal()
-    host_signals: ClassVar[dict[str, str]] = {"checkedNodesChanged()": "checkedNodesChanged"}
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        self._checked: set[str] = set()
-        super().__init__(parent)
-        connect_weakly(self._combo.model(), "itemChanged(QStandardItem*)", self._on_item_changed)
-
-    def _rebuild(self, just_given_scene: bool = False) -> None:
-        super()._rebuild(just_given_scene)
-        before = set(self._checked)
-        self._checked &= {node.GetID() for node in self._nodes()}
-        self._show_checks()
-        if before != self._checked:
-            self.checkedNodesChanged.emit()
-
-    def _show_checks(self) -> None:
-        self._rebuilding = True
-        states = QtCore.Qt.CheckState
-        for index in range(self._combo.count):
-            identifier = self._combo.itemData(index, _NODE_ID)
-            if identifier:
-                item = self._combo.model().item(index)
-                item.setCheckable(True)
-                item.setCheckState(states.Checked if identifier in self._checked else states.Unchecked)
-        self._rebuilding = False
-
-    def _on_item_changed(self, item: Any) -> None:
-        identifier = item.data(_NODE_ID)
-        if not self._rebuilding and identifier and item.isCheckable():
-            self._set_checked(identifier, item.checkState() == QtCore.Qt.CheckState.Checked)
-
-    def _set_checked(self, identifier: str, on: bool) -> None:
-        before = set(self._checked)
-        (self._checked.add if on else self._checked.discard)(identifier)
-        if before != self._checked:
-            self._show_checks()
-            self.checkedNodesChanged.emit()
-
-    def checkedNodes(self) -> tuple[Any, ...]:
-        return tuple(node for node in self._nodes() if node.GetID() in self._checked)
-
-    def uncheckedNodes(self) -> tuple[Any, ...]:
-        return tuple(node for node in self._nodes() if node.GetID() not in self._checked)
-
-    def allChecked(self) -> bool:
-        return not self.uncheckedNodes()
-
-    def noneChecked(self) -> bool:
-        return not self.checkedNodes()
-
-    def checkState(self, node: Any) -> QtCore.Qt.CheckState:
-        on = node is not None and node.GetID() in self._checked
-        return QtCore.Qt.CheckState.Checked if on else QtCore.Qt.CheckState.Unchecked
-
-    def setCheckState(self, node: Any, state: QtCore.Qt.CheckState) -> None:
-        if node is not None and self._combo.findData(node.GetID(), _NODE_ID) >= 0:
-            self._set_checked(node.GetID(), state == QtCore.Qt.CheckState.Checked)
-
-    def check(self, node: Any) -> None:
-        self.setCheckState(node, QtCore.Qt.CheckState.Checked)
-
-    def uncheck(self, node: Any) -> None:
-        self.setCheckState(node, QtCore.Qt.CheckState.Unchecked)
-
-
-WIDGETS = (qMRMLNodeComboBox, qMRMLCheckableNodeComboBox)

@@ -15,7 +15,7 @@ if "DISPLAY" not in os.environ:
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from . import binding
+from . import binding, connections
 
 # PySide's ways to declare signals and properties in Python; older Slicers have none of them.
 _ABSENT = {"Signal", "SignalInstance", "Slot", "Property", "ClassInfo", "QEnum", "QFlag", "SIGNAL", "SLOT"}
@@ -34,7 +34,7 @@ def _keep_singletons_alive() -> None:
 
 def _single_shot(milliseconds: int, target: Callable[[], Any]) -> None:
     """``qt.QTimer.singleShot``: as everywhere in the host, an exception in ``target`` is reported, not lost."""
-    _pyside_single_shot(milliseconds, binding.guarded(target))
+    _pyside_single_shot(milliseconds, connections.guarded(target))
 
 
 _pyside_single_shot = QtCore.QTimer.singleShot
