@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .fields import convolve_separable, gaussian_kernel
+from .local_gradient import local_gradient, local_gradient_loss
 from .mind import mind_channels, mind_features, mind_loss
 from .mutual_information import joint_histogram, mutual_information, nmi
 from .windows import at_least_float32, box_sum, check_pair, weighted_mean
@@ -20,6 +21,8 @@ __all__ = [
     "l1",
     "lncc",
     "lncc_map",
+    "local_gradient",
+    "local_gradient_loss",
     "mind_channels",
     "mind_features",
     "mind_loss",
