@@ -2,7 +2,7 @@
 
 Greedy compositive registration from coarse to fine. One step warps the moving image by the field so far, takes the
 exact gradient of the similarity, smooths it (a fluid regularization), scales it, and composes it with the field:
-u <- d + u o (id + d). At the end folds are removed and the inverse is computed and checked.
+u <- d + u o (id + d). At the end folds are removed and the inverse is computed.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from .choose import choose_similarity
 from .errors import InputError
 from .features import mind_ssc
 from .fields import resize
 from .forces import Force, Lncc, LocalGradient, Ssd
 from .kernels import BandFilter, Sampler, central_difference, gaussian_weights
+from .levels import Level, Window, factors_for, normalize, shrink, working_window
 from .progress import SILENT, Reporter
+from .pulls import LandmarkPull, label_codes
 from .regular import inverse_of, unfold
 
 SIMILARITIES = ("auto", "lncc", "mind", "ssd", "gradient")
@@ -32,7 +34,7 @@ class RefineSettings:
     """What a user may choose.
 
     Attributes:
-        quality: "fast" stops at half resolution; "accurate" goes on at full resolution.
+        quality: "fast" stops at half resolution where the image is large; "accurate" goes on at full resolution.
         similarity: "lncc" for one modality, "mind" or "gradient" across modalities, "ssd" for equal intensities;
             "auto" looks at the pair.
         stiffness: 1 is the default; 2 smooths every step twice as far, 0.5 half as far.
@@ -66,6 +68,35 @@ class Refined:
     inverse: Tensor
     similarity: str
     iterations: tuple[int, ...]
+
+
+def plan(shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings) -> list[Level]:
+    """The levels, coarse to fine, for a grid of ``shape`` voxels of ``spacing`` mm; shapes are rounded up."""
+    soft = settings.stiffness
+    coarse = {"iterations": 30, "force_sigma": 1.5, "field_sigma": 0.0, "step": 1.0}
+    fine = {"iterations": 30, "force_sigma": 2.0, "field_sigma": 0.4, "step": 0.5}
+    steps = [(4, coarse), (2, coarse)]
+    if len(shape) == 2 and min(shape) >= 128:
+        steps.insert(0, (8, coarse))
+    if settings.quality == "accurate" or math.prod(shape) < 500_000:
+        steps.append((1, fine))
+    out: list[Level] = []
+    for factor, how in steps:
+        factors = factors_for(factor, shape, spacing)
+        if out and out[-1].factors == factors:
+            continue
+        out.append(
+            Level(
+                shape=tuple(-(-n // f) for n, f in zip(shape, factors, strict=True)),
+                factors=factors,
+                spacing=tuple(s * f for s, f in zip(spacing, factors, strict=True)),
+                iterations=int(how["iterations"]),
+                force_sigma=how["force_sigma"] * soft,
+                field_sigma=how["field_sigma"] * soft,
+                step=how["step"],
+            )
+        )
+    return out
 
 
 def refine(
@@ -102,174 +133,142 @@ def refine(
             f"Fixed and moving must share one grid, as (1, 1, *shape); they are {tuple(fixed.shape)} and "
             f"{tuple(moving.shape)}."
         )
-    steps = [float(s) for s in (spacing if spacing is not None else [1.0] * ndim)]
+    if landmarks is not None and (landmarks[0].shape != landmarks[1].shape or landmarks[0].shape[1:] != (ndim,)):
+        raise InputError("The landmarks must come in pairs: as many points in fixed as in moving.")
+    mm = [float(s) for s in (spacing if spacing is not None else [1.0] * ndim)]
     with torch.no_grad():
         f, m = normalize(fixed, fixed_mask), normalize(moving, moving_mask)
-        similarity = "lncc" if settings.similarity == "auto" else settings.similarity
-        u: Tensor | None = start.float() if start is not None else None
-        plan = levels(shape, steps, settings)
+        rough = plan(shape, mm, settings)
+        window = working_window([f, m], rough[0].factors)
+        levels = [
+            Level(**{**vars(level), "shape": tuple(n // k for n, k in zip(window.shape, level.factors, strict=True))})
+            for level in rough
+        ]
+        f, m = window.cut(f), window.cut(m)
+        masks = [None if mask is None else window.cut(mask.float()) for mask in (fixed_mask, moving_mask)]
+        u = torch.zeros((1, ndim, *window.shape), device=f.device) if start is None else window.cut(start.float())
+        similarity = settings.similarity
+        if similarity == "auto":
+            similarity = choose_similarity(shrink(f, levels[0].factors), shrink(m, levels[0].factors))
         counts = []
-        total = sum(level.cost for level in plan)
-        done = 0.0
-        for number, level in enumerate(plan):
-            u = fields_at(u, level.shape, f.device)
-            part = reporter.stage(reporter.name, done / total * 0.9, (done + level.cost) / total * 0.9)
-            counts.append(
-                _run_level(
-                    level, similarity, shrink(f, level), shrink(m, level), u,
-                    None if fixed_mask is None else shrink(fixed_mask.float(), level),
-                    None if moving_mask is None else shrink(moving_mask.float(), level),
-                    part, f"level {number + 1} of {len(plan)}",
-                )
-            )  # fmt: skip
+        total, done = sum(level.cost for level in levels), 0.0
+        for number, level in enumerate(levels):
+            part = reporter.stage(reporter.name, 0.85 * done / total, 0.85 * (done + level.cost) / total)
+            pair = _Pair(
+                shrink(f, level.factors),
+                shrink(m, level.factors),
+                None if masks[0] is None else shrink(masks[0], level.factors),
+                None if masks[1] is None else shrink(masks[1], level.factors),
+                None if landmarks is None else _landmark_pull(landmarks, window, level, settings),
+                None if labels is None else label_codes(labels, window, level),
+            )
+            u = resize(u, level.shape).contiguous()
+            counts.append(_run_level(level, similarity, pair, u, part, f"level {number + 1} of {len(levels)}"))
+            u = unfold(u, 0.02, part)
             done += level.cost
-        assert u is not None
-        u = unfold(resize(u, shape))
-        reporter(0.95, "inverting")
-        inverse = inverse_of(u)
+        reporter(0.87, "removing folds")
+        u = _whole(resize(u, window.shape), window, shape, start)
+        u = unfold(u, reporter=reporter)
+        reporter(0.92, "inverting")
+        inverse = inverse_of(u, reporter)
         reporter(1.0, "")
     return Refined(u, inverse, similarity, tuple(counts))
 
 
-@dataclass(frozen=True)
-class Level:
-    """One resolution: ``factors`` voxels of the grid make one of its voxels."""
-
-    shape: tuple[int, ...]
-    factors: tuple[int, ...]
-    spacing: tuple[float, ...]
-    iterations: int
-    force_sigma: float
-    field_sigma: float
-    step: float
-
-    @property
-    def cost(self) -> float:
-        return float(math.prod(self.shape) * self.iterations)
-
-    @property
-    def unit(self) -> float:
-        """mm of the finest axis."""
-        return min(self.spacing)
-
-    def sigmas(self, sigma: float) -> tuple[float, ...]:
-        """``sigma`` voxels of the finest axis, in voxels of each axis."""
-        return tuple(sigma * self.unit / s for s in self.spacing)
+def _whole(u: Tensor, window: Window, shape: tuple[int, ...], start: Tensor | None) -> Tensor:
+    """The field on the whole grid; what was added to ``start`` goes on beyond the window."""
+    if start is None:
+        return window.paste(u, shape)
+    return start.float() + window.paste(u - window.cut(start.float()), shape)
 
 
-def levels(shape: tuple[int, ...], spacing: Sequence[float], settings: RefineSettings) -> list[Level]:
-    """From coarse to fine; an axis whose voxels are thick already is coarsened later or not at all."""
-    unit = min(spacing)
-    soft = settings.stiffness
-    plan = [(4, 30, 1.5, 0.0, 1.0), (2, 30, 1.5, 0.0, 1.0)]
-    if len(shape) == 2 and min(shape) >= 128:
-        plan = [(8, 30, 1.5, 0.0, 1.0), *plan]
-    if settings.quality == "accurate" or math.prod(shape) < 500_000:
-        plan.append((1, 30, 2.0, 0.4, 0.5))
-    out: list[Level] = []
-    for factor, iterations, force, field, step in plan:
-        factors = []
-        for n, s in zip(shape, spacing, strict=True):
-            f = factor
-            while f > 1 and (s * f > 1.5 * factor * unit or n / f < 6):
-                f //= 2
-            factors.append(f)
-        small = tuple(-(-n // f) for n, f in zip(shape, factors, strict=True))
-        if min(factors) == 1 and max(factors) == 1 and out and out[-1].shape == small:
-            continue
-        mm = tuple(s * n / k for s, n, k in zip(spacing, shape, small, strict=True))
-        out.append(Level(small, tuple(factors), mm, iterations, force * soft, field * soft, step))
-    return out
+def _landmark_pull(
+    landmarks: tuple[Tensor, Tensor], window: Window, level: Level, settings: RefineSettings
+) -> LandmarkPull:
+    low = torch.tensor(window.low, dtype=torch.float32)
+    factors = torch.tensor(level.factors, dtype=torch.float32)
+    fixed, moving = (((p.cpu().float() - low + 0.5) / factors - 0.5) for p in landmarks)
+    return LandmarkPull(level, fixed, moving, 3.0 * settings.stiffness)
 
 
-def normalize(image: Tensor, mask: Tensor | None) -> Tensor:
-    """About unit range, from the 1st and 99th percentile of what is not background; outliers are clamped."""
-    image = image.float()
-    values = image[mask > 0] if mask is not None else image.flatten()
-    stride = max(1, values.numel() // 500_000)
-    values = values[::stride]
-    background = values.min()
-    inside = values[values > background]
-    if len(inside) < 10:
-        inside = values
-    low, high = torch.quantile(inside, torch.tensor([0.005, 0.995], device=image.device))
-    span = (high - low).clamp_min(1e-6)
-    low = torch.minimum(low, background) if background > low - span else low
-    return ((image - low) / (high - low).clamp_min(1e-6)).clamp_(-0.25, 1.25)
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """The images of one level and what helps."""
 
-
-def shrink(image: Tensor, level: Level) -> Tensor:
-    """Means over ``factors`` voxels; an incomplete last block repeats the edge."""
-    edges = []
-    for n, k, f in zip(reversed(image.shape[2:]), reversed(level.shape), reversed(level.factors), strict=True):
-        edges += [0, k * f - n]
-    if any(edges):
-        image = F.pad(image, edges, mode="replicate")
-    pool = F.avg_pool2d if image.ndim == 4 else F.avg_pool3d
-    return pool(image, level.factors) if max(level.factors) > 1 else image.contiguous()
-
-
-def fields_at(u: Tensor | None, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """The field resized to ``shape``; zero if there is none."""
-    if u is None:
-        return torch.zeros((1, len(shape), *shape), device=device)
-    return resize(u, shape).contiguous().clone()
+    fixed: Tensor
+    moving: Tensor
+    fixed_mask: Tensor | None
+    moving_mask: Tensor | None
+    pull: LandmarkPull | None
+    codes: tuple[Tensor, Tensor] | None
 
 
 def _make_force(similarity: str, fixed: Tensor, moving: Tensor, level: Level) -> tuple[Force, Tensor]:
-    window = tuple(2 * max(0, round(3 * level.unit / s)) + 1 for s in level.spacing)
+    """The force, and the moving channels that it wants warped."""
     if similarity == "lncc":
-        return Lncc(fixed, window), moving
+        return Lncc(fixed, level.window), moving
     if similarity == "gradient":
-        return LocalGradient(fixed, moving, window), moving
+        return LocalGradient(fixed, moving, level.window, level.in_voxels(1.0)), moving
     if similarity == "mind":
         return Ssd(mind_ssc(fixed)), mind_ssc(moving)
     return Ssd(fixed), moving
 
 
-def _run_level(
-    level: Level,
-    similarity: str,
-    fixed: Tensor,
-    moving: Tensor,
-    u: Tensor,
-    fixed_mask: Tensor | None,
-    moving_mask: Tensor | None,
-    reporter: Reporter,
-    message: str,
-) -> int:
-    """Steps on one level; ``u`` is updated in place."""
-    ndim = len(level.shape)
-    force, source = _make_force(similarity, fixed, moving, level)
+class _Term:
+    """One similarity at work on one level: from the field to a force, in memory of its own."""
+
+    def __init__(self, level: Level, force: Force, source: Tensor, gain: float = 1.0) -> None:
+        self._level, self._force, self._source, self._gain = level, force, source, gain
+        self._warped, self._slope = torch.empty_like(source), torch.empty_like(source)
+
+    def add(self, sampler: Sampler, weight: Tensor | None, out: Tensor) -> Tensor:
+        """Add dS/dd to ``out`` (1, ndim, *S), in mm-isotropic units; the value of S."""
+        sampler.take(self._source, self._warped)
+        value, gradient = self._force(self._warped, weight)
+        for axis, scale in enumerate(self._level.in_voxels(1.0)):
+            central_difference(self._warped, axis, self._slope)
+            if self._source.shape[1] == 1:
+                out[:, axis : axis + 1].addcmul_(self._slope, gradient, value=self._gain * scale**2)
+            else:
+                out[:, axis].add_(self._slope.mul_(gradient).sum(1), alpha=self._gain * scale**2)
+        return value
+
+
+def _run_level(level: Level, similarity: str, pair: _Pair, u: Tensor, reporter: Reporter, message: str) -> int:
+    """Steps on one level; ``u`` is updated in place. Returns how many."""
+    force, source = _make_force(similarity, pair.fixed, pair.moving, level)
+    terms = [_Term(level, force, source)]
+    if pair.codes is not None:
+        terms.append(_Term(level, Ssd(pair.codes[0]), pair.codes[1], gain=2.0))
     sampler = Sampler(level.shape, device=u.device)
-    warped = torch.empty_like(source)
-    slope = torch.empty_like(source)
     d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
-    fluid = BandFilter(level.shape, [gaussian_weights(s) for s in level.sigmas(level.force_sigma)], "mean")
-    elastic = None
-    if level.field_sigma > 0:
-        elastic = BandFilter(level.shape, [gaussian_weights(s) for s in level.sigmas(level.field_sigma)], "mean")
-    weight: Tensor | None = fixed_mask
-    warped_mask = torch.empty_like(fixed) if moving_mask is not None else None
+    fluid = _gaussian(level, level.force_sigma, u.device)
+    elastic = _gaussian(level, level.field_sigma, u.device) if level.field_sigma > 0 else None
+    weight = pair.fixed_mask
+    warped_mask = None if pair.moving_mask is None else torch.empty_like(pair.moving_mask)
     for count in range(level.iterations):
         reporter(count / level.iterations, message)
         sampler.aim(u)
-        sampler.take(source, warped)
-        if moving_mask is not None and warped_mask is not None:
-            sampler.take(moving_mask, warped_mask)
-            weight = warped_mask if fixed_mask is None else warped_mask * fixed_mask
-        _, gradient = force(warped, weight)
-        for axis in range(ndim):
-            central_difference(warped, axis, slope)
-            torch.sum(slope.mul_(gradient), 1, out=buffer[:, axis])
-            buffer[:, axis].mul_((level.unit / level.spacing[axis]) ** 2)
+        if pair.moving_mask is not None and warped_mask is not None:
+            sampler.take(pair.moving_mask, warped_mask)
+            weight = warped_mask if pair.fixed_mask is None else warped_mask * pair.fixed_mask
+        buffer.zero_()
+        for term in terms:
+            term.add(sampler, weight, buffer)
         fluid(buffer, d, scratch)
-        largest = d.square().sum(1).max().sqrt()
+        largest = torch.mul(d, d, out=buffer).sum(1).max().sqrt()
         d.mul_(level.step / largest.clamp_min(1e-12))
+        if pair.pull is not None:
+            pair.pull(u, d, level.step)
         sampler.aim(d)
         sampler.take(u, buffer)
-        u.copy_(buffer.add_(d))
-        if elastic is not None:
-            elastic(u, d, scratch)
-            u.copy_(d)
+        if elastic is None:
+            torch.add(buffer, d, out=u)
+        else:
+            elastic(buffer.add_(d), u, scratch)
     return level.iterations
+
+
+def _gaussian(level: Level, sigma: float, device: torch.device) -> BandFilter:
+    weights = [gaussian_weights(s) if s > 0.2 else None for s in level.in_voxels(sigma)]
+    return BandFilter(level.shape, weights, "mean", device=device)

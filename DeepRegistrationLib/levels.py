@@ -1,0 +1,158 @@
+"""What the refinement engine works on: the part of the grid that matters, its resolutions, and normalized images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MARGIN = 8
+"""Voxels of background kept around what is seen in either image."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A box of the grid, ``low`` to ``high`` (exclusive) on each axis; it may reach beyond the grid."""
+
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(b - a for a, b in zip(self.low, self.high, strict=True))
+
+    def cut(self, x: Tensor) -> Tensor:
+        """The box out of (1, C, *S); beyond the grid the edge is repeated."""
+        full = x.shape[2:]
+        inner = (slice(None), slice(None), *(slice(max(0, a), b) for a, b in zip(self.low, self.high, strict=True)))
+        edges: list[int] = []
+        for a, b, n in zip(reversed(self.low), reversed(self.high), reversed(full), strict=True):
+            edges += [max(0, -a), max(0, b - n)]
+        x = x[inner]
+        return F.pad(x, edges, mode="replicate") if any(edges) else x.contiguous()
+
+    def paste(self, x: Tensor, full: Sequence[int]) -> Tensor:
+        """Back on the whole grid; outside the box the edge is repeated."""
+        inner = tuple(slice(max(0, -a), n - a) for a, n in zip(self.low, full, strict=True))
+        x = x[(slice(None), slice(None), *inner)]
+        edges: list[int] = []
+        for a, b, n in zip(reversed(self.low), reversed(self.high), reversed(list(full)), strict=True):
+            edges += [max(0, a), max(0, n - b)]
+        return F.pad(x, edges, mode="replicate") if any(edges) else x.contiguous()
+
+
+def seen(image: Tensor) -> tuple[list[int], list[int]]:
+    """Lowest and highest (exclusive) index of what differs from the border's typical intensity, on each axis."""
+    ndim = image.ndim - 2
+    volume = image[0, 0]
+    faces = torch.cat([volume.select(a, i).flatten()[::7] for a in range(ndim) for i in (0, -1)])
+    there = (volume - faces.median()).abs() > 0.02
+    low, high = [], []
+    for axis in range(ndim):
+        others = tuple(a for a in range(ndim) if a != axis)
+        line = torch.nonzero(there.sum(others)).flatten() if len(others) else torch.nonzero(there).flatten()
+        low.append(int(line[0]) if len(line) else 0)
+        high.append(int(line[-1]) + 1 if len(line) else volume.shape[axis])
+    return low, high
+
+
+def working_window(images: Sequence[Tensor], multiples: Sequence[int]) -> Window:
+    """The smallest box around what is seen in any image, with a margin, of sizes that are ``multiples``."""
+    full = images[0].shape[2:]
+    boxes = [seen(image) for image in images]
+    low, high = [], []
+    for axis, (n, multiple) in enumerate(zip(full, multiples, strict=True)):
+        a = max(0, min(box[0][axis] for box in boxes) - MARGIN)
+        b = min(n, max(box[1][axis] for box in boxes) + MARGIN)
+        if b <= a:
+            a, b = 0, n
+        size = -(-(b - a) // multiple) * multiple
+        a = max(0, min(a, n - size)) if size <= n else -((size - n) // 2)
+        low.append(a)
+        high.append(a + size)
+    return Window(tuple(low), tuple(high))
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution, and how to move on it. Lengths are in voxels of its finest axis.
+
+    Attributes:
+        factors: how many voxels of the working grid make one, on each axis.
+        spacing: mm on each axis.
+        force_sigma: Gaussian on every step's force (fluid); field_sigma: on the whole field after a step (elastic).
+        step: the largest displacement of a step.
+    """
+
+    shape: tuple[int, ...]
+    factors: tuple[int, ...]
+    spacing: tuple[float, ...]
+    iterations: int
+    force_sigma: float
+    field_sigma: float
+    step: float
+    radius: int = 3
+
+    @property
+    def voxels(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def cost(self) -> float:
+        return float(self.voxels * self.iterations)
+
+    @property
+    def unit(self) -> float:
+        return min(self.spacing)
+
+    def in_voxels(self, length: float) -> tuple[float, ...]:
+        """``length`` on each axis, in that axis's own voxels."""
+        return tuple(length * self.unit / s for s in self.spacing)
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """Odd edge of the local window on each axis."""
+        return tuple(2 * round(r) + 1 for r in self.in_voxels(self.radius))
+
+
+def factors_for(factor: int, shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, ...]:
+    """How far each axis shrinks when the finest shrinks by ``factor``: thick slices later, short axes less."""
+    unit = min(spacing)
+    out = []
+    for n, s in zip(shape, spacing, strict=True):
+        f = factor
+        while f > 1 and (s * f > 1.5 * factor * unit or n / f < 6):
+            f //= 2
+        out.append(f)
+    return tuple(out)
+
+
+def normalize(image: Tensor, mask: Tensor | None = None) -> Tensor:
+    """About 0 to 1 between the 0.5th and 99.5th percentile of what is not background; outliers are clamped.
+
+    The background is the lowest value; it stays below or at 0.
+    """
+    image = image.float()
+    values = image[mask > 0] if mask is not None and bool((mask > 0).any()) else image.flatten()
+    values = values[:: max(1, values.numel() // 300_000)]
+    background = values.min()
+    inside = values[values > background]
+    if len(inside) < 10:
+        inside = values
+    low, high = torch.quantile(inside, torch.tensor([0.005, 0.995], device=image.device))
+    span = high - low
+    if background > low - span:  # air or zero beside tissue, not padding far below every real value
+        low = background
+    return ((image - low) / (high - low).clamp_min(1e-6)).clamp_(-0.25, 1.25)
+
+
+def shrink(image: Tensor, factors: Sequence[int]) -> Tensor:
+    """Means over blocks of ``factors`` voxels; the shape is a multiple of them."""
+    if max(factors) == 1:
+        return image.contiguous()
+    pool = F.avg_pool2d if image.ndim == 4 else F.avg_pool3d
+    return pool(image, tuple(factors))
