@@ -1,13 +1,13 @@
-"""How rough a field is: penalties to be minimized, 0 for a shift of the whole image.
+"""How rough a field is: penalties to be minimized, 0 for a shift of the whole image. And how large weights are.
 
-All take fields (N, ndim, *spatial) in voxels, 2-D or 3-D, return one number and raise InputError where the shape is
-not that of a field. Differences are forward and taken only where both voxels are inside.
+Those on fields take (N, ndim, *spatial) in voxels, 2-D or 3-D, return one number and raise InputError where the shape
+is not that of a field. Differences are forward and taken only where both voxels are inside.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import InputError
 from .fields import check_field
@@ -81,3 +81,18 @@ def edge_aware_smoothness(u: Tensor, fixed: Tensor) -> Tensor:
 def _mean(x: Tensor) -> Tensor:
     """The mean; 0 along an axis of one voxel, where there are no neighbors."""
     return x.mean() if x.numel() else x.sum()
+
+
+def kernel_penalty(module: nn.Module, weight: float = 1e-4) -> Tensor:
+    """``weight`` times the sum of the squared kernels of the module's convolutions, biases left out.
+
+    Keras' ``kernel_regularizer=l2(1e-4)``, as in the code of Deform-GAN. An optimizer's weight decay is not the same.
+
+    Raises:
+        InputError: if the module has no convolution.
+    """
+    kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    squares = [part.weight.square().sum() for part in module.modules() if isinstance(part, kinds)]
+    if not squares:
+        raise InputError("This module has no convolutions whose kernels could be penalized.")
+    return weight * torch.stack(squares).sum()

@@ -43,7 +43,8 @@ def multiscale_loss(
 
     Args:
         fixed, moving: (N, C, *spatial).
-        flows: fields (N, ndim, *size), each in voxels of its own scale.
+        flows: fields (N, ndim, *size), finest first, each in voxels of its own scale. The finest is on the images' own
+            grid: where a network pads its input, pad the images likewise.
         alpha, beta, gamma: weights of photometric, smoothness and overlap terms, one number or one a scale.
         edge_aware: smoothness E instead of N.
         fixed_mask, moving_mask: soft masks (N, 1, *spatial) of the overlap term ("M"); left out if None.
@@ -52,11 +53,16 @@ def multiscale_loss(
         "photometric", "smoothness" and, with masks, "overlap".
 
     Raises:
-        InputError: if shapes do not fit or only one mask is given.
+        InputError: if shapes do not fit, only one mask is given, or the finest field is on another grid.
     """
     check_pair(fixed, moving)
     if not flows:
         raise InputError("The loss needs the field of at least one scale; none was given.")
+    if flows[0].shape[2:] != fixed.shape[2:]:
+        raise InputError(
+            f"The finest field {tuple(flows[0].shape)} is not on the grid of the images {tuple(fixed.shape)}; "
+            "pad the images as the network pads them."
+        )
     if (fixed_mask is None) != (moving_mask is None):
         raise InputError("The overlap term needs the masks of both images; give both or none.")
     weights = zip(

@@ -103,6 +103,8 @@ def test_the_multiscale_loss_says_what_does_not_fit():
         multiscale_loss(fixed, moving, flows, alpha=[1, 1, 1])
     with pytest.raises(InputError, match="both"):
         multiscale_loss(fixed, moving, flows, fixed_mask=fixed)
+    with pytest.raises(InputError, match="pad the images"):
+        multiscale_loss(fixed[..., 1:], moving[..., 1:], flows)
     with pytest.raises(InputError, match="at least one scale"):
         multiscale_loss(fixed, moving, [])
 

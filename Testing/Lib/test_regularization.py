@@ -9,7 +9,13 @@ from monai.losses import BendingEnergyLoss, DiffusionLoss
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.fields import identity
-from DeepRegistrationLib.regularization import bending_energy, diffusion, edge_aware_smoothness, smoothness
+from DeepRegistrationLib.regularization import (
+    bending_energy,
+    diffusion,
+    edge_aware_smoothness,
+    kernel_penalty,
+    smoothness,
+)
 
 SHAPES = [(7, 9), (6, 5, 7)]
 
@@ -134,3 +140,13 @@ def test_what_is_no_field_is_refused(penalty):
 def test_an_image_on_another_grid_is_refused():
     with pytest.raises(InputError, match="grid of the field"):
         edge_aware_smoothness(torch.zeros(1, 2, 5, 5), torch.zeros(1, 1, 5, 6))
+
+
+def test_the_kernel_penalty_counts_convolution_kernels_and_no_biases():
+    network = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 3), torch.nn.BatchNorm3d(2), torch.nn.ConvTranspose3d(2, 1, 2))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(2.0)
+    assert kernel_penalty(network).item() == pytest.approx(1e-4 * 4 * (2 * 27 + 2 * 8))
+    with pytest.raises(InputError, match="no convolutions"):
+        kernel_penalty(torch.nn.Linear(2, 2))
