@@ -41,6 +41,7 @@ def _add_register(commands: Commands) -> None:
     how.add_argument(
         "--method", default="none", help="see the command methods, or a bundle's path (default: %(default)s)"
     )
+    how.add_argument("--variant", help="of the method; the command methods --json lists them")
     how.add_argument("--refine", choices=("none", "fast", "accurate"), default="fast")
     how.add_argument("--affine", choices=("auto", "none"), default="auto")
     how.add_argument("--similarity", choices=("auto", "lncc", "mind", "ssd", "gradient"), default="auto")
@@ -73,6 +74,7 @@ def run_register(options: argparse.Namespace) -> None:
         options.fixed,
         options.moving,
         method=options.method,
+        variant=options.variant,
         refine=options.refine,
         affine=options.affine,
         similarity=options.similarity,
@@ -227,9 +229,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
         )
     scores: dict[str, Any] = {}
     if labels is not None:
-        scores |= score_labels(transform, *labels, chosen=parse_labels(options.labels))
+        scores |= score_labels(transform, labels[0], labels[1], parse_labels(options.labels))
     if points is not None:
-        scores |= score_points(transform, *points)
+        scores |= score_points(transform, points[0], points[1])
     if options.json:
         print(json.dumps(scores, indent=2))
         return

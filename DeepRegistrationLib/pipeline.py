@@ -17,7 +17,8 @@ from .device import choose_device
 from .errors import InputError
 from .image import Grid, Image, ImageSource, PathLike
 from .measure import measure_field, measure_images
-from .models import Model, load_model
+from .methods import find_method, model_for
+from .models import Model
 from .predict import predict
 from .prepare import Level, Pair, label_tensors, landmark_voxels, working_grid
 from .progress import CancelToken, ProgressCallback, Reporter
@@ -63,6 +64,7 @@ def register(
     moving: ImageSource,
     *,
     method: str = "none",
+    variant: str | None = None,
     refine: str = "fast",
     affine: str = "auto",
     similarity: str = "auto",
@@ -82,6 +84,7 @@ def register(
     Args:
         fixed, moving: paths, SimpleITK images or ``Image``; 2-D or 3-D, one value a voxel (color turns gray).
         method: a name from ``methods()``, or the path of a model bundle; "none" is refinement alone.
+        variant: one of the method's variants, the papers' comparisons; None is the default.
         refine: "none", "fast" or "accurate" refinement of the field on this very pair.
         affine: "auto" aligns the whole image first; "none" takes the images as they lie.
         similarity: "auto", or one of the refinement's measures ("lncc", "mind", "ssd", "gradient").
@@ -104,10 +107,9 @@ def register(
     if not 0.1 <= smoothness <= 20:
         raise InputError(f"The smoothness {smoothness:g} is out of range; choose a value between 0.1 and 20.")
     place = choose_device(device)
-    model = None if method == "none" else load_model(method)
+    chosen = find_method(method)
     reporter = Reporter(progress, cancel)
-    torch.manual_seed(seed)
-    report = Report(method, refine, affine, str(place), __version__, model.sha256 if model else "", seed=seed)
+    report = Report(chosen.name, refine, affine, str(place), __version__, seed=seed)
 
     with reporter.stage("read", 0.0, 0.05) as stage:
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
@@ -121,6 +123,13 @@ def register(
             )
         elif pair.plane:
             raise InputError("An initial transform cannot be used with single slices; align them without it.")
+        model = model_for(chosen, pair.fixed.ndim, variant=variant, seed=seed) if chosen.network else None
+        if model is not None:
+            report.model_hash = model.sha256
+            if model.path is None:
+                report.warnings.append(
+                    f"The method {chosen.name} has no trained weights here; its start means nothing."
+                )
         stage(1.0, "images read")
 
     matrix = np.eye(pair.fixed.ndim + 1)
