@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from .applying import Mover
 from .logic import RegistrationLogic
+from .looks import Viewer
 from .methods import MethodCatalog
 from .panel import RegistrationPanel
+from .scoring import Scorer
+from .sections import ApplyToSection, JudgmentSection, LookSection
 
 
 def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None = None) -> RegistrationPanel:
     """The panel and its sections on the widgets of ``ui``."""
-    return RegistrationPanel(ui, logic, catalog or MethodCatalog())
+    panel = RegistrationPanel(ui, logic, catalog or MethodCatalog())
+    panel.sections = [
+        JudgmentSection(ui, Scorer()),
+        LookSection(ui, Viewer()),
+        ApplyToSection(ui, Mover()),
+    ]
+    return panel

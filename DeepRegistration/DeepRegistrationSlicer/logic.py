@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from .request import Request
 from .results import Result, load
 from .signals import Signal
 from .texts import tr as _
-from .worker import Job, LibraryProcess, Process, QtTicker, Ticker
+from .worker import Job, LibraryProcess, Process, QtTicker, Ticker, newFolder
 
 LOGGER = logging.getLogger(__name__)
 POLL_SECONDS = 0.03
@@ -92,6 +91,8 @@ class RegistrationLogic:
         outputInverse: Node | bool = False,
         outputJacobian: Node | bool = False,
         outputMagnitude: Node | bool = False,
+        outputDoubt: Node | bool = False,
+        outputReport: Node | bool = False,
         showResult: bool = True,
         waitForCompletion: bool = True,
     ) -> Node | None:
@@ -119,6 +120,8 @@ class RegistrationLogic:
             outputInverse: the same for the transform from fixed to moving.
             outputJacobian: the same for the map of volume change.
             outputMagnitude: the same for the length of the displacement in mm.
+            outputDoubt: the same for the map of where not to trust the result.
+            outputReport: table node for what was measured; True makes one.
             showResult: show fixed and moved volume over each other in the slice views.
             waitForCompletion: return when it is done. Events are processed meanwhile.
 
@@ -135,6 +138,8 @@ class RegistrationLogic:
             "inverse": outputInverse,
             "jacobian": outputJacobian,
             "magnitude": outputMagnitude,
+            "doubt": outputDoubt,
+            "report": outputReport,
         }
         into = {kind: node for kind, node in wanted.items() if node is not True and node is not False}
         ask = Request(
@@ -171,7 +176,7 @@ class RegistrationLogic:
             raise RegistrationError(_("A registration is running; wait until it is done, or cancel it."))
         self._check(ask, into)
         self.installer.ensure()
-        self._folder = Path(tempfile.mkdtemp(prefix="DeepRegistration-", dir=_temporaryPath()))
+        self._folder = newFolder()
         try:
             arguments = ask.write(self._folder)
         except BaseException:
@@ -277,11 +282,6 @@ class RegistrationLogic:
                 raise RegistrationError(
                     _("{name} would be overwritten by the result; choose another output.").format(name=node.GetName())
                 )
-
-
-def _temporaryPath() -> str | None:
-    app = getattr(slicer, "app", None)
-    return app.temporaryPath if app is not None else None
 
 
 def _processEvents() -> None:

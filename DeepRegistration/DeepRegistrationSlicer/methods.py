@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .install import isTorchInstalled
 from .signals import Signal
 from .texts import tr as _
-from .worker import LibraryProcess, Process, QtTicker, Ticker
+from .worker import Answer, LibraryProcess, Process, Ticker, newFolder
 
 LOGGER = logging.getLogger(__name__)
 NO_NETWORK = "none"
@@ -45,58 +42,27 @@ class MethodCatalog:
     def __init__(self, makeProcess: Callable[[], Process] = LibraryProcess, ticker: Ticker | None = None) -> None:
         self.changed = Signal()
         self.methods = [refinementAlone()]
-        self.makeProcess = makeProcess
-        self._ticker = ticker or QtTicker()
-        self._process: Process | None = None
-        self._folder: Path | None = None
-        self._lines: list[str] = []
-
-    @property
-    def isRunning(self) -> bool:
-        return self._process is not None
+        self.answer = Answer(makeProcess, ticker)
+        self.answer.finished.connect(self._onAnswer)
 
     def find(self, name: str) -> Method | None:
         return next((method for method in self.methods if method.name == name), None)
 
     def refresh(self) -> None:
         """Ask the library; returns at once. Without PyTorch there is nobody to ask."""
-        if self.isRunning or not isTorchInstalled():
-            return
-        self._folder, self._lines = Path(tempfile.mkdtemp(prefix="DeepRegistration-")), []
-        self._process = self.makeProcess()
-        try:
-            self._process.start(["methods", "--json"], self._folder)
-        except OSError:
-            LOGGER.exception("Listing the methods")
-            self.stop()
-            return
-        self._ticker.start(self.poll)
+        if isTorchInstalled() and not self.answer.isRunning:
+            self.answer.ask(["methods", "--json"], newFolder())
 
-    def poll(self) -> None:
-        """Look once after the answer."""
-        if self._process is None:
-            return
-        code = self._process.exitCode()
-        self._lines += self._process.newLines()
-        if code is None:
-            return
-        errors = self._process.errorText()
-        self.stop()
-        methods = parseMethods("\n".join(self._lines)) if code == 0 else []
+    def stop(self) -> None:
+        self.answer.stop()
+
+    def _onAnswer(self, text: str) -> None:
+        methods = parseMethods(text)
         if not methods:
-            LOGGER.warning("The methods could not be listed (exit code %s): %s", code, errors)
+            LOGGER.warning("The library listed no methods: %s", text)
             return
         self.methods = methods
         self.changed.emit()
-
-    def stop(self) -> None:
-        self._ticker.stop()
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
 
 
 def parseMethods(text: str) -> list[Method]:
@@ -111,9 +77,14 @@ def parseMethods(text: str) -> list[Method]:
         Method(
             str(entry["name"]),
             str(entry.get("title") or entry["name"]),
-            str(entry.get("purpose") or ""),
-            bool(entry.get("available", True)),
+            _sentence(str(entry.get("purpose") or "")),
+            bool(entry.get("available", entry.get("weights", True) or not entry.get("network", False))),
         )
         for entry in entries
         if isinstance(entry, dict) and entry.get("name")
     ]
+
+
+def _sentence(text: str) -> str:
+    """The library lists its purposes in lower case, without a full stop."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" if text else ""

@@ -7,7 +7,7 @@ from typing import Any
 import slicer
 
 from .errors import RegistrationError
-from .judgement import summary
+from .judgment import summary
 from .logic import RegistrationLogic
 from .methods import NO_NETWORK, MethodCatalog
 from .parameters import OUTPUTS, DeepRegistrationParameterNode, requestFrom
@@ -19,7 +19,8 @@ from .texts import tr as _
 class RegistrationPanel:
     """Binds the widgets of ``ui`` (as from ``childWidgetVariables``) to a logic and a parameter node.
 
-    ``sections`` are further parts with ``show(parameters)``: they are told when the parameters changed.
+    ``sections`` are further parts: ``show(parameters)`` tells them that the parameters changed, ``onFinished()`` that
+    there is a new result, ``close()`` that the panel closes.
     """
 
     def __init__(self, ui: Any, logic: RegistrationLogic, catalog: MethodCatalog) -> None:
@@ -83,6 +84,8 @@ class RegistrationPanel:
         """Stop whatever runs and let go of the scene."""
         self.logic.cancel()
         self.catalog.stop()
+        for section in self.sections:
+            section.close()
         self.setParameters(None)
 
     # --- Methods ---
@@ -92,7 +95,8 @@ class RegistrationPanel:
         self._fillingMethods = True
         combo.clear()
         for method in self.catalog.methods:
-            combo.addItem(method.title, method.name)
+            title = method.title if method.isAvailable else _("{title} (no weights yet)").format(title=method.title)
+            combo.addItem(title, method.name)
         if self.catalog.find(chosen) is None:
             combo.addItem(_("{name} (not here)").format(name=chosen), chosen)
         combo.setCurrentIndex(combo.findData(chosen))
@@ -139,7 +143,7 @@ class RegistrationPanel:
             ui.statusLabel.text = self._message or problem or _("Ready.")
         if self.parameters is not None:
             self._showMethod()
-            for kind in ("Volume", "Inverse", "Jacobian", "Magnitude"):
+            for kind in ("Volume", "Inverse", "Jacobian", "Magnitude", "Doubt"):
                 wanted = getattr(self.parameters, f"want{kind}")
                 getattr(ui, f"output{kind}Selector").enabled = wanted
         for section in self.sections:
@@ -178,6 +182,8 @@ class RegistrationPanel:
                     if node is not None:
                         setattr(self.parameters, name, node)
         self._say(summary(result.report))
+        for section in self.sections:
+            section.onFinished()
 
     def _onFailed(self, sentence: str) -> None:
         self.ui.progressBar.setValue(0)

@@ -18,6 +18,7 @@ from slicer.parameterNodeWrapper import Decimals, Minimum, SingleStep, WithinRan
 
 from .methods import NO_NETWORK
 from .request import Request
+from .results import TABLE_ROLE
 from .texts import tr as _
 
 MaskNode = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007 - the wrapper knows no "|"
@@ -97,6 +98,8 @@ class DeepRegistrationParameterNode:
     outputJacobian: vtkMRMLScalarVolumeNode
     wantMagnitude: bool = False
     outputMagnitude: vtkMRMLScalarVolumeNode
+    wantDoubt: bool = False
+    outputDoubt: vtkMRMLScalarVolumeNode
 
     useAffine: bool = True
     fineTune: bool = True
@@ -121,6 +124,7 @@ OUTPUTS = {
     "inverse": "outputInverse",
     "jacobian": "outputJacobian",
     "magnitude": "outputMagnitude",
+    "doubt": "outputDoubt",
 }
 """What a registration makes, and the parameter that names the node for it."""
 
@@ -132,8 +136,11 @@ def requestFrom(parameters: DeepRegistrationParameterNode) -> tuple[Request, dic
         "inverse": parameters.wantInverse,
         "jacobian": parameters.wantJacobian,
         "magnitude": parameters.wantMagnitude,
+        "doubt": parameters.wantDoubt,
     }
     into = {kind: getattr(parameters, name) for kind, name in OUTPUTS.items() if wanted.get(kind, True)}
+    if parameters.outputTransform is not None:
+        into["report"] = parameters.outputTransform.GetNodeReference(TABLE_ROLE)
     guided = parameters.useGuidance
     request = Request(
         parameters.fixedVolume,
@@ -152,7 +159,7 @@ def requestFrom(parameters: DeepRegistrationParameterNode) -> tuple[Request, dic
         fixedLabels=parameters.fixedLabels if guided else None,
         movingLabels=parameters.movingLabels if guided else None,
         initialTransform=parameters.initialTransform,
-        outputs=tuple(kind for kind, on in wanted.items() if on),
+        outputs=(*(kind for kind, on in wanted.items() if on), "report"),
         replaced=parameters.outputTransform,
     )
     return request, into

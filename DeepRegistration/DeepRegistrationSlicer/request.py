@@ -20,7 +20,8 @@ class Request:
     """The keywords of the library's ``register``, in camelCase, with nodes where it takes images.
 
     Attributes:
-        outputs: which of "volume", "inverse", "jacobian", "magnitude" are wanted besides the transform.
+        outputs: which of "volume", "inverse", "jacobian", "magnitude", "doubt", "report" are wanted besides the
+            transform.
         replaced: the node that will receive the transform; if the moving volume is under it, as after an earlier run,
             that does not count as its position.
     """
@@ -54,6 +55,11 @@ class Request:
         found += [self.fixedLandmarks, self.movingLandmarks, self.fixedLabels, self.movingLabels]
         return [node for node in found if node is not None]
 
+    def files(self) -> set[str]:
+        """The outputs that the worker has to write."""
+        needed = {"volume", "inverse"} if "doubt" in self.outputs else set()
+        return needed | ({"volume", "inverse", "jacobian"} & set(self.outputs))
+
     def write(self, folder: Path) -> list[str]:
         """Write the inputs into ``folder``; returns the command line that registers them.
 
@@ -70,7 +76,7 @@ class Request:
         nodes.write(fixed, folder / "fixed.nrrd")
         nodes.write(moving, folder / "moving.nrrd")
         for kind, name in (("volume", VOLUME), ("inverse", INVERSE), ("jacobian", JACOBIAN)):
-            if kind in self.outputs:
+            if kind in self.files():
                 arguments += [f"--output-{kind}", name]
         for kind, node, reference, volume in (
             ("fixed", self.fixedMask, fixed, self.fixedNode),

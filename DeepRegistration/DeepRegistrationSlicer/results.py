@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,15 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 
-from . import nodes, request
+from . import derived, judgment, nodes, request
 from .errors import RegistrationError
 from .nodes import Node
 from .texts import tr as _
 
 REPORT_ATTRIBUTE = "DeepRegistration.Report"
 INVERSE_ROLE, VOLUME_ROLE = "DeepRegistration.inverse", "DeepRegistration.warped"
-VOLUME_KINDS = ("volume", "jacobian", "magnitude")
+TABLE_ROLE = "DeepRegistration.report"
+TRANSFORM_KINDS = ("transform", "inverse")
 
 
 @dataclass
@@ -31,8 +31,9 @@ class Result:
     inverse: Node | None = None
     jacobian: Node | None = None
     magnitude: Node | None = None
+    doubt: Node | None = None
+    table: Node | None = None
     report: dict[str, Any] = field(default_factory=dict)
-    html: str = ""
 
 
 def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[str, Node | None]) -> Result:
@@ -56,26 +57,34 @@ def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[
             )
     images: dict[str, sitk.Image] = {"transform": nodes.read(folder / request.TRANSFORM)}
     for kind, name in (("volume", request.VOLUME), ("inverse", request.INVERSE), ("jacobian", request.JACOBIAN)):
-        if kind in ask.outputs:
+        if kind in ask.files():
             images[kind] = nodes.read(folder / name)
     if "magnitude" in ask.outputs:
         images["magnitude"] = _magnitude(images["transform"])
-    page = folder / request.REPORT_FOLDER / "report.html"
-    html = page.read_text("utf-8", "replace") if page.is_file() else ""
+    if "doubt" in ask.outputs:
+        images["doubt"] = _doubt(ask, images)
 
     made: list[Node] = []
-    result = Result(transform=None, report=report, html=html)
+    result = Result(transform=None, report=report)
     try:
         for kind, image in images.items():
+            if kind != "transform" and kind not in ask.outputs:
+                continue
             node = into.get(kind)
             if node is None or node.GetScene() is not slicer.mrmlScene:
                 node = _newNode(kind, ask)
                 made.append(node)
-            if kind in VOLUME_KINDS:
-                nodes.setVolume(node, image)
-            else:
+            if kind in TRANSFORM_KINDS:
                 nodes.setField(node, image)
+            else:
+                nodes.setVolume(node, image)
             setattr(result, kind, node)
+        if "report" in ask.outputs:
+            result.table = into.get("report")
+            if result.table is None or result.table.GetScene() is not slicer.mrmlScene:
+                result.table = _newNode("report", ask)
+                made.append(result.table)
+            judgment.fillTable(result.table, report)
     except Exception:
         for node in made:
             remove(node)
@@ -110,6 +119,16 @@ def _describe(result: Result, ask: request.Request) -> None:
         result.transform.SetNodeReferenceID(INVERSE_ROLE, result.inverse.GetID())
     if result.volume is not None:
         result.transform.SetNodeReferenceID(VOLUME_ROLE, result.volume.GetID())
+    if result.table is not None:
+        result.transform.SetNodeReferenceID(TABLE_ROLE, result.table.GetID())
+
+
+def setReport(transformNode: Node, report: dict[str, Any]) -> None:
+    """Keep a new report with the transform, and in its table if it has one."""
+    transformNode.SetAttribute(REPORT_ATTRIBUTE, json.dumps(report))
+    table = transformNode.GetNodeReference(TABLE_ROLE)
+    if table is not None:
+        judgment.fillTable(table, report)
 
 
 def _newNode(kind: str, ask: request.Request) -> Node:
@@ -120,6 +139,8 @@ def _newNode(kind: str, ask: request.Request) -> Node:
         "volume": ("vtkMRMLScalarVolumeNode", _("{moving} registered")),
         "jacobian": ("vtkMRMLScalarVolumeNode", _("{moving} volume change")),
         "magnitude": ("vtkMRMLScalarVolumeNode", _("{moving} displacement")),
+        "doubt": ("vtkMRMLScalarVolumeNode", _("{moving} doubt")),
+        "report": ("vtkMRMLTableNode", _("{moving} to {fixed} report")),
     }[kind]
     unique = slicer.mrmlScene.GenerateUniqueName(name.format(fixed=fixed, moving=moving))
     return slicer.mrmlScene.AddNewNodeByClass(className, unique)
@@ -132,4 +153,10 @@ def _magnitude(fieldImage: sitk.Image) -> sitk.Image:
     return image
 
 
-ResultCallback = Callable[[Result], None]
+def _doubt(ask: request.Request, images: dict[str, sitk.Image]) -> sitk.Image:
+    fixed = nodes.imageOf(ask.fixedNode)
+    if fixed.GetNumberOfComponentsPerPixel() > 1:
+        fixed = derived.gray(fixed)
+    image = sitk.GetImageFromArray(derived.doubt(fixed, images["volume"], images["transform"], images["inverse"]))
+    image.CopyInformation(fixed)
+    return image

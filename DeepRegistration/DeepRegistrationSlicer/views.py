@@ -16,6 +16,8 @@ def showResult(fixedNode: Node, movingNode: Node, result: Result) -> None:
     if result.magnitude is not None:
         largest = display.contentRange(result.magnitude)[1]
         display.setColors(result.magnitude, "vtkMRMLPETProceduralColorNodePET-Heat", 0.0, largest)
+    if result.doubt is not None:
+        display.setColors(result.doubt, "vtkMRMLPETProceduralColorNodePET-Heat", 0.0, 1.0)
     if result.volume is None:
         return
     display.makeReadable(fixedNode)

@@ -11,12 +11,18 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
+
+import slicer
 
 from .signals import Signal
 from .texts import tr as _
@@ -153,6 +159,17 @@ class LibraryProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2)
+        self._waitForGroup(0.5)
+
+    def _waitForGroup(self, seconds: float) -> None:
+        """The system needs a moment to take the memory of a killed process back."""
+        end = time.monotonic() + seconds
+        while os.name != "nt" and time.monotonic() < end:
+            try:
+                os.killpg(self._process.pid, 0)
+            except (ProcessLookupError, PermissionError):
+                return
+            time.sleep(0.01)
 
 
 class QtTicker:
@@ -219,8 +236,8 @@ class Job:
             pass
         self.isRunning = False
         errors = self._process.errorText()
-        if errors.strip():
-            LOGGER.info("Registration worker (exit code %s): %s", code, errors.strip())
+        if code != 0 or self._report is None:
+            LOGGER.warning("The registration worker ended with code %s: %s", code, errors.strip())
         if code == 0 and self._report is not None:
             self.finished.emit(self._report)
         elif code == CANCELLED:
@@ -246,6 +263,68 @@ class Job:
             if self.isRunning:
                 self.progressed.emit(event["fraction"], event["message"] or event["stage"])
         return bool(lines)
+
+
+class Answer:
+    """One command of the library that prints something: ``finished(text)`` or ``failed(sentence)`` ends it."""
+
+    def __init__(self, makeProcess: Callable[[], Process], ticker: Ticker | None = None) -> None:
+        self.finished = Signal("text")
+        self.failed = Signal("sentence")
+        self.makeProcess = makeProcess
+        self._ticker = ticker or QtTicker()
+        self._process: Process | None = None
+        self._folder: Path | None = None
+        self._lines: list[str] = []
+
+    @property
+    def isRunning(self) -> bool:
+        return self._process is not None
+
+    def ask(self, arguments: list[str], folder: Path) -> None:
+        """Start; ``folder`` is where it runs, and is removed at the end."""
+        self.stop()
+        self._folder, self._lines, self._process = folder, [], self.makeProcess()
+        try:
+            self._process.start(arguments, folder)
+        except OSError as error:
+            LOGGER.exception("The worker did not start")
+            self.stop()
+            self.failed.emit(str(error))
+            return
+        self._ticker.start(self.poll)
+
+    def poll(self) -> None:
+        """Look once whether it is done."""
+        if self._process is None:
+            return
+        code = self._process.exitCode()
+        self._lines += self._process.newLines()
+        if code is None:
+            return
+        errors, text = self._process.errorText(), "\n".join(self._lines)
+        self.stop()
+        if code == 0:
+            self.finished.emit(text)
+        else:
+            LOGGER.warning("The worker said (exit code %s): %s", code, errors.strip())
+            self.failed.emit(explain(code, errors))
+
+    def stop(self) -> None:
+        """End it without a word."""
+        self._ticker.stop()
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def newFolder() -> Path:
+    """A folder of our own among Slicer's temporary files; whoever asks for it removes it."""
+    app = getattr(slicer, "app", None)
+    return Path(tempfile.mkdtemp(prefix="DeepRegistration-", dir=app.temporaryPath if app is not None else None))
 
 
 def parse(line: str) -> dict[str, Any] | None:
@@ -279,7 +358,7 @@ def explain(code: int, errors: str) -> str:
             "The registration was ended from outside, most likely because the computer ran out of memory; close other "
             "programs or resample the images, then try again."
         )
-    if last and "Traceback" not in errors and code > 0:
+    if code > 0 and last.endswith(".") and not re.match(r"\w+(Error|Exception|Warning)\b", last):
         return last
     if code == 0:
         return _("The registration ended without a result; try again, and report it if it happens again.")

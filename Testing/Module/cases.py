@@ -43,6 +43,16 @@ OTHER = geometry((-8, 12, 5), (1.5, 1.2, 2.0), (-1, -1, 1), (60, 45, 10))
 PLAIN = geometry((0, 0, 0), (2, 2, 2), (-1, -1, 1), (40, 40, -40))
 
 
+def centered(
+    matrix: np.ndarray, shape: tuple[int, int, int], on: np.ndarray, onShape: tuple[int, int, int]
+) -> np.ndarray:
+    """``matrix`` moved so that the middle of its grid is the middle of another."""
+    moved = matrix.copy()
+    middles = [m @ [*((np.asarray(s[::-1]) - 1) / 2), 1] for m, s in ((on, onShape), (matrix, shape))]
+    moved[:3, 3] += (middles[0] - middles[1])[:3]
+    return moved
+
+
 def addVolume(array: np.ndarray, matrix: np.ndarray = PLAIN, name: str = "volume", className: str | None = None) -> Any:
     node = slicer.mrmlScene.AddNewNodeByClass(className or "vtkMRMLScalarVolumeNode", name)
     slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))

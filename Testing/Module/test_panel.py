@@ -215,7 +215,7 @@ def test_the_request_is_what_the_panel_shows(faked, ui, pair):
     request, into = requestFrom(parameters)
     assert request.refine == "fast"  # without a network there would be nothing else
     assert request.fixedMask is mask
-    assert request.outputs == ("volume",)
+    assert request.outputs == ("volume", "report")
     assert set(into) == {"transform", "volume"}
     parameters.method = "vm2"
     assert requestFrom(parameters)[0].refine == "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 from .texts import tr as _
@@ -67,6 +68,29 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     found += [(_("Dice of {name}").format(name=name), f"{b:.3f} → {a:.3f}") for name, b, a in report.get("dice") or []]
     found += [(_("Landmark {name}").format(name=n), f"{b:.2f} → {a:.2f} mm") for n, b, a in report.get("tre") or []]
     return [(name, value) for name, value in found if value]
+
+
+def fillTable(tableNode: Any, report: dict[str, Any]) -> None:
+    """The report as the rows of a table node."""
+    tableNode.RemoveAllColumns()
+    columns = [tableNode.AddColumn() for _side in range(2)]
+    columns[0].SetName(_("What"))
+    columns[1].SetName(_("Value"))
+    for name, value in [(_("Verdict"), verdict(report)[1]), *rows(report)]:
+        index = tableNode.AddEmptyRow()
+        tableNode.SetCellText(index, 0, name)
+        tableNode.SetCellText(index, 1, value)
+    tableNode.SetUseColumnTitleAsColumnHeader(True)
+    tableNode.Modified()
+
+
+def toHtml(report: dict[str, Any]) -> str:
+    """The numbers as two columns for a label."""
+    cells = "".join(
+        f"<tr><td>{html.escape(name)}&nbsp;&nbsp;</td><td>{html.escape(value)}</td></tr>"
+        for name, value in rows(report)
+    )
+    return f"<table cellspacing='2'>{cells}</table>" if cells else ""
 
 
 def withScores(report: dict[str, Any], scores: dict[str, Any], labelNames: dict[str, int]) -> dict[str, Any]:
