@@ -1,116 +1,41 @@
-"""What a user can choose: the methods, their variants, and the model that runs when one is chosen."""
+"""What a user can choose, and the model that runs when it is chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from . import method_catalog
 from .errors import InputError
 from .image import PathLike
-from .models import Bundle, Header, Model, Normalization, WorkingGrid, list_bundles, load_model, weights_hash
-from .networks import RegistrationNetwork
-from .networks.voxelmorph import VoxelMorph
+from .method_catalog import Method, Variant
+from .models import Bundle, Header, Model, WorkingGrid, list_bundles, load_model, weights_hash
 
-PERCENTILES = Normalization()
-NetworkFactory = Callable[[int], RegistrationNetwork]
-"""Number of dimensions -> the network with fresh weights."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One row of a paper's comparison: the network it uses. Its training values stand in ``presets``."""
-
-    name: str
-    title: str
-    network: NetworkFactory
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way to start the registration.
-
-    Attributes:
-        name: what the command line and the panel call it.
-        title: for people.
-        paper: where it comes from.
-        purpose: one line: what it is for.
-        modality: which images.
-        dimensions: of the images it takes.
-        similarity: what the refinement after it measures ("auto" looks at the images).
-        variants: of the network; the first is the default. None at all: refinement alone.
-        grids: where a fresh network works, by number of dimensions; elsewhere on the fixed image's own grid.
-        normalization: what a fresh network expects.
-        bundle: the file whose weights to use, where the user gave one.
-    """
-
-    name: str
-    title: str
-    paper: str
-    purpose: str
-    modality: str
-    dimensions: tuple[int, ...] = (2, 3)
-    similarity: str = "auto"
-    variants: tuple[Variant, ...] = ()
-    grids: tuple[tuple[int, WorkingGrid], ...] = ()
-    normalization: Normalization = PERCENTILES
-    bundle: Path | None = None
-
-    @property
-    def network(self) -> NetworkFactory | None:
-        """The default variant's network; None for refinement alone."""
-        return self.variants[0].network if self.variants else None
-
-    def variant(self, name: str | None = None) -> Variant:
-        """The variant of that name, or the first.
-
-        Raises:
-            InputError: if there is none.
-        """
-        for variant in self.variants:
-            if name in (None, variant.name):
-                return variant
-        names = ", ".join(v.name for v in self.variants) or "none"
-        raise InputError(f"The method {self.name} has no variant {name}; it has {names}.")
-
-
-VOXELMORPH_PAPER = "Balakrishnan et al., An Unsupervised Learning Model for Deformable Medical Image Registration, 2018"
-
-NONE = Method(
-    "none",
-    "Refinement alone",
-    "",
-    "no network: the field is found on this pair from the start",
-    "any",
-)
-VOXELMORPH_1 = Method(
-    "voxelmorph-1",
-    "VoxelMorph-1",
-    VOXELMORPH_PAPER,
-    "one modality, fast",
-    "one modality, aligned as a whole",
-    similarity="lncc",
-    variants=(Variant("default", "VoxelMorph-1", lambda ndim: VoxelMorph(ndim, 1)),),
-)
-VOXELMORPH_2 = Method(
-    "voxelmorph-2",
-    "VoxelMorph-2",
-    VOXELMORPH_PAPER,
-    "one modality, a little better and slower than VoxelMorph-1",
-    "one modality, aligned as a whole",
-    similarity="lncc",
-    variants=(Variant("default", "VoxelMorph-2", lambda ndim: VoxelMorph(ndim, 2)),),
-)
-
-_METHODS = (NONE, VOXELMORPH_1, VOXELMORPH_2)
+__all__ = [
+    "Method",
+    "Variant",
+    "bundles_of",
+    "default_method",
+    "find_method",
+    "fresh_model",
+    "methods",
+    "methods_as_json",
+    "model_for",
+]
 
 
 def methods() -> tuple[Method, ...]:
-    """All methods, the default for a new user first among those that need no training."""
-    return _METHODS
+    """All methods, refinement alone first."""
+    return method_catalog.ALL
+
+
+def default_method() -> Method:
+    """The universal model where its weights are in the box (for 2-D and 3-D), else refinement alone."""
+    dimensions = {bundle.header.dimensions for bundle in bundles_of(method_catalog.UNIVERSAL)}
+    return method_catalog.UNIVERSAL if dimensions >= {2, 3} else method_catalog.NONE
 
 
 def find_method(name: PathLike) -> Method:
@@ -119,18 +44,18 @@ def find_method(name: PathLike) -> Method:
     Raises:
         InputError: if there is neither.
     """
-    for method in _METHODS:
+    for method in methods():
         if method.name == str(name):
             return method
     bundles = {bundle.name: bundle.path for bundle in list_bundles()}
     path = bundles.get(str(name), Path(name))
     if path.suffix == ".safetensors":
-        model = load_model(path)
-        for method in _METHODS:
-            if method.name == model.header.method:
+        wanted = load_model(path).header.method
+        for method in methods():
+            if method.name == wanted:
                 return replace(method, bundle=path)
-        raise InputError(f"The model {path} is for the method {model.header.method}, which this version lacks; update.")
-    names = ", ".join([*(m.name for m in _METHODS), *bundles])
+        raise InputError(f"The model {path} is for the method {wanted}, which this version lacks; update.")
+    names = ", ".join([*(m.name for m in methods()), *bundles])
     raise InputError(f"There is no method {name}; choose one of {names}, or give a model's .safetensors file.")
 
 
@@ -144,10 +69,9 @@ def model_for(method: Method, ndim: int, *, variant: str | None = None, seed: in
     """
     if method.bundle is not None:
         return load_model(method.bundle)
-    if variant is None:
-        for bundle in bundles_of(method):
-            if bundle.header.dimensions == ndim:
-                return load_model(bundle.path)
+    for bundle in bundles_of(method):
+        if bundle.header.dimensions == ndim and variant in (None, bundle.header.variant):
+            return load_model(bundle.path)
     return fresh_model(method, ndim, variant=variant, seed=seed)
 
 
@@ -170,7 +94,7 @@ def fresh_model(method: Method, ndim: int, *, variant: str | None = None, seed: 
         dimensions=ndim,
         modality=method.modality,
         variant=chosen.name,
-        grid=dict(method.grids).get(ndim, WorkingGrid()),
+        grid=method.grids.get(ndim, WorkingGrid()),
         normalization=method.normalization,
         source="fresh weights, not trained",
     )
@@ -183,26 +107,43 @@ def bundles_of(method: Method) -> list[Bundle]:
 
 
 def methods_as_json() -> list[dict[str, Any]]:
-    """What ``methods --json`` prints: one table a method."""
-    table = []
-    for method in _METHODS:
-        bundles = bundles_of(method)
-        table.append(
-            {
-                "name": method.name,
-                "title": method.title,
-                "paper": method.paper,
-                "purpose": method.purpose,
-                "modality": method.modality,
-                "dimensions": list(method.dimensions),
-                "similarity": method.similarity,
-                "variants": [{"name": v.name, "title": v.title} for v in method.variants],
-                "network": method.network is not None,
-                "weights": bool(bundles) or method.network is None,
-                "models": [{"name": b.name, "path": str(b.path), **_summary(b.header)} for b in bundles],
-            }
-        )
+    """What ``methods --json`` prints: one table a method, then one a bundle, which can be chosen by its name, too.
+
+    ``available``: it can be used as it is, without training. ``weights``: of a network, and they are here.
+    """
+    bundles = list_bundles()
+    table = [_describe(method, [b for b in bundles if b.header.method == method.name]) for method in methods()]
+    for bundle in bundles:
+        for method in methods():
+            if method.name == bundle.header.method:
+                table.append(
+                    {
+                        **_describe(method, [bundle]),
+                        "name": bundle.name,
+                        "title": f"{method.title}: {bundle.name}",
+                        "modality": bundle.header.modality,
+                        "dimensions": [bundle.header.dimensions],
+                    }
+                )
     return table
+
+
+def _describe(method: Method, bundles: list[Bundle]) -> dict[str, Any]:
+    return {
+        "name": method.name,
+        "title": method.title,
+        "paper": method.paper,
+        "purpose": method.purpose,
+        "modality": method.modality,
+        "dimensions": list(method.dimensions),
+        "similarity": method.similarity,
+        "variants": [{"name": v.name, "title": v.title} for v in method.variants],
+        "presets": [{"name": p.name, "about": p.about} for p in method.presets],
+        "network": method.network is not None,
+        "weights": bool(bundles),
+        "available": bool(bundles) or method.network is None,
+        "models": [{"name": b.name, "path": str(b.path), **_summary(b.header)} for b in bundles],
+    }
 
 
 def _summary(header: Header) -> dict[str, Any]:

@@ -42,11 +42,14 @@ class WorkingGrid:
             None: as the fixed image lies.
         spacing: mm along each axis; None: as ``size`` divides the field of view, or as the fixed image has it.
         size: voxels along each axis; None: as many as the field of view takes.
+        longest: in place of spacing and size: equal spacing along all axes with this many voxels along the longest
+            side, but no finer than the fixed image. For networks that take any anatomy.
     """
 
     orientation: str | None = None
     spacing: tuple[float, ...] | None = None
     size: tuple[int, ...] | None = None
+    longest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ def _grid(values: dict[str, Any]) -> WorkingGrid:
         values.get("orientation"),
         None if spacing is None else tuple(float(s) for s in spacing),
         None if size is None else tuple(int(s) for s in size),
+        None if values.get("longest") is None else int(values["longest"]),
     )
 
 
@@ -163,6 +167,8 @@ def _check(header: Header) -> None:
         raise ValueError(f"spacing {grid.spacing}")
     if grid.size is not None and (len(grid.size) != n or not all(1 <= s <= 4096 for s in grid.size)):
         raise ValueError(f"size {grid.size}")
+    if grid.longest is not None and (grid.spacing or grid.size or not 8 <= grid.longest <= 4096):
+        raise ValueError(f"longest side {grid.longest}")
     for normalization in (header.normalization, header.moving_normalization or header.normalization):
         if normalization.kind not in ("percentile", "range") or not normalization.low < normalization.high:
             raise ValueError(f"normalization {normalization}")

@@ -7,7 +7,7 @@ so an image that already has the right spacing is only sliced and keeps its valu
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ class Placement:
     def on(cls, grid: Grid, working: WorkingGrid, box: tuple[np.ndarray, np.ndarray] | None = None) -> Placement:
         """Where ``working`` lies on ``grid``; ``box`` (low, high in image voxels) is kept in view if it must crop."""
         axes, turned = _orientation(grid, working.orientation)
+        if working.longest is not None:
+            step = max(float(grid.extent.max()) / working.longest, float(grid.spacing.min()))
+            working = replace(working, longest=None, spacing=(step,) * grid.ndim)
         scale, offset, size = [], [], []
         for a, axis in enumerate(axes):
             n, spacing = grid.shape[axis], float(grid.spacing[axis])

@@ -7,12 +7,41 @@ from typing import Any
 
 from ..errors import InputError
 from .blocks import Prediction, RegistrationNetwork, parameter_count
+from .deform_gan import DeformGAN
+from .dir_net import DIRNet
+from .dual_branch import DualBranch, MonoBranch
+from .flownet_roi import FlowNetROI
+from .sar_net import SARNet
+from .universal import UniversalNetwork
 from .voxelmorph import VoxelMorph
 
-NETWORKS: tuple[type[RegistrationNetwork], ...] = (VoxelMorph,)
+NETWORKS: tuple[type[RegistrationNetwork], ...] = (
+    VoxelMorph,
+    DualBranch,
+    MonoBranch,
+    DeformGAN,
+    SARNet,
+    DIRNet,
+    FlowNetROI,
+    UniversalNetwork,
+)
 """Every network a bundle may hold."""
 
-__all__ = ["NETWORKS", "Prediction", "RegistrationNetwork", "build_network", "parameter_count"]
+__all__ = [
+    "NETWORKS",
+    "DIRNet",
+    "DeformGAN",
+    "DualBranch",
+    "FlowNetROI",
+    "MonoBranch",
+    "Prediction",
+    "RegistrationNetwork",
+    "SARNet",
+    "UniversalNetwork",
+    "VoxelMorph",
+    "build_network",
+    "parameter_count",
+]
 
 
 def build_network(class_name: str, arguments: Mapping[str, Any]) -> RegistrationNetwork:
@@ -25,7 +54,9 @@ def build_network(class_name: str, arguments: Mapping[str, Any]) -> Registration
         if network.__name__ == class_name:
             try:
                 return network(**arguments)
-            except TypeError as error:
+            except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+                if isinstance(error, InputError):
+                    raise
                 raise InputError(
                     f"The network {class_name} cannot be built as its bundle says; the bundle may be newer than this "
                     "version: update, or choose another model."

@@ -1,0 +1,139 @@
+"""The universal network: any contrast, trained on synthetic images alone.
+
+    MIND of both images -> one small strided encoder for both -> from 1/8 over 1/4 to 1/2 of the grid:
+    local correlation of the fixed with the warped moving features -> a head adds to the velocity.
+
+Matching is built in, so that only features and regularization are left to learn. Exchanging the images changes the sign
+of the velocity, hence exp(−v) is the inverse: v = ½ (head(moving, fixed) − head(fixed, moving)) at every level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..fields import exponentiate, resize, warp
+from ..mind import mind_channels, mind_features
+from .blocks import (
+    Convolution,
+    Prediction,
+    RegistrationNetwork,
+    check_pair,
+    convolution,
+    crop,
+    flow_convolution,
+    like,
+    pad_to_multiple,
+)
+from .correlation import local_correlation
+
+SQUARINGS = 6
+
+
+def _activate(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2)
+
+
+class EncoderLevel(nn.Module):
+    """Half the grid: a strided convolution k4 (centered between voxels, as half-pixel resizing is), then one of k3."""
+
+    def __init__(self, ndim: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.down = convolution(ndim, inputs, outputs, kernel=4, stride=2)
+        self.down.padding = (1,) * ndim
+        self.features = convolution(ndim, outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, *2S) -> (N, outputs, *S), signed: what is compared by angle must be able to point anywhere."""
+        return self.features(_activate(self.down(x)))
+
+
+class Head(nn.Module):
+    """From the correlations, the fixed features and the velocity so far to what is added to the velocity."""
+
+    def __init__(self, ndim: int, inputs: int, width: int) -> None:
+        super().__init__()
+        self.first = convolution(ndim, inputs, width)
+        self.second = convolution(ndim, width, width)
+        self.velocity = flow_convolution(ndim, width, std=1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = like(x, self.velocity.weight)
+        return self.velocity(_activate(self.second(_activate(self.first(x))))).float()
+
+
+class UniversalNetwork(RegistrationNetwork):
+    """MIND, siamese encoder, correlation pyramid, symmetric stationary velocity.
+
+    Extras: ``velocities``, one a level, coarse to fine, each (N, ndim, *T) in voxels of its own grid (1/8, 1/4, 1/2 of
+    the padded images); ``inverse`` (N, ndim, *S), the displacement of exp(−v), in voxels.
+
+    Args:
+        widths: features at 1/2, 1/4 and 1/8 of the grid.
+        radii: of the correlation at these levels.
+        head: filters of the heads.
+        mind: "ssc" or "mind", see ``mind_features``; ``patch`` and ``dilation`` likewise.
+    """
+
+    def __init__(
+        self,
+        ndim: int = 3,
+        widths: Sequence[int] = (16, 24, 32),
+        radii: Sequence[int] = (1, 2, 3),
+        head: int = 48,
+        mind: str = "ssc",
+        patch: int = 1,
+        dilation: int = 2,
+    ) -> None:
+        super().__init__(
+            ndim, widths=list(widths), radii=list(radii), head=head, mind=mind, patch=patch, dilation=dilation
+        )
+        self.mind, self.patch, self.dilation, self.radii = mind, patch, dilation, tuple(radii)
+        self.divisor = 2 ** len(widths)
+        inputs = [mind_channels(ndim, mind), *widths]
+        self.encoder = nn.ModuleList(EncoderLevel(ndim, i, o) for i, o in zip(inputs, widths, strict=False))
+        self.heads = nn.ModuleList(
+            Head(ndim, (2 * r + 1) ** ndim + w + ndim, head) for r, w in zip(radii, widths, strict=True)
+        )
+
+    def last_convolution(self) -> Convolution:
+        finest = self.heads[0]
+        assert isinstance(finest, Head)
+        return finest.velocity
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
+        """(N, 1, *S) each -> displacement (N, ndim, *S) and velocity at half the grid."""
+        check_pair(fixed, moving, self.ndim)
+        n, shape = fixed.shape[0], fixed.shape[2:]
+        levels = self.encode(torch.cat([fixed, moving]))
+        padded = [-(-s // self.divisor) * self.divisor for s in shape]
+        velocities: list[Tensor] = []
+        for level in reversed(range(len(levels))):
+            features = levels.pop()
+            size = features.shape[2:]
+            # Items 0..n-1 register moving to fixed, items n..2n-1 fixed to moving, with the opposite velocity.
+            v = resize(velocities[-1], size) if velocities else features.new_zeros(2 * n, self.ndim, *size)
+            other = features.roll(n, 0)
+            if velocities:
+                other = warp(other, exponentiate(v, SQUARINGS))
+            correlation = local_correlation(features, other, self.radii[level])
+            change = self.heads[level](torch.cat([correlation, features, v], 1))
+            velocities.append(v + (change - change.roll(n, 0)) / 2)
+        both = resize(exponentiate(velocities[-1], SQUARINGS), padded)
+        extras = {"velocities": [v[:n] for v in velocities], "inverse": crop(both[n:], shape)}
+        return Prediction(crop(both[:n], shape), velocities[-1][:n], extras)
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Unit features (N, width, *S / 2, / 4, / 8) of images (N, 1, *S)."""
+        descriptors = mind_features(images, self.mind, self.patch, self.dilation) - 0.5
+        weight = self.last_convolution().weight
+        x = like(pad_to_multiple(descriptors, self.divisor), weight)
+        levels = []
+        for level in self.encoder:
+            features = level(x)
+            x = _activate(features)
+            levels.append(F.normalize(features.float(), dim=1, eps=1e-3))
+        return levels

@@ -1,0 +1,103 @@
+"""The universal network: exactly symmetric, blind to contrast, with a correlation that is what it says."""
+
+import itertools
+
+import pytest
+import torch
+
+from DeepRegistrationLib.fields import compose, exponentiate, resize, resize_image
+from DeepRegistrationLib.networks.blocks import parameter_count
+from DeepRegistrationLib.networks.correlation import local_correlation
+from DeepRegistrationLib.networks.universal import SQUARINGS, UniversalNetwork
+
+
+def lively(ndim, **arguments):
+    """A network whose velocities are large enough to tell."""
+    torch.manual_seed(0)
+    network = UniversalNetwork(ndim, **arguments)
+    for head in network.heads:
+        torch.nn.init.normal_(head.velocity.weight, std=0.05)
+    return network.eval()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_exchanging_the_images_inverts_the_field(ndim):
+    network = lively(ndim)
+    fixed, moving = torch.rand(2, 2, 1, *(35, 24, 18)[:ndim])
+    with torch.no_grad():
+        there, back = network(fixed, moving), network(moving, fixed)
+    assert float(there.velocity.abs().max()) > 0.1
+    assert torch.equal(there.velocity, -back.velocity)
+    assert torch.equal(there.extras["inverse"], back.displacement)
+
+
+def test_the_inverse_undoes_the_field():
+    torch.manual_seed(1)
+    network = lively(2)
+    rough, shift = torch.rand(2, 1, 1, 8, 8)
+    with torch.no_grad():
+        smooth = network(resize_image(rough, (64, 64)), resize_image(shift, (64, 64)))
+    there, back = smooth.displacement, smooth.extras["inverse"]
+    left = compose(there, back)[:, :, 8:-8, 8:-8].abs().mean()
+    assert float(left) < 0.1 * float(there.abs().mean())
+
+
+def test_identical_images_do_not_move():
+    image = torch.rand(1, 1, 24, 24)
+    assert not lively(2)(image, image).displacement.any()
+
+
+def test_the_contrast_of_either_image_does_not_matter():
+    network = lively(2)
+    torch.manual_seed(1)
+    fixed, moving = torch.rand(2, 1, 1, 40, 48)
+    with torch.no_grad():
+        field = network(fixed, moving).displacement
+        other = network(3 - 2 * fixed, 100 * moving + 5).displacement
+    torch.testing.assert_close(field, other, rtol=0, atol=1e-3 * float(field.abs().max()))
+
+
+@pytest.mark.parametrize(("ndim", "count"), [(2, 170_950), (3, 1_081_353)])
+def test_it_has_about_a_million_weights_and_a_velocity_a_level(ndim, count):
+    network = UniversalNetwork(ndim)
+    assert parameter_count(network) == count
+    prediction = network(*torch.rand(2, 1, 1, *(32, 40, 48)[:ndim]))
+    sizes = [tuple(s // k for s in (32, 40, 48)[:ndim]) for k in (8, 4, 2)]
+    assert [tuple(v.shape[2:]) for v in prediction.extras["velocities"]] == sizes
+    assert torch.equal(prediction.extras["velocities"][-1], prediction.velocity)
+    expected = resize(exponentiate(prediction.velocity, SQUARINGS), (32, 40, 48)[:ndim])
+    torch.testing.assert_close(prediction.displacement, expected)
+
+
+def test_bfloat16_convolutions_hardly_change_the_field():
+    network = lively(2)
+    fixed, moving = torch.rand(2, 1, 1, 48, 48)
+    with torch.no_grad():
+        exact = network(fixed, moving).displacement
+        close = network.to(torch.bfloat16)(fixed, moving).displacement
+    assert close.dtype == torch.float32
+    assert float((close - exact).norm() / exact.norm()) < 0.1
+
+
+@pytest.mark.parametrize(("shape", "radius"), [((5, 6), 2), ((4, 3, 5), 1)])
+def test_the_correlation_is_the_inner_product_at_every_shift(shape, radius):
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 2, 3, *shape, dtype=torch.float64)
+    found = local_correlation(a, b, radius)
+    shifts = list(itertools.product(range(-radius, radius + 1), repeat=len(shape)))
+    assert found.shape == (2, len(shifts), *shape)
+    for k, shift in enumerate(shifts):
+        for p in itertools.product(*map(range, shape)):
+            q = tuple(i + d for i, d in zip(p, shift, strict=True))
+            inside = all(0 <= i < s for i, s in zip(q, shape, strict=True))
+            expected = (a[(0, slice(None), *p)] * b[(0, slice(None), *q)]).sum() if inside else 0.0
+            assert abs(float(found[(0, k, *p)]) - float(expected)) < 1e-12
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_the_gradient_of_the_correlation_is_that_of_finite_differences(ndim):
+    torch.manual_seed(0)
+    shape = (3, 4, 2)[:ndim]
+    a = torch.randn(1, 2, *shape, dtype=torch.float64, requires_grad=True)
+    b = torch.randn(1, 2, *shape, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, y: local_correlation(x, y, 1), (a, b))
