@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import Cancelled, DeepRegistrationError, InputError, RegistrationFailed
     from .image import Grid, Image, read_image
-    from .methods import methods
+    from .method_list import methods
     from .models import load_model
     from .pipeline import Result, register
     from .progress import CancelToken
@@ -30,7 +30,7 @@ _HOMES = {
     "Result": "pipeline",
     "Transform": "transform",
     "load_model": "models",
-    "methods": "methods",
+    "methods": "method_list",
     "read_image": "image",
     "read_transform": "transform",
     "register": "pipeline",

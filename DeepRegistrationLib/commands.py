@@ -270,7 +270,7 @@ def _add_methods(commands: Commands) -> None:
 
 def run_methods(options: argparse.Namespace) -> None:
     """The methods, one a line."""
-    from .methods import methods_as_json
+    from .method_list import methods_as_json
 
     entries = methods_as_json()
     if options.json:

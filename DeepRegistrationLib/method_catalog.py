@@ -1,4 +1,4 @@
-"""The methods themselves, one object each; ``methods`` finds, lists and runs them."""
+"""The methods themselves, one object each; ``method_list`` finds, lists and runs them."""
 
 from __future__ import annotations
 

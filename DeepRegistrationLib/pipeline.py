@@ -17,7 +17,7 @@ from .device import choose_device
 from .errors import InputError
 from .image import Grid, Image, ImageSource, PathLike
 from .measure import measure_field, measure_images
-from .methods import find_method, model_for
+from .method_list import find_method, model_for
 from .models import Model
 from .predict import predict
 from .prepare import Level, Pair, label_tensors, landmark_voxels, working_grid

@@ -1,13 +1,15 @@
 """What a user can choose: found by name or by bundle, listed as JSON, and running with fresh weights or a bundle's."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from DeepRegistrationLib import models
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.methods import (
+from DeepRegistrationLib.method_list import (
     bundles_of,
     default_method,
     find_method,
@@ -17,6 +19,7 @@ from DeepRegistrationLib.methods import (
     model_for,
 )
 from DeepRegistrationLib.models import load_model, save_bundle, weights_hash
+from Testing.data import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +28,12 @@ def _empty_box(tmp_path, monkeypatch):
     (tmp_path / "box").mkdir()
     monkeypatch.setattr(models, "BOX", tmp_path / "box")
     monkeypatch.delenv(models.USER_FOLDER_VARIABLE, raising=False)
+
+
+def test_the_package_offers_the_function_even_after_a_registration_was_imported():
+    script = "from DeepRegistrationLib import register, load_model, methods; print(methods()[0].name)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "none"
 
 
 def rows():

@@ -1,4 +1,7 @@
-"""What a user can choose, and the model that runs when it is chosen."""
+"""What a user can choose, and the model that runs when it is chosen.
+
+Not named ``methods``: a module of that name would hide the package's function of that name once it is imported.
+"""
 
 from __future__ import annotations
 
