@@ -56,3 +56,22 @@ def mind_ssc(image: Tensor, radius: int = 2, dilation: int = 2) -> Tensor:
     typical = variance.mean().clamp_min(1e-12)
     variance.clamp_(min=typical * 1e-3, max=typical * 1e3)
     return out.div_(variance).neg_().exp_()
+
+
+def compact(first: Tensor, second: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Both (1, C, *S) features on their ``channels`` common principal axes, (1, channels, *S).
+
+    Squared distances between descriptors stay nearly what they were (four axes hold about nine tenths of MIND's
+    variance), at a third of the cost. In place of a mean, which cancels in differences, nothing is subtracted.
+    """
+    total = first.shape[1]
+    if channels >= total:
+        return first, second
+    stride = max(1, first[0, 0].numel() // 100_000)
+    samples = torch.cat([x[0].reshape(total, -1)[:, ::stride] for x in (first, second)], 1).double()
+    samples = samples - samples.mean(1, keepdim=True)
+    _, vectors = torch.linalg.eigh(samples @ samples.T)
+    axes = vectors[:, -channels:].T
+    axes = axes * axes.sum(1, keepdim=True).sign()  # one sign on every machine
+    axes = axes.to(first)
+    return tuple((axes @ x[0].reshape(total, -1)).reshape(1, channels, *x.shape[2:]) for x in (first, second))  # type: ignore[return-value]

@@ -165,3 +165,42 @@ def _typical_square(gradient: Tensor) -> float:
     square = gradient.square().sum(1).flatten()
     strong = square[square > 1e-4 * square.max()]
     return float(strong.mean()) if len(strong) else 1.0
+
+
+class Blend:
+    """LNCC on the first channel and, on the second, SSD of intensities already matched to the fixed image.
+
+    The squared difference is weighted by ``share`` over its own mean at the moment, so that its part of the force is
+    that of a difference of one standard deviation whatever the units.
+    """
+
+    def __init__(self, fixed: Tensor, width: tuple[int, ...], share: float) -> None:
+        self._lncc, self._fixed, self._share = Lncc(fixed, width), fixed, share
+        self._out = fixed.new_empty((1, 2, *fixed.shape[2:]))
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        value, gradient = self._lncc(warped[:, :1], weight)
+        self._out[:, :1] = gradient
+        residual = torch.sub(self._fixed, warped[:, 1:], out=self._out[:, 1:])
+        residual.mul_(2 * self._share / residual.square().mean().clamp_min(1e-12))
+        if weight is not None:
+            residual.mul_(weight)
+        return value, self._out
+
+
+def match_intensities(fixed: Tensor, moving: Tensor, warped: Tensor, bins: int = 64) -> Tensor:
+    """``moving`` with its intensities replaced by the mean of ``fixed`` where ``warped`` has them; any curve."""
+    last = bins - 1.001
+    at = (warped * bins).clamp(0, last).long().flatten()
+    count = torch.bincount(at, minlength=bins).float()
+    total = torch.zeros(bins, device=fixed.device, dtype=fixed.dtype)
+    total.index_add_(0, at, fixed.flatten())
+    known = torch.nonzero(count > 20).flatten()
+    if len(known) == 0:
+        return moving.clone()
+    # a bin that is hardly seen takes the curve of the nearest one that is
+    nearest = known[(torch.arange(bins, device=known.device)[:, None] - known[None]).abs().argmin(1)]
+    curve = (total / count.clamp_min(1))[nearest]
+    position = (moving * bins - 0.5).clamp(0, last)
+    low = position.long()
+    return torch.lerp(curve[low], curve[(low + 1).clamp_max(bins - 1)], position - low)

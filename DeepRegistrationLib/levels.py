@@ -113,10 +113,9 @@ class Level:
         """``length`` on each axis, in that axis's own voxels."""
         return tuple(length * self.unit / s for s in self.spacing)
 
-    @property
-    def window(self) -> tuple[int, ...]:
-        """Odd edge of the local window on each axis."""
-        return tuple(2 * round(r) + 1 for r in self.in_voxels(self.radius))
+    def windows(self, radius: float) -> tuple[int, ...]:
+        """Odd edge of a local window of ``radius`` on each axis."""
+        return tuple(2 * round(r) + 1 for r in self.in_voxels(radius))
 
 
 def factors_for(factor: int, shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, ...]:

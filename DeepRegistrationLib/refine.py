@@ -16,9 +16,9 @@ from torch import Tensor
 
 from .choose import choose_similarity
 from .errors import InputError
-from .features import mind_ssc
-from .fields import resize
-from .forces import Force, Lncc, LocalGradient, Ssd
+from .features import compact, mind_ssc
+from .fields import resize, warp
+from .forces import Blend, Force, Lncc, LocalGradient, Ssd, match_intensities
 from .kernels import BandFilter, Sampler, central_difference, gaussian_weights
 from .levels import Level, Window, factors_for, normalize, shrink, working_window
 from .progress import SILENT, Reporter
@@ -27,6 +27,9 @@ from .regular import inverse_of, unfold
 
 SIMILARITIES = ("auto", "lncc", "mind", "ssd", "gradient")
 QUALITIES = ("fast", "accurate")
+MIND_CHANNELS = 4
+BLEND = 0.03
+"""Share of matched intensities beside LNCC at full resolution."""
 
 
 @dataclass(frozen=True)
@@ -70,30 +73,36 @@ class Refined:
     iterations: tuple[int, ...]
 
 
-def plan(shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings) -> list[Level]:
-    """The levels, coarse to fine, for a grid of ``shape`` voxels of ``spacing`` mm; shapes are rounded up."""
+def plan(
+    shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings, similarity: str = "lncc"
+) -> list[Level]:
+    """The levels, coarse to fine, for a grid of ``shape`` voxels of ``spacing`` mm; shapes are rounded up.
+
+    The figures were chosen on a few pairs of each kind; docs hold the table of attempts.
+    """
     soft = settings.stiffness
-    coarse = {"iterations": 30, "force_sigma": 1.5, "field_sigma": 0.0, "step": 1.0}
-    fine = {"iterations": 30, "force_sigma": 2.0, "field_sigma": 0.4, "step": 0.5}
-    steps = [(4, coarse), (2, coarse)]
+    # Only LNCC is sure enough of itself to do without a Gaussian on the field.
+    elastic = {"lncc": (0.0, 0.4), "ssd": (0.3, 0.4)}.get(similarity, (1.0, 0.8))
+    steps = [(4, 30, elastic[0]), (2, 30, elastic[0])]
     if len(shape) == 2 and min(shape) >= 128:
-        steps.insert(0, (8, coarse))
+        steps.insert(0, (8, 30, elastic[0]))
     if settings.quality == "accurate" or math.prod(shape) < 500_000:
-        steps.append((1, fine))
+        steps.append((1, 30, elastic[1]))
     out: list[Level] = []
-    for factor, how in steps:
+    for factor, iterations, field_sigma in steps:
         factors = factors_for(factor, shape, spacing)
         if out and out[-1].factors == factors:
-            continue
+            out.pop()
         out.append(
             Level(
                 shape=tuple(-(-n // f) for n, f in zip(shape, factors, strict=True)),
                 factors=factors,
                 spacing=tuple(s * f for s, f in zip(spacing, factors, strict=True)),
-                iterations=int(how["iterations"]),
-                force_sigma=how["force_sigma"] * soft,
-                field_sigma=how["field_sigma"] * soft,
-                step=how["step"],
+                iterations=iterations,
+                force_sigma=1.5 * soft,
+                field_sigma=field_sigma * soft,
+                step=1.0,
+                radius=4 if factor == 1 else 3,
             )
         )
     return out
@@ -138,18 +147,16 @@ def refine(
     mm = [float(s) for s in (spacing if spacing is not None else [1.0] * ndim)]
     with torch.no_grad():
         f, m = normalize(fixed, fixed_mask), normalize(moving, moving_mask)
-        rough = plan(shape, mm, settings)
-        window = working_window([f, m], rough[0].factors)
-        levels = [
-            Level(**{**vars(level), "shape": tuple(n // k for n, k in zip(window.shape, level.factors, strict=True))})
-            for level in rough
-        ]
+        multiples = plan(shape, mm, settings)[0].factors
+        window = working_window([f, m], multiples)
         f, m = window.cut(f), window.cut(m)
         masks = [None if mask is None else window.cut(mask.float()) for mask in (fixed_mask, moving_mask)]
-        u = torch.zeros((1, ndim, *window.shape), device=f.device) if start is None else window.cut(start.float())
+        begin = None if start is None else window.cut(start.float())
+        u = torch.zeros((1, ndim, *window.shape), device=f.device) if begin is None else begin
         similarity = settings.similarity
         if similarity == "auto":
-            similarity = choose_similarity(shrink(f, levels[0].factors), shrink(m, levels[0].factors))
+            similarity = choose_similarity(shrink(f, multiples), shrink(m, multiples))
+        levels = plan(window.shape, mm, settings, similarity)
         counts = []
         total, done = sum(level.cost for level in levels), 0.0
         for number, level in enumerate(levels):
@@ -162,12 +169,12 @@ def refine(
                 None if landmarks is None else _landmark_pull(landmarks, window, level, settings),
                 None if labels is None else label_codes(labels, window, level),
             )
-            u = resize(u, level.shape).contiguous()
+            u = _carry(u, level, begin)
             counts.append(_run_level(level, similarity, pair, u, part, f"level {number + 1} of {len(levels)}"))
             u = unfold(u, 0.02, part)
             done += level.cost
         reporter(0.87, "removing folds")
-        u = _whole(resize(u, window.shape), window, shape, start)
+        u = _whole(u, window, shape, start)
         u = unfold(u, reporter=reporter)
         reporter(0.92, "inverting")
         inverse = inverse_of(u, reporter)
@@ -175,11 +182,20 @@ def refine(
     return Refined(u, inverse, similarity, tuple(counts))
 
 
+def _carry(u: Tensor, level: Level, begin: Tensor | None) -> Tensor:
+    """The field on ``level``; what ``begin`` (on the whole window) holds in detail is not lost on the way."""
+    if begin is None or u is begin:
+        return resize(u, level.shape).clone(memory_format=torch.contiguous_format)
+    added = u - resize(begin, u.shape[2:])
+    return resize(begin, level.shape) + resize(added, level.shape)
+
+
 def _whole(u: Tensor, window: Window, shape: tuple[int, ...], start: Tensor | None) -> Tensor:
     """The field on the whole grid; what was added to ``start`` goes on beyond the window."""
     if start is None:
-        return window.paste(u, shape)
-    return start.float() + window.paste(u - window.cut(start.float()), shape)
+        return window.paste(resize(u, window.shape), shape)
+    added = u - resize(window.cut(start.float()), u.shape[2:])
+    return start.float() + window.paste(resize(added, window.shape), shape)
 
 
 def _landmark_pull(
@@ -203,14 +219,18 @@ class _Pair:
     codes: tuple[Tensor, Tensor] | None
 
 
-def _make_force(similarity: str, fixed: Tensor, moving: Tensor, level: Level) -> tuple[Force, Tensor]:
+def _make_force(similarity: str, fixed: Tensor, moving: Tensor, level: Level, u: Tensor) -> tuple[Force, Tensor]:
     """The force, and the moving channels that it wants warped."""
+    if similarity == "lncc" and max(level.factors) == 1:
+        matched = match_intensities(fixed, moving, warp(moving, u))
+        return Blend(fixed, level.windows(level.radius), BLEND), torch.cat([moving, matched], 1)
     if similarity == "lncc":
-        return Lncc(fixed, level.window), moving
+        return Lncc(fixed, level.windows(level.radius)), moving
     if similarity == "gradient":
-        return LocalGradient(fixed, moving, level.window, level.in_voxels(1.0)), moving
+        return LocalGradient(fixed, moving, level.windows(1.0), level.in_voxels(1.0)), moving
     if similarity == "mind":
-        return Ssd(mind_ssc(fixed)), mind_ssc(moving)
+        features = compact(mind_ssc(fixed), mind_ssc(moving), MIND_CHANNELS)
+        return Ssd(features[0]), features[1]
     return Ssd(fixed), moving
 
 
@@ -236,7 +256,7 @@ class _Term:
 
 def _run_level(level: Level, similarity: str, pair: _Pair, u: Tensor, reporter: Reporter, message: str) -> int:
     """Steps on one level; ``u`` is updated in place. Returns how many."""
-    force, source = _make_force(similarity, pair.fixed, pair.moving, level)
+    force, source = _make_force(similarity, pair.fixed, pair.moving, level, u)
     terms = [_Term(level, force, source)]
     if pair.codes is not None:
         terms.append(_Term(level, Ssd(pair.codes[0]), pair.codes[1], gain=2.0))
@@ -246,6 +266,7 @@ def _run_level(level: Level, similarity: str, pair: _Pair, u: Tensor, reporter: 
     elastic = _gaussian(level, level.field_sigma, u.device) if level.field_sigma > 0 else None
     weight = pair.fixed_mask
     warped_mask = None if pair.moving_mask is None else torch.empty_like(pair.moving_mask)
+    pace = _Pace(level.step)
     for count in range(level.iterations):
         reporter(count / level.iterations, message)
         sampler.aim(u)
@@ -253,11 +274,14 @@ def _run_level(level: Level, similarity: str, pair: _Pair, u: Tensor, reporter: 
             sampler.take(pair.moving_mask, warped_mask)
             weight = warped_mask if pair.fixed_mask is None else warped_mask * pair.fixed_mask
         buffer.zero_()
-        for term in terms:
-            term.add(sampler, weight, buffer)
+        value = sum(float(term.add(sampler, weight, buffer)) for term in terms)
+        if not pace.go_on(value):
+            return count
         fluid(buffer, d, scratch)
         largest = torch.mul(d, d, out=buffer).sum(1).max().sqrt()
-        d.mul_(level.step / largest.clamp_min(1e-12))
+        if pair.pull is None and float(largest) == 0:
+            return count  # nothing to see: a start field stays as it is
+        d.mul_(pace.step / largest.clamp_min(1e-12))
         if pair.pull is not None:
             pair.pull(u, d, level.step)
         sampler.aim(d)
@@ -267,6 +291,23 @@ def _run_level(level: Level, similarity: str, pair: _Pair, u: Tensor, reporter: 
         else:
             elastic(buffer.add_(d), u, scratch)
     return level.iterations
+
+
+class _Pace:
+    """The length of the next step: halved where the similarity no longer grows, until it is not worth it."""
+
+    def __init__(self, step: float, patience: int = 4) -> None:
+        self.step, self._smallest, self._patience = step, step / 8, patience
+        self._best, self._waited = -math.inf, 0
+
+    def go_on(self, value: float) -> bool:
+        if self._best == -math.inf or value > self._best + 1e-4 * abs(self._best):
+            self._best, self._waited = value, 0
+            return True
+        self._waited += 1
+        if self._waited >= self._patience:
+            self.step, self._waited = self.step / 2, 0
+        return self.step > self._smallest
 
 
 def _gaussian(level: Level, sigma: float, device: torch.device) -> BandFilter:
