@@ -95,11 +95,12 @@ def _row(batch: SyntheticBatch, item: int, axis: int) -> np.ndarray:
     length = u.square().sum(1, keepdim=True).sqrt() / u.abs().max().clamp_min(1)
     drawn = [_gray(batch.fixed[one]), _gray(batch.moving[one]), _gray(through)]
     drawn += [_colors(batch.fixed_labels[one]), _colors(batch.moving_labels[one])]
-    drawn.append(torch.cat([length * batch.weight[one], _lines(u), length], 1))
-    return np.concatenate([np.pad(_slice(picture[0], axis), ((0, 0), (0, 2), (0, 0))) for picture in drawn], 1)
+    drawn.append(torch.cat([length * batch.weight[one], grid_lines(u), length], 1))
+    return np.concatenate([np.pad(slice_of(picture[0], axis), ((0, 0), (0, 2), (0, 0))) for picture in drawn], 1)
 
 
-def _slice(picture: Tensor, axis: int) -> np.ndarray:
+def slice_of(picture: Tensor, axis: int) -> np.ndarray:
+    """The middle slice of (3, *S) along ``axis``, as uint8 (rows, columns, 3), small ones enlarged."""
     if picture.ndim == 4:
         picture = picture.select(axis + 1, picture.shape[axis + 1] // 2)
         if axis > 0:
@@ -120,8 +121,8 @@ def _colors(labels: Tensor) -> Tensor:
     return torch.cat(channels, 1) * (labels > 0)
 
 
-def _lines(u: Tensor) -> Tensor:
-    """Every 8th grid line of the moving image as the fixed grid sees it."""
+def grid_lines(u: Tensor) -> Tensor:
+    """(N, 1, *S): every 8th grid line of the moving image as the fixed grid sees it."""
     at = fields.identity(u.shape[2:]) + u
     near = ((at + 4) % 8 - 4).abs()
     return (1.2 - near).clamp(0, 1).amax(1, keepdim=True)

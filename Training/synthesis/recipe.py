@@ -38,7 +38,7 @@ def draw(plan: SynthesisPlan, seed: int, given: int = 0, fade: float = 1.0) -> R
         "shape": list(plan.shape),
         "family": family,
         "labels": labels,
-        "deform": _deform(plan.deform, plan.shape, random, fade),
+        "deform": deform_recipe(plan.deform, plan.shape, random, fade),
         "fixed": fixed,
         "moving": moving,
     }
@@ -118,7 +118,8 @@ def _lesion(random: np.random.Generator, ndim: int) -> Recipe:
     }
 
 
-def _deform(plan: DeformPlan, shape: tuple[int, ...], random: np.random.Generator, fade: float) -> Recipe:
+def deform_recipe(plan: DeformPlan, shape: tuple[int, ...], random: np.random.Generator, fade: float) -> Recipe:
+    """What ``deform.maps`` takes; ``fade`` 0 to 1 scales all of it."""
     ndim = len(shape)
 
     def velocity() -> Recipe:

@@ -1,0 +1,78 @@
+"""The state of a run on disk: written whole or not at all, so that a kill or a full disk leaves the one before."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from DeepRegistrationLib.errors import DeepRegistrationError, InputError
+
+NAME = "checkpoint.pt"
+BEST = "best.pt"
+
+
+class TrainingFailed(DeepRegistrationError, RuntimeError):  # noqa: N818 - reads as the sentence it is
+    """The run could not go on; what was saved before is intact (exit code 1)."""
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Replace ``path`` by ``state`` (tensors, numbers, texts, and tables and lists of them).
+
+    Raises:
+        TrainingFailed: if it cannot be written; the file that was there stays.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise TrainingFailed(
+            f"The checkpoint {path} could not be written ({error.strerror}); the one before it is intact: "
+            "make room and start the same command again."
+        ) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What ``write_checkpoint`` wrote; no code in the file is run.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(f"The checkpoint {path} cannot be read; delete it to start again.") from error
+    if not isinstance(state, dict) or "step" not in state:
+        raise InputError(f"The file {path} is not a checkpoint of a training run; choose another folder.")
+    return state
+
+
+class Average:
+    """A running average of a network's weights (and a copy of its other state)."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values: dict[str, Tensor] = {name: t.detach().clone() for name, t in network.state_dict().items()}
+
+    def update(self, network: nn.Module, step: int) -> None:
+        """Early steps count for more, so that the average does not remember the fresh weights."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, t in network.state_dict().items():
+            kept = self.values[name]
+            if kept.is_floating_point():
+                kept.lerp_(t.detach(), 1 - decay)
+            else:
+                kept.copy_(t)

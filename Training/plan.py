@@ -1,0 +1,275 @@
+"""Training plans: one TOML file says all of a run. Checked before anything is read or computed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.method_catalog import Method
+from DeepRegistrationLib.method_list import find_method
+from DeepRegistrationLib.models import Normalization, WorkingGrid
+from DeepRegistrationLib.presets import Optimizer
+
+from .synthesis import SynthesisPlan, plan_from
+from .synthesis.plan import DeformPlan
+
+T = TypeVar("T")
+PAIRINGS = ("pairwise", "atlas", "intra")
+PRECISIONS = ("float32", "bfloat16")
+DECAYS = ("none", "cosine")
+PLANS = Path(__file__).resolve().parent / "plans"
+"""The plans that come with the project; ``PLAN`` may be the name of one."""
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """Real images.
+
+    Attributes:
+        manifest: Learn2Reg's JSON; a path relative to the plan.
+        pairing: "pairwise" (any two patients), "atlas" (onto one image) or "intra" (two images of one patient).
+        atlas: the fixed image of "atlas": a path as the manifest has it.
+        shape, spacing, orientation: the network's grid, see ``WorkingGrid``.
+        normalization: intensities, see ``Normalization``; what is not given is the method's.
+        validation: share of the patients held out where the manifest has no validation list.
+        labels: ids to score and to learn from; all if empty.
+        mask_threshold: label maps become masks: 1 above it. (X-ray masks are 0 and 255, blurred by JPEG.)
+        deform: if given, the moving image of an aligned pair is deformed, with the true field (Deform-GAN, SAR-Net).
+        cache_gb: memory for prepared images; what does not fit is read again.
+    """
+
+    manifest: str
+    pairing: str = "pairwise"
+    atlas: str = ""
+    shape: tuple[int, ...] | None = None
+    spacing: tuple[float, ...] | None = None
+    orientation: str | None = None
+    normalization: Normalization = field(default_factory=Normalization)
+    validation: float = 0.2
+    labels: tuple[int, ...] = ()
+    mask_threshold: float | None = None
+    deform: DeformPlan | None = None
+    cache_gb: float = 4.0
+
+    @property
+    def grid(self) -> WorkingGrid:
+        return WorkingGrid(self.orientation, self.spacing, self.shape)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long, how fast, and what is kept.
+
+    Attributes:
+        steps: updates of the registration network.
+        batch: pairs a step, over all processes together; None: the preset's.
+        warm_up: steps over which the learning rate rises from 0.
+        decay: "none" or "cosine" (to 2 % of the learning rate at the end).
+        fade_in: share of the steps over which the deformation of synthetic pairs grows from a quarter to all.
+        clip: largest norm of a network's gradient; 0: none.
+        average: decay of the running average of the weights, which is validated and exported; 0: none.
+        precision: of the networks' convolutions; losses and weights are float32.
+        validate_every, checkpoint_every, log_every, pictures_every: steps; 0: never.
+        validation_pairs: pairs in a validation.
+        patience: validations without a better score after which the run ends; 0: never.
+    """
+
+    steps: int = 10_000
+    batch: int | None = None
+    warm_up: int = 0
+    decay: str = "none"
+    fade_in: float = 0.0
+    clip: float = 0.0
+    average: float = 0.0
+    precision: str = "float32"
+    validate_every: int = 500
+    validation_pairs: int = 16
+    checkpoint_every: int = 500
+    log_every: int = 20
+    pictures_every: int = 0
+    patience: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A whole run; ``data`` or ``synthesis`` (or both: the label maps of the data, synthetic images).
+
+    Attributes:
+        method, variant, preset: of the catalog of methods.
+        network: arguments of the network's constructor beyond the number of dimensions.
+        optimizer, loss, options: the preset's and variant's values with the plan's changes.
+        folder: of the plan file, for relative paths; not part of the plan's hash.
+    """
+
+    method: Method
+    variant: str
+    preset: str
+    network: Mapping[str, Any]
+    optimizer: Optimizer
+    loss: Mapping[str, Any]
+    options: Mapping[str, Any]
+    data: DataPlan | None
+    synthesis: SynthesisPlan | None
+    schedule: Schedule
+    seed: int = 0
+    folder: Path = field(default=Path())
+
+    @property
+    def batch(self) -> int:
+        return self.schedule.batch or self.optimizer.batch
+
+    def describe(self) -> dict[str, Any]:
+        """The resolved plan as plain data, without machine-dependent paths."""
+        table = asdict(replace(self, method=None, folder=Path()))  # type: ignore[arg-type]
+        del table["folder"]
+        return json.loads(json.dumps({**table, "method": self.method.name}, default=dict))
+
+    def hash(self) -> str:
+        """sha256 of the resolved plan: two runs with one hash did the same thing."""
+        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
+
+
+def read_plan(path: Path | str) -> TrainingPlan:
+    """The plan in a TOML file, or the one of ``PLANS`` with that name.
+
+    Raises:
+        InputError: if the file cannot be read, or says something that is not a setting or cannot be.
+    """
+    path = Path(path)
+    if not path.exists() and (PLANS / f"{path.name}.toml").exists():
+        path = PLANS / f"{path.name}.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        names = ", ".join(sorted(p.stem for p in PLANS.glob("*.toml")))
+        raise InputError(f"There is no plan {path}; give a TOML file, or one of {names}.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"The plan {path} cannot be read ({error}).") from error
+    return plan_of(table, path.resolve().parent)
+
+
+_TOP = (
+    "method",
+    "variant",
+    "preset",
+    "seed",
+    "network",
+    "optimizer",
+    "loss",
+    "options",
+    "data",
+    "synthesis",
+    "schedule",
+)
+
+
+def plan_of(table: Mapping[str, Any], folder: Path = Path()) -> TrainingPlan:
+    """The plan of a table, see ``read_plan``."""
+    _known("plan", table, _TOP)
+    if "method" not in table:
+        raise InputError('The plan names no method; add a line such as method = "voxelmorph-2".')
+    method = find_method(str(table["method"]))
+    if not method.variants:
+        raise InputError(f"The method {method.name} has no network to train; choose another one.")
+    variant = method.variant(table.get("variant"))
+    preset = method.preset(table.get("preset"))
+    for part in ("network", "optimizer", "loss", "options", "data", "synthesis", "schedule"):
+        if not isinstance(table.get(part, {}), Mapping):
+            raise InputError(f"[{part}] must be a table of settings.")
+    data = _data(table["data"], method.normalization) if "data" in table else None
+    synthesis = plan_from(table["synthesis"]) if "synthesis" in table else None
+    if data is None and synthesis is None:
+        raise InputError(
+            "The plan has neither [data] nor [synthesis]; add one, so that there is something to learn from."
+        )
+    if synthesis is not None and synthesis.families.get("given") and data is None:
+        raise InputError("The family given takes the label maps of [data]; add that table, or choose another family.")
+    schedule = _replaced(Schedule(), table.get("schedule", {}), "schedule")
+    _check_schedule(schedule)
+    return TrainingPlan(
+        method,
+        variant.name,
+        preset.name,
+        dict(table.get("network", {})),
+        _replaced(preset.optimizer, table.get("optimizer", {}), "optimizer"),
+        {**preset.loss, **variant.loss, **table.get("loss", {})},
+        {**preset.options, **variant.options, **table.get("options", {})},
+        data,
+        synthesis,
+        schedule,
+        _whole(table.get("seed", 0), "seed"),
+        folder,
+    )
+
+
+def _data(table: Mapping[str, Any], normalization: Normalization) -> DataPlan:
+    values = dict(table)
+    if not isinstance(values.get("manifest"), str):
+        raise InputError("[data] needs manifest, the path of a Learn2Reg JSON file.")
+    values["normalization"] = _replaced(normalization, values.get("normalization", {}), "data.normalization")
+    if "deform" in values:
+        values["deform"] = _replaced(DeformPlan(fixed=False), values["deform"], "data.deform")
+    plan = _replaced(DataPlan(""), values, "data")
+    if plan.pairing not in PAIRINGS:
+        raise InputError(f"data.pairing is one of {', '.join(PAIRINGS)}, not {plan.pairing!r}.")
+    if plan.pairing == "atlas" and not plan.atlas:
+        raise InputError('The pairing "atlas" needs data.atlas, the image all others are registered to.')
+    if not 0 <= plan.validation < 1:
+        raise InputError(f"data.validation is a share from 0 to below 1, not {plan.validation}.")
+    return plan
+
+
+def _check_schedule(schedule: Schedule) -> None:
+    for name, known in (("precision", PRECISIONS), ("decay", DECAYS)):
+        if getattr(schedule, name) not in known:
+            raise InputError(f"schedule.{name} is one of {', '.join(known)}, not {getattr(schedule, name)!r}.")
+    if schedule.steps < 1 or (schedule.batch is not None and schedule.batch < 1):
+        raise InputError("schedule.steps and schedule.batch must be at least 1.")
+    if not 0 <= schedule.average < 1:
+        raise InputError(f"schedule.average is a decay from 0 to below 1, not {schedule.average}.")
+
+
+def _known(name: str, table: Mapping[str, Any], known: tuple[str, ...] | set[str]) -> None:
+    for key in table:
+        if key not in known:
+            raise InputError(f"{name}.{key} is not a setting; choose from {', '.join(sorted(known))}.")
+
+
+def _replaced(default: T, table: Any, name: str) -> T:
+    """``default`` with the table's values, each of the type of the one it replaces."""
+    if not isinstance(table, Mapping):
+        raise InputError(f"{name} must be a table of settings, not {table!r}.")
+    known = {f.name: getattr(default, f.name) for f in fields(default)}  # type: ignore[arg-type]
+    _known(name, table, set(known))
+    values = {key: _like(known[key], value, f"{name}.{key}") for key, value in table.items()}
+    return replace(default, **values)  # type: ignore[type-var]
+
+
+def _like(old: Any, new: Any, name: str) -> Any:
+    if isinstance(new, list):
+        new = tuple(new)
+    if old is None or new is None:
+        return new
+    if isinstance(old, bool) or isinstance(new, bool):
+        good = isinstance(old, bool) and isinstance(new, bool)
+    elif isinstance(old, int):
+        good = isinstance(new, int)
+    elif isinstance(old, float):
+        good, new = isinstance(new, int | float), float(new) if isinstance(new, int) else new
+    else:
+        good = isinstance(new, type(old))
+    if not good:
+        raise InputError(f"{name} cannot be {new!r}; it should be like {old!r}.")
+    return new
+
+
+def _whole(value: Any, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InputError(f"{name} must be a whole number from 0 on, not {value!r}.")
+    return value

@@ -1,0 +1,90 @@
+"""The universal network: the known map first (end-point error on all levels), then overlap of labels (METHODS 6).
+
+Values of ``loss``: ``end_point`` weight at first, ``end_point_after`` later on, ``dice`` and ``smoothness`` (diffusion
+of the finest velocity) later on. ``options.end_point_share``: how much of the run comes first.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from DeepRegistrationLib import fields
+from DeepRegistrationLib.losses.labels import dice_loss
+from DeepRegistrationLib.networks import Prediction
+from DeepRegistrationLib.networks.universal import SQUARINGS, UniversalNetwork
+from DeepRegistrationLib.regularization import diffusion
+
+from ..pairs import Batch
+from ..plan import TrainingPlan
+from .turns import REGISTRATION, Context, Steps, Terms, Turn, registration_network, settings
+
+LOSS = {"end_point": 1.0, "end_point_after": 0.2, "dice": 1.0, "smoothness": 0.05}
+OPTIONS = {"end_point_share": 0.25}
+BACKGROUND = 0.1
+"""Weight of voxels without a label in the end-point error: there is nothing to see."""
+
+
+def steps(plan: TrainingPlan, ndim: int) -> Steps:
+    settings(plan.loss, LOSS, "loss")
+    settings(plan.options, OPTIONS, "options")
+    weights, share = {**LOSS, **plan.loss}, {**OPTIONS, **plan.options}["end_point_share"]
+
+    def loss(context: Context, batch: Batch) -> Terms:
+        prediction = context.register(batch)
+        early = context.progress < share
+        terms: Terms = {}
+        weight = weights["end_point" if early else "end_point_after"]
+        if weight:
+            terms["end point"] = weight * end_point_error(prediction, batch)
+        if not early:
+            assert prediction.velocity is not None
+            terms["dice"] = weights["dice"] * label_loss(prediction.displacement, batch)
+            terms["smoothness"] = weights["smoothness"] * diffusion(prediction.velocity)
+        return terms
+
+    network = registration_network(plan, ndim)
+    assert isinstance(network, UniversalNetwork)
+    turn = Turn(REGISTRATION, (REGISTRATION,), loss)
+    needs = frozenset({"labels", "displacement"})
+    return Steps({REGISTRATION: network}, lambda progress: (turn,), needs, network.divisor)
+
+
+def end_point_error(prediction: Prediction, batch: Batch) -> Tensor:
+    """Mean distance in voxels of the predicted from the true map: the finest level plus half of each coarser one."""
+    assert batch.displacement is not None
+    assert batch.fixed_labels is not None
+    weight = (batch.fixed_labels > 0).float() * (1 - BACKGROUND) + BACKGROUND
+    if batch.weight is not None:
+        weight = weight * batch.weight
+    total = batch.fixed.new_zeros(())
+    velocities = prediction.extras["velocities"]
+    for level, v in enumerate(velocities):
+        last = level == len(velocities) - 1
+        u = fields.exponentiate(v, SQUARINGS)
+        size = u.shape[2:]
+        voxel = batch.fixed.shape[2] / size[0]
+        error = (u - fields.resize(batch.displacement, size)).square().sum(1, keepdim=True)
+        here = fields.resize_image(weight, size)
+        # Each item counts the same, however much of it is seen: then processes may share a batch.
+        axes = list(range(1, here.ndim))
+        mean = ((error + 1e-4).sqrt() * here).sum(axes) / here.sum(axes).clamp_min(1e-6)
+        total = total + (1.0 if last else 0.5) * voxel * mean.mean()
+    return total
+
+
+def label_loss(u: Tensor, batch: Batch) -> Tensor:
+    """1 - soft Dice of the labels at half resolution, where a label's share of a voxel is its probability."""
+    assert batch.fixed_labels is not None
+    assert batch.moving_labels is not None
+    half = [max(1, s // 2) for s in u.shape[2:]]
+    present = torch.unique(batch.fixed_labels)
+    present = present[present > 0]
+    fixed = fields.resize_image(_one_hot(batch.fixed_labels, present), half)
+    moving = fields.resize_image(_one_hot(batch.moving_labels, present), half)
+    mask = None if batch.weight is None else fields.resize_image(batch.weight, half)
+    return dice_loss(fields.warp(moving, fields.resize(u, half)), fixed, mask)
+
+
+def _one_hot(labels: Tensor, present: Tensor) -> Tensor:
+    return (labels == present.view(1, -1, *[1] * (labels.ndim - 2))).float()
