@@ -45,12 +45,15 @@ def fieldOf(transformNode: Node) -> sitk.Image:
     return nodes.toFile((ras * np.array([-1, -1, 1])).astype(np.float32), toWorld)
 
 
-def moved(movingNode: Node, fixedNode: Node, transformNode: Node | None) -> sitk.Image:
-    """The moving volume on the fixed grid, through the transform or (None) as it lies."""
+def moved(movingNode: Node, fixedNode: Node, transformNode: Node | None, ignore: Node | None = None) -> sitk.Image:
+    """The moving volume on the fixed grid, through the transform or (None) as it lies.
+
+    If it is under ``transformNode`` or ``ignore``, that does not count as where it lies.
+    """
     transform = sitk.Transform()
     if transformNode is not None:
         transform = sitk.DisplacementFieldTransform(sitk.Cast(fieldOf(transformNode), sitk.sitkVectorFloat64))
-    moving = nodes.imageOf(movingNode, transformNode)
+    moving = nodes.imageOf(movingNode, ignore or transformNode)
     if moving.GetNumberOfComponentsPerPixel() > 1:
         moving = gray(moving)
     lowest = float(sitk.GetArrayViewFromImage(moving).min())

@@ -7,6 +7,7 @@ from typing import Any
 
 from .texts import tr as _
 
+WORST = 5
 COLORS = {"good": "#1a7f37", "check": "#9a6700", "bad": "#cf222e"}
 
 
@@ -33,8 +34,8 @@ def summary(report: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
-def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """(what, value) pairs; what was not measured is left out."""
+def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str]]:
+    """(what, value) pairs of what was measured; ``most``: of labels and landmarks only that many, the worst."""
     if not report:
         return []
     found = [
@@ -65,8 +66,12 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         (_("Model"), _text(report, "model_hash") or _("no network")),
         (_("Version"), _text(report, "version")),
     ]
-    found += [(_("Dice of {name}").format(name=name), f"{b:.3f} → {a:.3f}") for name, b, a in report.get("dice") or []]
-    found += [(_("Landmark {name}").format(name=n), f"{b:.2f} → {a:.2f} mm") for n, b, a in report.get("tre") or []]
+    dice, distances = list(report.get("dice") or []), list(report.get("tre") or [])
+    if most is not None:
+        dice = sorted(dice, key=lambda entry: entry[2])[:most]
+        distances = sorted(distances, key=lambda entry: -entry[2])[:most]
+    found += [(_("Dice of {name}").format(name=name), f"{b:.3f} → {a:.3f}") for name, b, a in dice]
+    found += [(_("Landmark {name}").format(name=name), f"{b:.2f} → {a:.2f} mm") for name, b, a in distances]
     return [(name, value) for name, value in found if value]
 
 
@@ -85,10 +90,10 @@ def fillTable(tableNode: Any, report: dict[str, Any]) -> None:
 
 
 def toHtml(report: dict[str, Any]) -> str:
-    """The numbers as two columns for a label."""
+    """The numbers as two columns for a label; of many labels and landmarks the worst."""
     cells = "".join(
         f"<tr><td>{html.escape(name)}&nbsp;&nbsp;</td><td>{html.escape(value)}</td></tr>"
-        for name, value in rows(report)
+        for name, value in rows(report, WORST)
     )
     return f"<table cellspacing='2'>{cells}</table>" if cells else ""
 
@@ -99,7 +104,8 @@ def withScores(report: dict[str, Any], scores: dict[str, Any], labelNames: dict[
     merged = dict(report)
     if "dice" in scores:
         merged["dice_before"], merged["dice_after"] = scores.get("mean_dice_before"), scores.get("mean_dice_after")
-        merged["dice"] = [[names.get(k, k), v["before"], v["after"]] for k, v in scores["dice"].items()]
+        values = {k: v for k, v in scores["dice"].items() if v["after"] == v["after"]}  # NaN: in neither image
+        merged["dice"] = [[names.get(k, k), v["before"], v["after"]] for k, v in values.items()]
     if "tre_mm" in scores:
         merged["tre_before_mm"], merged["tre_after_mm"] = scores["mean_tre_before_mm"], scores["mean_tre_after_mm"]
         merged["tre"] = [[k, v["before"], v["after"]] for k, v in scores["tre_mm"].items()]

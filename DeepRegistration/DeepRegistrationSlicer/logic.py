@@ -36,7 +36,7 @@ class RegistrationLogic:
 
     Signals:
         started(): the worker runs.
-        progressed(fraction, message): 0 to 1 of the whole run.
+        progressed(stage, fraction, message): the library's name of the stage, 0 to 1 of the whole run, what it does.
         finished(result): a ``Result``; the nodes are in the scene.
         failed(sentence), cancelled(): nothing was changed.
     """
@@ -48,7 +48,7 @@ class RegistrationLogic:
         installer: Installer | None = None,
     ) -> None:
         self.started = Signal()
-        self.progressed = Signal("fraction", "message")
+        self.progressed = Signal("stage", "fraction", "message")
         self.finished = Signal("result")
         self.failed = Signal("sentence")
         self.cancelled = Signal()

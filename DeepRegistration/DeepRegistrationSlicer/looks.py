@@ -201,7 +201,7 @@ class Viewer:
         views.overlay(fixedNode, helper, opacity, fit=False)
 
     def _showDoubt(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
-        helper = self._helper(_("Doubt"), *doubtOf(fixedNode, movingNode, transformNode))
+        helper = self._helper(_("Doubt"), *doubtOf(fixedNode, movingNode, transformNode, self.transformNode))
         display.setColors(helper, "vtkMRMLPETProceduralColorNodePET-Heat", 0.0, 1.0)
         views.overlay(fixedNode, helper, opacity, fit=False)
 
@@ -212,7 +212,7 @@ class Viewer:
         if transformNode is None:
             if movingNode.GetParentTransformNode() is not self.transformNode:
                 return movingNode
-            image = derived.moved(movingNode, fixedNode, None)
+            image = derived.moved(movingNode, fixedNode, None, self.transformNode)
         else:
             kept = transformNode.GetNodeReference(VOLUME_ROLE)
             if kept is not None and kept.GetImageData() is not None:
@@ -227,7 +227,7 @@ class Viewer:
     ) -> tuple[np.ndarray, np.ndarray, sitk.Image]:
         """Fixed and moving image on the fixed grid in the grays they are shown in."""
         image = nodes.imageOf(fixedNode)
-        other = sitk.GetArrayFromImage(derived.moved(movingNode, fixedNode, transformNode))
+        other = sitk.GetArrayFromImage(derived.moved(movingNode, fixedNode, transformNode, self.transformNode))
         fixed = nodes.voxels(fixedNode)
         if fixed.ndim == 4:
             fixed = fixed[..., :3].astype(np.float32).mean(-1)
@@ -267,12 +267,14 @@ class Viewer:
             self._layout, self._orientations = None, {}
 
 
-def doubtOf(fixedNode: Node, movingNode: Node, transformNode: Node | None) -> tuple[np.ndarray, sitk.Image]:
+def doubtOf(
+    fixedNode: Node, movingNode: Node, transformNode: Node | None, ignore: Node | None = None
+) -> tuple[np.ndarray, sitk.Image]:
     """The map of doubt and the grid it lies on, see ``derived.doubt``; without a transform, that of doing nothing."""
     fixed = nodes.imageOf(fixedNode)
     if fixed.GetNumberOfComponentsPerPixel() > 1:
         fixed = derived.gray(fixed)
-    after = derived.moved(movingNode, fixedNode, transformNode)
+    after = derived.moved(movingNode, fixedNode, transformNode, ignore)
     if transformNode is None:
         return derived.doubt(fixed, after, None, None), fixed
     inverseNode = transformNode.GetNodeReference(INVERSE_ROLE)

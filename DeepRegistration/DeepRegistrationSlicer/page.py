@@ -52,7 +52,7 @@ def _page(transformNode: Node, report: dict) -> str:
         names = ", ".join(html.escape(node.GetName()) for node in (fixedNode, movingNode))
         pictures = f"<p>{_('Fixed image in magenta, moving image in green; gray where they agree.')} ({names})</p>"
         for caption, transform in ((_("Before"), None), (_("After"), transformNode)):
-            data = base64.b64encode(_png(overlays(fixedNode, movingNode, transform))).decode("ascii")
+            data = base64.b64encode(_png(overlays(fixedNode, movingNode, transform, transformNode))).decode("ascii")
             pictures += f'<h2>{caption}</h2><img alt="{caption}" src="data:image/png;base64,{data}">\n'
     color = judgment.COLORS.get(kind, "#555")
     return f"""<!DOCTYPE html>
@@ -67,13 +67,13 @@ img{{max-width:100%;background:#000}}</style>
 """
 
 
-def overlays(fixedNode: Node, movingNode: Node, transformNode: Node | None) -> np.ndarray:
+def overlays(fixedNode: Node, movingNode: Node, transformNode: Node | None, ignore: Node | None = None) -> np.ndarray:
     """(height, width, 3) uint8: the middle slice along each axis, fixed in magenta and moving in green."""
     fixed = nodes.imageOf(fixedNode)
     spacing = np.asarray(fixed.GetSpacing())[::-1]
     if fixed.GetNumberOfComponentsPerPixel() > 1:
         fixed = derived.gray(fixed)
-    other = sitk.GetArrayFromImage(derived.moved(movingNode, fixedNode, transformNode))
+    other = sitk.GetArrayFromImage(derived.moved(movingNode, fixedNode, transformNode, ignore))
     pair = [
         derived.unit(sitk.GetArrayFromImage(fixed), fixedNode),
         derived.unit(other, movingNode),

@@ -169,9 +169,10 @@ class RegistrationPanel:
         self.ui.statusLabel.text = _("Starting...")
         self.update()
 
-    def _onProgress(self, fraction: float, message: str) -> None:
+    def _onProgress(self, stage: str, fraction: float, message: str) -> None:
         self.ui.progressBar.setValue(round(100 * fraction))
-        self.ui.statusLabel.text = message
+        title = stageTitle(stage)
+        self.ui.statusLabel.text = _("{stage}: {message}").format(stage=title, message=message) if message else title
 
     def _onFinished(self, result: Result) -> None:
         self.ui.progressBar.setValue(100)
@@ -196,3 +197,17 @@ class RegistrationPanel:
     def _say(self, message: str) -> None:
         self._message = message
         self.update()
+
+
+def stageTitle(stage: str) -> str:
+    """What the user reads for a stage of the library."""
+    titles = {
+        "read": _("Reading"),
+        "affine": _("Aligning as a whole"),
+        "prepare": _("Preparing"),
+        "network": _("Predicting"),
+        "refine": _("Refining"),
+        "output": _("Measuring and writing"),
+        "done": _("Loading the result"),
+    }
+    return titles.get(stage, stage)

@@ -12,7 +12,6 @@ from .nodes import Node
 from .texts import tr as _
 
 TRANSFORM, VOLUME, INVERSE, JACOBIAN = "transform.nrrd", "warped.nrrd", "inverse.nrrd", "jacobian.nrrd"
-REPORT_FOLDER = "report"
 
 
 @dataclass
@@ -99,7 +98,6 @@ class Request:
             "smoothness": float(self.smoothness),
             "device": self.device,
             "seed": int(self.seed),
-            "report": REPORT_FOLDER,
             "progress": "json",
         }
         for name, value in options.items():

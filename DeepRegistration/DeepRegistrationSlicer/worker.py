@@ -202,7 +202,7 @@ class Job:
     """One run of the worker, told as signals. Exactly one of ``finished``, ``failed``, ``cancelled`` ends it."""
 
     def __init__(self, process: Process) -> None:
-        self.progressed = Signal("fraction", "message")
+        self.progressed = Signal("stage", "fraction", "message")
         self.finished = Signal("report")
         self.failed = Signal("sentence")
         self.cancelled = Signal()
@@ -261,7 +261,7 @@ class Job:
             if event["stage"] == "done":
                 self._report = event.get("report") or {}
             if self.isRunning:
-                self.progressed.emit(event["fraction"], event["message"] or event["stage"])
+                self.progressed.emit(event["stage"], event["fraction"], event["message"])
         return bool(lines)
 
 

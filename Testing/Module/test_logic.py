@@ -133,7 +133,6 @@ def test_the_keywords_reach_the_command_line(logic, pair, monkeypatch):
         "--smoothness": "2.5",
         "--device": "cpu",
         "--seed": "7",
-        "--report": "report",
         "--progress": "json",
     }
     assert {v for v in options.values() if "." in v and v != "2.5"} <= kept["files"]
@@ -163,7 +162,7 @@ def test_a_window_that_the_user_set_is_kept(logic, pair):
 
 def test_it_can_run_while_the_script_goes_on(logic, pair, host):
     said = []
-    logic.progressed.connect(lambda fraction, message: said.append(fraction))
+    logic.progressed.connect(lambda stage, fraction, message: said.append(fraction))
     logic.finished.connect(said.append)
     assert logic.register(*pair, method="slow", waitForCompletion=False) is None
     assert logic.isRunning

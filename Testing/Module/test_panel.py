@@ -93,7 +93,7 @@ def test_progress_and_stage_are_shown_while_slicer_stays_usable(faked, ui, pair)
     pretend(faked, "slow")
     interact.click(ui.applyButton)
     interact.wait_until(lambda: 20 <= ui.progressBar.value < 60)
-    assert ui.statusLabel.text.startswith("step")
+    assert ui.statusLabel.text.startswith("Refining: step")
     ui.smoothnessSlider.value = 2.0
     assert faked.panel.parameters.smoothness == 2.0
     assert ui.applyButton.text == "Cancel"

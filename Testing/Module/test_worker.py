@@ -25,7 +25,9 @@ class Told:
     def __init__(self, process, folder, method):
         self.process, self.events = process, []
         self.job = worker.Job(process)
-        self.job.progressed.connect(lambda fraction, message: self.events.append(("progress", fraction, message)))
+        self.job.progressed.connect(
+            lambda stage, fraction, message: self.events.append(("progress", fraction, message))
+        )
         self.job.finished.connect(lambda report: self.events.append(("finished", report)))
         self.job.failed.connect(lambda sentence: self.events.append(("failed", sentence)))
         self.job.cancelled.connect(lambda: self.events.append(("cancelled",)))
