@@ -133,3 +133,17 @@ def _values(report: dict[str, Any], form: str, *names: str) -> str:
 
 def _text(report: dict[str, Any], *names: str) -> str:
     return ", ".join(str(report[name]) for name in names if report.get(name))
+
+
+def stageTitle(stage: str) -> str:
+    """What the user reads for a stage of the library."""
+    titles = {
+        "read": _("Reading"),
+        "affine": _("Aligning as a whole"),
+        "prepare": _("Preparing"),
+        "network": _("Predicting"),
+        "refine": _("Refining"),
+        "output": _("Measuring and writing"),
+        "done": _("Loading the result"),
+    }
+    return titles.get(stage, stage)

@@ -7,7 +7,7 @@ from typing import Any
 import slicer
 
 from .errors import RegistrationError
-from .judgment import summary
+from .judgment import stageTitle, summary
 from .logic import RegistrationLogic
 from .methods import NO_NETWORK, MethodCatalog
 from .parameters import OUTPUTS, DeepRegistrationParameterNode, requestFrom
@@ -197,17 +197,3 @@ class RegistrationPanel:
     def _say(self, message: str) -> None:
         self._message = message
         self.update()
-
-
-def stageTitle(stage: str) -> str:
-    """What the user reads for a stage of the library."""
-    titles = {
-        "read": _("Reading"),
-        "affine": _("Aligning as a whole"),
-        "prepare": _("Preparing"),
-        "network": _("Predicting"),
-        "refine": _("Refining"),
-        "output": _("Measuring and writing"),
-        "done": _("Loading the result"),
-    }
-    return titles.get(stage, stage)

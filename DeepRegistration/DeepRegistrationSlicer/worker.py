@@ -32,6 +32,9 @@ LOGGER = logging.getLogger(__name__)
 BAD_INPUT, CANCELLED = 2, 130
 """Exit codes of the library's command line."""
 
+USER_FOLDER_VARIABLE = "DEEPREGISTRATION_MODELS"
+"""Tells the worker where the user's own models are."""
+
 OUTPUT_NAME, ERROR_NAME = "worker-output.jsonl", "worker-errors.txt"
 
 
