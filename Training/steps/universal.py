@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from DeepRegistrationLib import fields
-from DeepRegistrationLib.losses.labels import dice_loss
 from DeepRegistrationLib.networks import Prediction
 from DeepRegistrationLib.networks.universal import SQUARINGS, UniversalNetwork
 from DeepRegistrationLib.regularization import diffusion
@@ -66,7 +65,7 @@ def end_point_error(prediction: Prediction, batch: Batch) -> Tensor:
         voxel = batch.fixed.shape[2] / size[0]
         error = (u - fields.resize(batch.displacement, size)).square().sum(1, keepdim=True)
         here = fields.resize_image(weight, size)
-        # Each item counts the same, however much of it is seen: then processes may share a batch.
+        # Each item counts the same, however much of it is seen.
         axes = list(range(1, here.ndim))
         mean = ((error + 1e-4).sqrt() * here).sum(axes) / here.sum(axes).clamp_min(1e-6)
         total = total + (1.0 if last else 0.5) * voxel * mean.mean()
@@ -82,8 +81,14 @@ def label_loss(u: Tensor, batch: Batch) -> Tensor:
     present = present[present > 0]
     fixed = fields.resize_image(_one_hot(batch.fixed_labels, present), half)
     moving = fields.resize_image(_one_hot(batch.moving_labels, present), half)
-    mask = None if batch.weight is None else fields.resize_image(batch.weight, half)
-    return dice_loss(fields.warp(moving, fields.resize(u, half)), fixed, mask)
+    seen = torch.ones_like(fixed[:, :1]) if batch.weight is None else fields.resize_image(batch.weight, half)
+    warped = fields.warp(moving, fields.resize(u, half)) * seen
+    axes = list(range(2, u.ndim))
+    there = (fixed * seen).sum(axes)
+    overlap = 2 * (warped * fixed).sum(axes) / (warped.sum(axes) + there).clamp_min(1e-5)
+    # Each item counts its own labels, whichever the others of the batch have: then processes may share a batch.
+    own = (there > 0).float()
+    return 1 - ((overlap * own).sum(1) / own.sum(1).clamp_min(1)).mean()
 
 
 def _one_hot(labels: Tensor, present: Tensor) -> Tensor:

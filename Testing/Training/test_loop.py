@@ -1,0 +1,254 @@
+"""The loop: resumed runs are the runs that were never stopped, several processes are one, nothing is lost."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.models import load_model
+from Testing.data import ROOT
+from Testing.Training.runs import tiny_plan, write_data
+from Training import checkpoint as files
+from Training.checkpoint import TrainingFailed, read_checkpoint, write_checkpoint
+from Training.export import export
+from Training.logs import read_log
+from Training.loop import Run
+from Training.plan import TrainingPlan
+from Training.train import source_of, start
+
+CPU = torch.device("cpu")
+METHODS = ["universal", "voxelmorph-1", "dual-branch", "deform-gan", "sar-net", "flownet-roi"]
+
+
+def trained(plan: TrainingPlan, folder: Path, stop: int | None = None) -> list[dict[str, Any]]:
+    """Train to the end, or by hand to ``stop``; the training lines of the log."""
+    if stop is not None:
+        run = Run(plan, source_of(plan, CPU), CPU)
+        folder.mkdir(parents=True, exist_ok=True)
+        for _ in range(stop):
+            run.update(run.fetch(run.progress.step))
+        write_checkpoint(folder / files.NAME, run.state())
+        return []
+    start(plan, folder, "cpu", tensorboard=False, quiet=True)
+    return [line for line in read_log(folder) if line["kind"] == "train"]
+
+
+def small(method: str) -> dict[str, Any]:
+    """Arguments that make a method's networks small."""
+    if method == "sar-net":
+        return {"network": {"blocks": 2, "width": 8}}
+    if method == "flownet-roi":
+        return {"network": {"width": 0.05}, "synthesis": {"shape": [64, 64]}}
+    return {}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_stopped_at_any_step_and_resumed_has_the_same_losses(method: str, tmp_path: Path) -> None:
+    plan = tiny_plan(method, 3, schedule={"average": 0.9, "warm_up": 2, "decay": "cosine"}, **small(method))
+    whole = trained(plan, tmp_path / "whole")
+    trained(plan, tmp_path / "parts", stop=2)
+    resumed = trained(plan, tmp_path / "parts")
+    assert [line["step"] for line in resumed] == [3]
+    for a, b in zip(whole[2:], resumed, strict=True):
+        assert a["loss"] == b["loss"]
+    one, two = (read_checkpoint(tmp_path / name / files.NAME) for name in ("whole", "parts"))
+    for name, weights in one["networks"].items():
+        for key, value in weights.items():
+            assert torch.equal(value, two["networks"][name][key]), (name, key)
+    for key, value in one["average"].items():
+        assert torch.equal(value, two["average"][key])
+
+
+def plan_file(folder: Path, steps: int, batch: int = 2) -> Path:
+    path = folder / "plan.toml"
+    path.write_text(
+        'method = "universal"\n[synthesis]\nshape = [32, 32]\nfamilies = { shapes = 1.0 }\n'
+        f"[schedule]\nsteps = {steps}\nbatch = {batch}\nvalidate_every = 0\ncheckpoint_every = 3\nlog_every = 1\n"
+    )
+    return path
+
+
+COMMAND = """
+import sys, torch
+torch.set_num_threads(1)
+from pathlib import Path
+from Training.plan import read_plan
+from Training.train import start
+start(read_plan(sys.argv[1]), Path(sys.argv[2]), "cpu", tensorboard=False, quiet=True)
+"""
+
+
+def test_a_killed_process_resumes_with_the_same_losses(tmp_path: Path) -> None:
+    path = plan_file(tmp_path, 40)
+    command = [sys.executable, "-c", COMMAND, str(path)]
+    subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, check=True, timeout=300)
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT)
+    deadline = time.monotonic() + 240
+    while len(read_log(tmp_path / "killed")) < 8 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run([*command, str(tmp_path / "killed")], cwd=ROOT, check=True, timeout=300)
+    losses = [[(line["step"], line["loss"]) for line in read_log(tmp_path / name)] for name in ("whole", "killed")]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 40
+
+
+def test_two_processes_learn_as_one_with_twice_the_batch(tmp_path: Path) -> None:
+    path = plan_file(tmp_path, 6)
+    script = tmp_path / "run.py"
+    script.write_text(COMMAND)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run(
+        [*launch, str(script), str(path), str(tmp_path / "two")],
+        cwd=ROOT, env=environment, check=True, timeout=300, capture_output=True,
+    )  # fmt: skip
+    subprocess.run(
+        [sys.executable, str(script), str(path), str(tmp_path / "one")], cwd=ROOT, env=environment, check=True
+    )
+    one, two = ([line["loss"] for line in read_log(tmp_path / name)] for name in ("one", "two"))
+    assert len(one) == len(two) == 6
+    assert one == pytest.approx(two, rel=2e-3)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / files.NAME
+    write_checkpoint(path, {"step": 1, "weights": torch.ones(3)})
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingFailed, match="No space left") as caught:
+        write_checkpoint(path, {"step": 2, "weights": torch.ones(3)})
+    assert "\n" not in str(caught.value)
+    assert read_checkpoint(path)["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == [files.NAME]
+
+
+def test_a_folder_with_another_plans_run_is_refused(tmp_path: Path) -> None:
+    trained(tiny_plan(steps=1), tmp_path / "run")
+    with pytest.raises(InputError, match="another plan"):
+        trained(tiny_plan(steps=1, seed=5), tmp_path / "run")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / files.NAME).write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="cannot be read"):
+        trained(tiny_plan(steps=1), tmp_path / "bad")
+
+
+def test_what_a_method_needs_and_the_data_lack_is_said_before_training(tmp_path: Path) -> None:
+    manifest = write_data(tmp_path / "data", 3)
+    data = {"manifest": str(manifest), "validation": 0.0}
+    with pytest.raises(InputError, match="known fields"):
+        start(_real_plan("universal", data), tmp_path / "run", "cpu", tensorboard=False, quiet=True)
+    table = json.loads(manifest.read_text())
+    bare = [{"image": entry["image"], "label": None} for entry in table["training"]]
+    (tmp_path / "data" / "labelsTr").rename(tmp_path / "data" / "elsewhere")
+    manifest.write_text(json.dumps({"training": bare}))
+    plan = _real_plan("flownet-roi", data, variant="pn-mask", network={"width": 0.05})
+    with pytest.raises(InputError, match="label maps"):
+        Run(plan, source_of(plan, CPU), CPU)
+    odd = tiny_plan(synthesis={"shape": [30, 32]})
+    with pytest.raises(InputError, match="multiples of 8"):
+        Run(odd, source_of(odd, CPU), CPU)
+
+
+def _real_plan(method: str, data: dict[str, Any], **tables: Any) -> TrainingPlan:
+    from Training.plan import plan_of
+
+    schedule = {"steps": 3, "batch": 2, "validate_every": 3, "log_every": 1, "checkpoint_every": 3}
+    return plan_of({"method": method, "data": data, "schedule": schedule, **tables})
+
+
+def test_real_images_train_validate_and_export_a_bundle(tmp_path: Path) -> None:
+    manifest = write_data(tmp_path / "data", 5)
+    plan = _real_plan("voxelmorph-2", {"manifest": str(manifest), "validation": 0.4, "shape": [32, 48]})
+    start(plan, tmp_path / "run", "cpu", tensorboard=False, quiet=True)
+    checks = [line for line in read_log(tmp_path / "run") if line["kind"] == "validation"]
+    assert [line["step"] for line in checks] == [0, 3]
+    assert 0 < checks[0]["dice_before"] < 1
+    header = export(plan, tmp_path / "run", tmp_path / "toy.safetensors")
+    model = load_model(tmp_path / "toy.safetensors")
+    assert model.header.method == "voxelmorph-2"
+    assert model.header.grid.size == (32, 48)
+    assert model.header.training["plan_sha256"] == plan.hash()
+    assert header.scores["dice"] == pytest.approx(checks[header.training["steps"] // 3]["dice"])
+    with pytest.raises(InputError, match="another plan"):
+        export(tiny_plan(), tmp_path / "run", tmp_path / "toy.safetensors")
+
+
+def test_a_run_that_does_not_get_better_ends_early(tmp_path: Path) -> None:
+    schedule = {"validate_every": 1, "validation_pairs": 1, "patience": 2}
+    plan = tiny_plan(steps=50, schedule=schedule, optimizer={"learning_rate": 0.0})
+    start(plan, tmp_path, "cpu", tensorboard=False, quiet=True)
+    assert read_checkpoint(tmp_path / files.NAME)["step"] == 2
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
+    plan = tiny_plan(steps=3, optimizer={"learning_rate": 1e30})
+    with pytest.raises(TrainingFailed, match="not a number"):
+        start(plan, tmp_path, "cpu", tensorboard=False, quiet=True)
+
+
+def test_pictures_and_tensorboard_are_written(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    plan = tiny_plan(steps=2, schedule={"validate_every": 2, "validation_pairs": 2, "pictures_every": 2})
+    start(plan, tmp_path, "cpu", quiet=True)
+    assert (tmp_path / "pictures" / "0000002.png").exists()
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_the_learning_rate_follows_the_schedule() -> None:
+    plan = tiny_plan(steps=100, schedule={"warm_up": 10, "decay": "cosine"}, optimizer={"learning_rate": 1e-3})
+    run = Run(plan, source_of(plan, CPU), CPU)
+    rates = [run.learning_rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert max(rates) <= 1e-3
+    assert rates[99] < 0.03e-3
+    halved = tiny_plan(steps=17, optimizer={"halve_after": 10, "epochs": 17, "learning_rate": 1e-3})
+    run = Run(halved, source_of(halved, CPU), CPU)
+    assert [run.learning_rate(9), run.learning_rate(10)] == [1e-3, 0.5e-3]
+
+
+@pytest.mark.slow
+def test_the_universal_network_overfits_one_pair(tmp_path: Path) -> None:
+    """The gate of METHODS 6: one pair of 64^3, Dice above 0.9 within 300 steps."""
+    plan = tiny_plan(
+        steps=300,
+        batch=1,
+        synthesis={"shape": [64, 64, 64], "count": [6, 6], "lesion": 0.0},
+        schedule={"warm_up": 20, "decay": "cosine", "clip": 1.0, "checkpoint_every": 0, "log_every": 50},
+    )
+    source = source_of(plan, CPU)
+    pair = source.batch([0], 1.0)
+
+    class OnePair:
+        ndim = 3
+
+        def batch(self, items: list[int], fade: float) -> Any:
+            return pair
+
+        def validation(self, count: int) -> list[Any]:
+            return [pair]
+
+        def describe(self) -> dict[str, object]:
+            return {}
+
+    from Training.loop import train
+    from Training.validation import score_pair
+
+    run = train(plan, OnePair(), tmp_path, CPU, tensorboard=False, quiet=True)
+    scores = score_pair(run.averaged(), pair, CPU, "float32")
+    assert scores["dice_before"] < 0.7
+    assert scores["dice"] > 0.9
+    assert scores["folds"] < 0.5
