@@ -82,6 +82,8 @@ class Placement:
         if all(s == 1.0 for s in self.scale):
             starts = [int(o) for o in self.offset]
             return _window(x, starts, self.size)
+        if self._whole:
+            return fields.resize_image(x, self.size)
         # Half of the voxel's growth as a Gaussian keeps the coarser grid free of aliasing.
         x = fields.smooth(x, [0.5 * math.sqrt(max(0.0, s * s - 1)) if s > 1.2 else 0.0 for s in self.scale])
         positions = [o + s * torch.arange(m) for o, s, m in zip(self.offset, self.scale, self.size, strict=True)]
@@ -92,12 +94,15 @@ class Placement:
 
         Where the network's grid ends inside of the image the displacement fades to zero, slowly enough not to fold.
         """
-        u = u * u.new_tensor(self.scale).view(1, -1, *[1] * self.ndim)
+        if any(s != 1.0 for s in self.scale):
+            u = u * u.new_tensor(self.scale).view(1, -1, *[1] * self.ndim)
         margins = self._fading(u)
         u = fields.pad_tapered(u, margins) if any(margins) else u
         starts = [o - s * m for o, s, m in zip(self.offset, self.scale, margins, strict=True)]
         if all(s == 1.0 for s in self.scale):
             u = _window(u, [-int(o) for o in starts], self.image_size)
+        elif self._whole:
+            u = fields.resize_image(u, self.image_size)
         else:
             positions = [(torch.arange(n) - o) / s for n, o, s in zip(self.image_size, starts, self.scale, strict=True)]
             u = fields.sample(u, _lattice(positions, u), padding="border")
@@ -106,21 +111,26 @@ class Placement:
         back = [self.axes.index(axis) for axis in range(self.ndim)]
         return u.permute(0, 1, *[a + 2 for a in back])[:, back].contiguous()
 
+    @property
+    def _whole(self) -> bool:
+        """Both grids cover the same field of view."""
+        ends = zip(self.scale, self.offset, self.size, self.image_size, strict=True)
+        return all(abs(o - (s - 1) / 2) < 1e-6 and abs(s * m - n) < 1e-6 for s, o, m, n in ends)
+
     def _turn(self, x: Tensor) -> Tensor:
         dims = [a + 2 for a, turned in enumerate(self.turned) if turned]
         return x.flip(dims) if dims else x
 
     def _fading(self, u: Tensor) -> list[int]:
         """Network voxels over which each axis fades: none where the network saw all of the image."""
-        largest = u.abs().amax(dim=(0, *range(2, u.ndim))).tolist()
+        ends = zip(self.offset, self.scale, self.size, self.image_size, strict=True)
+        seen = [o <= 0.5 and o + s * (m - 1) >= n - 1.5 for o, s, m, n in ends]
+        if all(seen):
+            return [0] * self.ndim
         # The ramp's steepest slope is 1.5 / width, on every axis at once in a corner: this wide it cannot fold.
+        largest = u.abs().amax(dim=(0, *range(2, u.ndim))).tolist()
         width = max(8, math.ceil(2 * sum(c / s for c, s in zip(largest, self.scale, strict=True))))
-        margins = []
-        for a in range(self.ndim):
-            before, after = self.offset[a], self.offset[a] + self.scale[a] * (self.size[a] - 1)
-            seen = before <= 0.5 and after >= self.image_size[a] - 1.5
-            margins.append(0 if seen else width)
-        return margins
+        return [0 if whole else width for whole in seen]
 
 
 def _orientation(grid: Grid, letters: str | None) -> tuple[tuple[int, ...], tuple[bool, ...]]:

@@ -125,6 +125,28 @@ def test_a_translation_in_mm_comes_back_as_that_translation(letters, spacing, si
     np.testing.assert_allclose(middle, np.broadcast_to(expected[:, None, None, None], middle.shape), atol=1e-5)
 
 
+def test_a_network_for_any_anatomy_sees_all_of_it_in_equal_spacing():
+    grid = Grid.from_shape((9, 60, 50), (10.0, 1.5, 1.5))
+    place = Placement.on(grid, WorkingGrid(longest=30))
+    assert place.size == (30, 30, 25)  # 3 mm, set by the longest side of 90 mm
+    fine = Placement.on(Grid.from_shape((20, 16, 12)), WorkingGrid(longest=30))
+    assert (fine.size, fine.scale) == ((20, 16, 12), (1.0, 1.0, 1.0))  # never finer than the image
+
+
+def test_averaging_to_a_coarse_grid_keeps_the_mean_and_the_place():
+    image = torch.zeros(1, 1, 32, 32)
+    image[:, :, 16:20, 8:12] = 1
+    place = Placement.on(Grid.from_shape((32, 32)), WorkingGrid(longest=16))
+    coarse = place.take(image)
+    assert torch.equal(coarse[0, 0].nonzero(), torch.tensor([[8, 4], [8, 5], [9, 4], [9, 5]]))
+    off_center = Placement.on(Grid.from_shape((32, 32)), WorkingGrid(None, (2.0, 2.0), (12, 12)))
+    taken = off_center.take(image)
+    axes = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")
+    middle = [float((taken[0, 0] * a).sum() / taken.sum()) for a in axes]
+    found = [o + s * m for o, s, m in zip(off_center.offset, off_center.scale, middle, strict=True)]
+    np.testing.assert_allclose(found, [17.5, 9.5], atol=0.02)
+
+
 def test_a_grid_that_only_crops_keeps_every_value():
     image = placed(blob((40, 20, 31)), "SAR")
     place = Placement.on(image.grid, WorkingGrid("SAR", (1.0, 1.0, 1.0), (16, 32, 31)))
