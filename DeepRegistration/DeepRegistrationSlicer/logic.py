@@ -101,7 +101,7 @@ class RegistrationLogic:
         Args:
             fixedNode: the volume that stays.
             movingNode: the volume that is moved; it is not changed. Linear transforms above either are honored.
-            method: name of a method, see ``python -m DeepRegistrationLib methods``.
+            method: name of a method, see ``python -m DeepRegistrationLib methods``; "auto" is the best that is here.
             refine: "none", "fast" or "accurate".
             affine: "auto" aligns first, "none" trusts where the volumes are.
             device: "auto", "cpu" or "cuda".

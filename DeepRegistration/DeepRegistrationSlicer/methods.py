@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from .install import isTorchInstalled
+from .models import listModels
 from .signals import Signal
 from .texts import tr as _
 from .worker import Answer, LibraryProcess, Process, Ticker, newFolder
 
 LOGGER = logging.getLogger(__name__)
-NO_NETWORK = "none"
-"""The library's name of refinement without a network; it is always there."""
+NO_NETWORK, UNIVERSAL, BEST = "none", "universal", "auto"
+"""The library's names of refinement without a network, which is always there, and of the network for any two images;
+our own name for the better of the two that can be used."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,24 @@ class Method:
     title: str
     purpose: str
     isAvailable: bool = True
+
+
+def resolve(name: str, isFlat: bool = False) -> str:
+    """The library's name for ``name``, which may be ``BEST``; ``isFlat``: for 2-D images."""
+    if name != BEST:
+        return name
+    headers = [model.header for model in listModels()]
+    dimensions = 2 if isFlat else 3
+    isHere = any(h.get("method") == UNIVERSAL and h.get("dimensions") == dimensions for h in headers)
+    return UNIVERSAL if isHere else NO_NETWORK
+
+
+def bestAvailable() -> Method:
+    return Method(
+        BEST,
+        _("Best available"),
+        _("The universal network if its weights are here, else refinement alone; then refined on this pair."),
+    )
 
 
 def refinementAlone() -> Method:
@@ -41,7 +61,7 @@ class MethodCatalog:
 
     def __init__(self, makeProcess: Callable[[], Process] = LibraryProcess, ticker: Ticker | None = None) -> None:
         self.changed = Signal()
-        self.methods = [refinementAlone()]
+        self.methods = [bestAvailable(), refinementAlone()]
         self.answer = Answer(makeProcess, ticker)
         self.answer.finished.connect(self._onAnswer)
 
@@ -61,7 +81,7 @@ class MethodCatalog:
         if not methods:
             LOGGER.warning("The library listed no methods: %s", text)
             return
-        self.methods = methods
+        self.methods = [bestAvailable(), *methods]
         self.changed.emit()
 
 

@@ -68,6 +68,12 @@ def voxels(volumeNode: Node) -> np.ndarray:
     return vtk_to_numpy(scalars).reshape(shape)
 
 
+def isSlice(volumeNode: Node) -> bool:
+    """Whether this is a 2-D image; Slicer keeps it as a volume of one slice."""
+    imageData = volumeNode.GetImageData()
+    return imageData is not None and imageData.GetDimensions()[2] == 1
+
+
 def toFile(array: np.ndarray, matrix: np.ndarray) -> sitk.Image:
     """``array`` (k, j, i) or (k, j, i, components) with ``matrix`` (4, 4) voxel to world RAS, as the worker's image."""
     lps = RAS_TO_LPS @ matrix

@@ -9,7 +9,7 @@ import slicer
 from .errors import RegistrationError
 from .judgment import stageTitle, summary
 from .logic import RegistrationLogic
-from .methods import NO_NETWORK, MethodCatalog
+from .methods import BEST, NO_NETWORK, MethodCatalog
 from .parameters import OUTPUTS, DeepRegistrationParameterNode, requestFrom
 from .request import volumesProblem
 from .results import Result
@@ -91,7 +91,7 @@ class RegistrationPanel:
     # --- Methods ---
 
     def _fillMethods(self) -> None:
-        combo, chosen = self.ui.methodComboBox, self.parameters.method if self.parameters is not None else NO_NETWORK
+        combo, chosen = self.ui.methodComboBox, self.parameters.method if self.parameters is not None else BEST
         self._fillingMethods = True
         combo.clear()
         for method in self.catalog.methods:

@@ -16,7 +16,7 @@ from slicer import (
 )
 from slicer.parameterNodeWrapper import Decimals, Minimum, SingleStep, WithinRange, parameterNodeWrapper
 
-from .methods import NO_NETWORK
+from .methods import BEST, NO_NETWORK, resolve
 from .request import Request
 from .results import TABLE_ROLE
 from .texts import tr as _
@@ -86,7 +86,7 @@ class DeepRegistrationParameterNode:
     fixedVolume: vtkMRMLScalarVolumeNode
     movingVolume: vtkMRMLScalarVolumeNode
     imageKind: ImageKind = ImageKind.AUTOMATIC
-    method: str = "none"
+    method: str = BEST
     quality: Quality = Quality.FAST
 
     outputTransform: vtkMRMLTransformNode
@@ -142,11 +142,13 @@ def requestFrom(parameters: DeepRegistrationParameterNode) -> tuple[Request, dic
     if parameters.outputTransform is not None:
         into["report"] = parameters.outputTransform.GetNodeReference(TABLE_ROLE)
     guided = parameters.useGuidance
+    # Without a network, refinement is all there is.
+    isAlone = resolve(parameters.method) == NO_NETWORK
     request = Request(
         parameters.fixedVolume,
         parameters.movingVolume,
         method=parameters.method,
-        refine=parameters.quality.value if parameters.fineTune or parameters.method == NO_NETWORK else "none",
+        refine=parameters.quality.value if parameters.fineTune or isAlone else "none",
         affine="auto" if parameters.useAffine else "none",
         similarity=parameters.imageKind.similarity,
         smoothness=parameters.smoothness,

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import nodes
 from .errors import InputError
+from .methods import resolve
 from .nodes import Node
 from .texts import tr as _
 
@@ -91,7 +92,7 @@ class Request:
         if self.initialTransform is not None:
             arguments += ["--initial-transform", nodes.writeTransform(self.initialTransform, fixed, folder)]
         options: dict[str, Any] = {
-            "method": self.method,
+            "method": resolve(self.method, fixed.GetSize()[2] == 1),
             "refine": self.refine,
             "affine": self.affine,
             "similarity": self.similarity,

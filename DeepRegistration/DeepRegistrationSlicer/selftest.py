@@ -22,7 +22,7 @@ def runSelfTest(test: Any, logic: Any) -> None:
     fixedNode = slicer.util.addVolumeFromArray(_ball(0.0), name="fixed", nodeClassName="vtkMRMLScalarVolumeNode")
     movingNode = slicer.util.addVolumeFromArray(_ball(0.25), name="moving", nodeClassName="vtkMRMLScalarVolumeNode")
     parameters = logic.getParameterNode()
-    assert parameters.method == "none"
+    assert parameters.method == "auto"
     if not isTorchInstalled():
         test.delayDisplay("PyTorch is not installed: the registration itself is not tested")
         return

@@ -10,6 +10,7 @@ import slicer
 from . import judgment, nodes, results
 from .errors import InputError, RegistrationError
 from .logic import RegistrationLogic
+from .methods import resolve
 from .nodes import Node
 from .request import Request
 from .signals import Signal
@@ -167,11 +168,16 @@ class Series:
         if self._sequence is not None:
             found = self._outputs["transform"].GetDataNodeAtValue(item.index)
             return results.reportOf(found) if found is not None else None
+        method = resolve(self._template.method, nodes.isSlice(item.node))
         for node in slicer.util.getNodesByClass("vtkMRMLTransformNode"):
             report = results.reportOf(node)
             if not report or nodes.fixedOf(node) is not self._template.fixedNode:
                 continue
-            settings = (self._template.method, self._template.refine, self._template.affine)
+            settings = (
+                resolve(self._template.method, nodes.voxels(item.node).shape[0] == 1),
+                self._template.refine,
+                self._template.affine,
+            )
             if nodes.movingOf(node) is item.node and settings == tuple(
                 report.get(key) for key in ("method", "refine", "affine")
             ):

@@ -39,4 +39,4 @@ def overlay(backgroundNode: Node, foregroundNode: Node | None, opacity: float = 
 
 def _needsRotation(volumeNode: Node) -> bool:
     """A single slice can only be seen in its own plane."""
-    return nodes.voxels(volumeNode).shape[0] == 1
+    return nodes.isSlice(volumeNode)

@@ -128,3 +128,14 @@ def test_opening_advanced_shows_the_devices(panel):
     interact.wait_until(lambda: "GB free" in panel.ui.deviceLabel.text, 60)
     assert panel.ui.deviceLabel.visible
     assert slicer.mrmlScene is not None
+
+
+def test_the_best_method_is_the_universal_network_where_its_weights_are(folder, tmp_path):
+    from DeepRegistrationSlicer import methods
+
+    hasOne = [m for m in models.listModels() if m.header.get("method") == "universal"]
+    if not hasOne:
+        assert methods.resolve("auto") == "none"
+    models.importModel(bundle(tmp_path / "u.safetensors"))
+    assert methods.resolve("auto") == "universal"
+    assert methods.resolve("voxelmorph-1") == "voxelmorph-1"
