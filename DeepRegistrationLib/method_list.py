@@ -15,7 +15,7 @@ from . import method_catalog
 from .errors import InputError
 from .image import PathLike
 from .method_catalog import Method, Variant
-from .models import Bundle, Header, Model, WorkingGrid, list_bundles, load_model, weights_hash
+from .models import Bundle, Header, Model, WorkingGrid, list_bundles, load_model, read_header, weights_hash
 
 __all__ = [
     "Method",
@@ -53,7 +53,7 @@ def find_method(name: PathLike) -> Method:
     bundles = {bundle.name: bundle.path for bundle in list_bundles()}
     path = bundles.get(str(name), Path(name))
     if path.suffix == ".safetensors":
-        wanted = load_model(path).header.method
+        wanted = read_header(path).method
         for method in methods():
             if method.name == wanted:
                 return replace(method, bundle=path)

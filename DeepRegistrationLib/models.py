@@ -253,10 +253,19 @@ def list_bundles(user_folder: PathLike | None = None) -> list[Bundle]:
     for folder in _folders(user_folder):
         for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
             try:
-                found[path.stem] = Bundle(path.stem, path, _header_of(path, read_metadata(path)))
+                found[path.stem] = Bundle(path.stem, path, read_header(path))
             except InputError as error:  # one bad file must not hide the good ones
                 _log.warning("%s", error)
     return [found[name] for name in sorted(found)]
+
+
+def read_header(path: Path) -> Header:
+    """What a bundle says about itself, without its weights.
+
+    Raises:
+        InputError: if there is no such file, or it is not a bundle.
+    """
+    return _header_of(path, read_metadata(path))
 
 
 def _folders(user_folder: PathLike | None) -> list[Path]:
