@@ -12,7 +12,7 @@ _WIDTH = 5
 
 
 def choose_similarity(fixed: Tensor, moving: Tensor) -> str:
-    """ "lncc" where structures are bright in both images or dark in both, "mind" where they are not.
+    """ "lncc" where structures are bright in both images or dark in both, "translated" where they are not.
 
     The correlation in small windows, all inside both bodies (the outline against the background is the same in every
     modality) and with some contrast, is nearly everywhere positive within one modality: on affinely aligned pairs its
@@ -41,4 +41,4 @@ def choose_similarity(fixed: Tensor, moving: Tensor) -> str:
     if len(correlation) < 20:
         return "lncc"
     positive = float(correlation.clamp_min(0).square().sum() / correlation.square().sum().clamp_min(1e-12))
-    return "lncc" if positive > 0.65 and float(correlation.mean()) > 0.1 else "mind"
+    return "lncc" if positive > 0.65 and float(correlation.mean()) > 0.1 else "translated"

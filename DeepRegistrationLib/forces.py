@@ -204,3 +204,25 @@ def match_intensities(fixed: Tensor, moving: Tensor, warped: Tensor, bins: int =
     position = (moving * bins - 0.5).clamp(0, last)
     low = position.long()
     return torch.lerp(curve[low], curve[(low + 1).clamp_max(bins - 1)], position - low)
+
+
+def translate(fixed: Tensor, moving: Tensor, warped: Tensor, least: float = 0.2) -> tuple[Tensor, Tensor] | None:
+    """The pair with one image in the other's contrast, or None where intensities do not tell enough of each other.
+
+    Of the two curves, fixed to moving and back, the one that explains more is taken (correlation ratio, Roche 1998):
+    two tissues that look alike in one image can only be told apart in the other.
+    """
+    there = (fixed > 0.05) & (warped > 0.05)
+    if int(there.sum()) < 100:
+        return None
+    as_moving = match_intensities(warped, fixed, fixed)
+    as_fixed = match_intensities(fixed, warped, warped)
+
+    def explained(target: Tensor, guess: Tensor) -> float:
+        x = target[there]
+        return 1 - float((x - guess[there]).square().mean() / x.var().clamp_min(1e-12))
+
+    forth, back = explained(warped, as_moving), explained(fixed, as_fixed)
+    if max(forth, back) < least:
+        return None
+    return (as_moving, moving) if forth >= back else (fixed, match_intensities(fixed, moving, warped))

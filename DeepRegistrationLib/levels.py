@@ -86,6 +86,8 @@ class Level:
         spacing: mm on each axis.
         force_sigma: Gaussian on every step's force (fluid); field_sigma: on the whole field after a step (elastic).
         step: the largest displacement of a step.
+        similarity: what is compared on this level.
+        radius: of LNCC's window.
     """
 
     shape: tuple[int, ...]
@@ -95,6 +97,7 @@ class Level:
     force_sigma: float
     field_sigma: float
     step: float
+    similarity: str = "lncc"
     radius: int = 3
 
     @property

@@ -18,16 +18,17 @@ from .choose import choose_similarity
 from .errors import InputError
 from .features import compact, mind_ssc
 from .fields import resize, warp
-from .forces import Blend, Force, Lncc, LocalGradient, Ssd, match_intensities
+from .forces import Blend, Force, Lncc, LocalGradient, Ssd, match_intensities, translate
 from .kernels import BandFilter, Sampler, central_difference, gaussian_weights
 from .levels import Level, Window, factors_for, normalize, shrink, working_window
 from .progress import SILENT, Reporter
 from .pulls import LandmarkPull, label_codes
 from .regular import inverse_of, unfold
 
-SIMILARITIES = ("auto", "lncc", "mind", "ssd", "gradient")
+SIMILARITIES = ("auto", "lncc", "translated", "mind", "ssd", "gradient")
 QUALITIES = ("fast", "accurate")
 MIND_CHANNELS = 4
+TRANSLATED_ELASTIC = 0.7
 BLEND = 0.03
 """Share of matched intensities beside LNCC at full resolution."""
 
@@ -38,8 +39,8 @@ class RefineSettings:
 
     Attributes:
         quality: "fast" stops at half resolution where the image is large; "accurate" goes on at full resolution.
-        similarity: "lncc" for one modality, "mind" or "gradient" across modalities, "ssd" for equal intensities;
-            "auto" looks at the pair.
+        similarity: "lncc" for one modality; across modalities "translated" (MIND first, then LNCC after one image was
+            put into the other's contrast), "mind" or "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
         stiffness: 1 is the default; 2 smooths every step twice as far, 0.5 half as far.
     """
 
@@ -81,27 +82,31 @@ def plan(
     The figures were chosen on a few pairs of each kind; docs hold the table of attempts.
     """
     soft = settings.stiffness
+    first = "mind" if similarity == "translated" else similarity
     # Only LNCC is sure enough of itself to do without a Gaussian on the field.
-    elastic = {"lncc": (0.0, 0.4), "ssd": (0.3, 0.4)}.get(similarity, (1.0, 0.8))
-    steps = [(4, 30, elastic[0]), (2, 30, elastic[0])]
+    force, elastic = (1.5, 0.0) if first in ("lncc", "ssd") else (2.5, 1.0)
+    steps = [(4, first, force, elastic), (2, first, force, elastic)]
     if len(shape) == 2 and min(shape) >= 128:
-        steps.insert(0, (8, 30, elastic[0]))
+        steps.insert(0, (8, first, force, elastic))
+    if similarity == "translated":
+        steps.append((2, similarity, 1.5, TRANSLATED_ELASTIC))
     if settings.quality == "accurate" or math.prod(shape) < 500_000:
-        steps.append((1, 30, elastic[1]))
+        steps.append((1, similarity, 1.5 if first in ("lncc", "ssd") else 2.0, max(0.4, 0.8 * elastic)))
     out: list[Level] = []
-    for factor, iterations, field_sigma in steps:
+    for factor, measure, force, elastic in steps:
         factors = factors_for(factor, shape, spacing)
-        if out and out[-1].factors == factors:
+        if out and out[-1].factors == factors and out[-1].similarity == measure:
             out.pop()
         out.append(
             Level(
                 shape=tuple(-(-n // f) for n, f in zip(shape, factors, strict=True)),
                 factors=factors,
                 spacing=tuple(s * f for s, f in zip(spacing, factors, strict=True)),
-                iterations=iterations,
-                force_sigma=1.5 * soft,
-                field_sigma=field_sigma * soft,
+                iterations=30,
+                force_sigma=force * soft,
+                field_sigma=elastic * soft,
                 step=1.0,
+                similarity=measure,
                 radius=4 if factor == 1 else 3,
             )
         )
@@ -170,7 +175,7 @@ def refine(
                 None if labels is None else label_codes(labels, window, level),
             )
             u = _carry(u, level, begin)
-            counts.append(_run_level(level, similarity, pair, u, part, f"level {number + 1} of {len(levels)}"))
+            counts.append(_run_level(level, pair, u, part, f"level {number + 1} of {len(levels)}"))
             u = unfold(u, 0.02, part)
             done += level.cost
         reporter(0.87, "removing folds")
@@ -219,8 +224,14 @@ class _Pair:
     codes: tuple[Tensor, Tensor] | None
 
 
-def _make_force(similarity: str, fixed: Tensor, moving: Tensor, level: Level, u: Tensor) -> tuple[Force, Tensor]:
+def _make_force(fixed: Tensor, moving: Tensor, level: Level, u: Tensor) -> tuple[Force, Tensor]:
     """The force, and the moving channels that it wants warped."""
+    similarity = level.similarity
+    if similarity == "translated":
+        pair = translate(fixed, moving, warp(moving, u))
+        if pair is not None:
+            return Lncc(pair[0], level.windows(level.radius)), pair[1]
+        similarity = "mind"
     if similarity == "lncc" and max(level.factors) == 1:
         matched = match_intensities(fixed, moving, warp(moving, u))
         return Blend(fixed, level.windows(level.radius), BLEND), torch.cat([moving, matched], 1)
@@ -254,9 +265,9 @@ class _Term:
         return value
 
 
-def _run_level(level: Level, similarity: str, pair: _Pair, u: Tensor, reporter: Reporter, message: str) -> int:
+def _run_level(level: Level, pair: _Pair, u: Tensor, reporter: Reporter, message: str) -> int:
     """Steps on one level; ``u`` is updated in place. Returns how many."""
-    force, source = _make_force(similarity, pair.fixed, pair.moving, level, u)
+    force, source = _make_force(pair.fixed, pair.moving, level, u)
     terms = [_Term(level, force, source)]
     if pair.codes is not None:
         terms.append(_Term(level, Ssd(pair.codes[0]), pair.codes[1], gain=2.0))

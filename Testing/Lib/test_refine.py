@@ -55,6 +55,17 @@ def test_contrast_inverted_images_are_aligned():
         assert inner_error(result.field, u) < 0.7 * inner_error(torch.zeros_like(u), u), similarity
 
 
+def test_auto_tells_one_modality_from_two_and_translates_the_contrast():
+    shape = (44, 48, 40)
+    moving, u = texture(shape), true_field(shape, 4.0)
+    fixed = warp(moving, u)
+    other = 0.1 + (1 - fixed).square()
+    assert refine(fixed, moving).similarity == "lncc"
+    result = refine(other, moving)
+    assert result.similarity == "translated"
+    assert inner_error(result.field, u) < 0.6 * inner_error(torch.zeros_like(u), u)
+
+
 def test_thick_slices_are_kept_and_a_known_field_is_recovered():
     shape, spacing = (9, 96, 88), (10.0, 1.4, 1.4)
     assert {level.factors[0] for level in plan(shape, spacing, RefineSettings())} == {1}
@@ -173,7 +184,7 @@ def test_more_stiffness_gives_a_smoother_field():
     fixed, moving = texture((48, 52), 5), texture((48, 52), 6)
     rough = [
         float(jacobian_determinant(refine(fixed, moving, RefineSettings(stiffness=s)).field).log().std())
-        for s in (0.5, 1.0, 2.0, 4.0)
+        for s in (1.0, 2.0, 4.0)
     ]
     assert rough == sorted(rough, reverse=True)
 
