@@ -39,6 +39,13 @@ class DeepRegistration(ScriptedLoadableModule):
             "Works in a process of its own, on the graphics card or the processor; nothing is sent anywhere."
         )
         parent.acknowledgementText = _("See the README for the papers this module is built on.")
+        slicer.app.connect("startupCompleted()", self.registerSampleData)
+
+    def registerSampleData(self):
+        """Once Slicer has started: a generated pair to try the module on."""
+        from DeepRegistrationSlicer import samples
+
+        samples.register(Path(self.resourcePath("Icons")))
 
 
 class DeepRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -19,10 +19,9 @@ from .request import Request
 from .results import Result, load
 from .signals import Signal
 from .texts import tr as _
-from .worker import Job, LibraryProcess, Process, QtTicker, Ticker, newFolder
+from .worker import POLL_SECONDS, Job, LibraryProcess, Process, QtTicker, Ticker, newFolder, processEvents
 
 LOGGER = logging.getLogger(__name__)
-POLL_SECONDS = 0.03
 
 
 class RegistrationLogic:
@@ -204,7 +203,7 @@ class RegistrationLogic:
         try:
             while self.isRunning:
                 self.poll()
-                _processEvents()
+                processEvents()
                 time.sleep(POLL_SECONDS)
         except BaseException:  # Ctrl+C in the console
             self.cancel()
@@ -282,9 +281,3 @@ class RegistrationLogic:
                 raise RegistrationError(
                     _("{name} would be overwritten by the result; choose another output.").format(name=node.GetName())
                 )
-
-
-def _processEvents() -> None:
-    app = getattr(slicer, "app", None)
-    if app is not None:
-        app.processEvents()

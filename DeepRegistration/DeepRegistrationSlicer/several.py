@@ -173,11 +173,7 @@ class Series:
             report = results.reportOf(node)
             if not report or nodes.fixedOf(node) is not self._template.fixedNode:
                 continue
-            settings = (
-                resolve(self._template.method, nodes.voxels(item.node).shape[0] == 1),
-                self._template.refine,
-                self._template.affine,
-            )
+            settings = (method, self._template.refine, self._template.affine)
             if nodes.movingOf(node) is item.node and settings == tuple(
                 report.get(key) for key in ("method", "refine", "affine")
             ):

@@ -32,6 +32,8 @@ LOGGER = logging.getLogger(__name__)
 BAD_INPUT, CANCELLED = 2, 130
 """Exit codes of the library's command line."""
 
+POLL_SECONDS = 0.03
+
 USER_FOLDER_VARIABLE = "DEEPREGISTRATION_MODELS"
 """Tells the worker where the user's own models are."""
 
@@ -322,6 +324,23 @@ class Answer:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def processEvents() -> None:
+    """Let Slicer react, where there is an application."""
+    app = getattr(slicer, "app", None)
+    if app is not None:
+        app.processEvents()
+
+
+def waitFor(process: Process) -> int:
+    """The exit code of a process; Slicer stays usable meanwhile."""
+    while True:
+        code = process.exitCode()
+        if code is not None:
+            return code
+        processEvents()
+        time.sleep(POLL_SECONDS)
 
 
 def newFolder() -> Path:
