@@ -307,12 +307,12 @@ def _run_level(level: Level, pair: _Pair, u: Tensor, reporter: Reporter, message
 class _Pace:
     """The length of the next step: halved where the similarity no longer grows, until it is not worth it."""
 
-    def __init__(self, step: float, patience: int = 4) -> None:
+    def __init__(self, step: float, patience: int = 8) -> None:
         self.step, self._smallest, self._patience = step, step / 8, patience
         self._best, self._waited = -math.inf, 0
 
     def go_on(self, value: float) -> bool:
-        if self._best == -math.inf or value > self._best + 1e-4 * abs(self._best):
+        if self._best == -math.inf or value > self._best + 1e-5 * abs(self._best):
             self._best, self._waited = value, 0
             return True
         self._waited += 1
