@@ -15,6 +15,7 @@ from DeepRegistrationLib.networks import RegistrationNetwork
 from . import checkpoint as files
 from .plan import TrainingPlan, read_plan
 from .steps.turns import REGISTRATION, registration_network
+from .train import with_data
 
 LICENSE = "Apache-2.0"
 
@@ -25,11 +26,15 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("plan", type=Path, metavar="PLAN.toml")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the run was trained")
     parser.add_argument("output", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("--data", type=Path, metavar="MANIFEST.json", help="as given to train")
     parser.add_argument("--last", action="store_true", help="the last weights instead of the best validated ones")
     parser.add_argument("--license", default=LICENSE, help=f"of the weights (default {LICENSE})")
 
     def run(options: argparse.Namespace) -> None:
-        header = export(read_plan(options.plan), options.folder, options.output, options.last, options.license)
+        plan = read_plan(options.plan)
+        if options.data:
+            plan = with_data(plan, options.data)
+        header = export(plan, options.folder, options.output, options.last, options.license)
         print(f"wrote {options.output}: {header.method}, {header.training['steps']} steps, scores {header.scores}")
 
     parser.set_defaults(run=run)

@@ -128,6 +128,8 @@ class TrainingPlan:
         """The resolved plan as plain data, without machine-dependent paths."""
         table = asdict(replace(self, method=None, folder=Path()))  # type: ignore[arg-type]
         del table["folder"]
+        if table["data"]:
+            table["data"]["manifest"] = Path(table["data"]["manifest"]).name
         return json.loads(json.dumps({**table, "method": self.method.name}, default=dict))
 
     def hash(self) -> str:

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from DeepRegistrationLib.device import choose_device
+from DeepRegistrationLib.errors import InputError
 
 from .data import RealSource
 from .loop import Run
@@ -26,6 +27,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("train", help="train a method by a plan; the same command resumes it")
     parser.add_argument("plan", type=Path, metavar="PLAN.toml", help="a file, or the name of a plan that comes along")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--data", type=Path, metavar="MANIFEST.json", help="instead of the plan's data.manifest")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--steps", type=int, help="instead of the plan's")
     parser.add_argument("--threads", type=int, help="of the CPU")
@@ -37,12 +39,25 @@ def _train(options: argparse.Namespace) -> None:
     plan = read_plan(options.plan)
     if options.steps:
         plan = replace(plan, schedule=replace(plan.schedule, steps=options.steps))
+    if options.data:
+        plan = with_data(plan, options.data)
     if options.threads:
         torch.set_num_threads(options.threads)
     run = start(plan, options.output, options.device, quiet=options.quiet)
     if run.rank == 0 and not options.quiet:
         shown = "  ".join(f"{name} {value:.4g}" for name, value in run.progress.scores.items())
         print(f"{run.progress.step} steps in {run.progress.seconds:.0f} s  {shown}")
+
+
+def with_data(plan: TrainingPlan, manifest: Path) -> TrainingPlan:
+    """The plan on other data.
+
+    Raises:
+        InputError: if it is a plan for synthetic data alone.
+    """
+    if plan.data is None:
+        raise InputError("This plan makes its own data; --data is for plans with a [data] table.")
+    return replace(plan, data=replace(plan.data, manifest=str(manifest.resolve())))
 
 
 def start(

@@ -13,6 +13,7 @@ from DeepRegistrationLib.models import Normalization
 from Testing.data import real
 from Testing.Training.runs import write_data
 from Training.data import Cases, RealSource
+from Training.make_manifest import make_manifest
 from Training.manifest import read_manifest
 from Training.plan import DataPlan
 from Training.synthesis.plan import DeformPlan
@@ -174,3 +175,19 @@ def test_real_hippocampi_make_pairs(tmp_path: Path) -> None:
     assert batch.fixed_labels is not None
     assert set(batch.fixed_labels.unique().tolist()) == {0, 1, 2}
     assert 0.9 < float(batch.fixed.max()) <= 1.0
+
+
+def test_a_manifest_is_made_for_a_folder_of_images(tmp_path: Path) -> None:
+    write_data(tmp_path / "a", 3)
+    images = tmp_path / "a" / "imagesTr"
+    for label in (tmp_path / "a" / "labelsTr").iterdir():
+        label.rename(images / label.name.replace(".nii.gz", "_seg.nii.gz"))
+    count = make_manifest(images, tmp_path / "m.json", "*.nii.gz", "*_seg.nii.gz")
+    assert count == 3
+    split = read_manifest(tmp_path / "m.json", 0.34)
+    assert len(split.training) == 2
+    assert all(case.label is not None for case in split.training)
+    with pytest.raises(InputError, match="no label map"):
+        make_manifest(images, tmp_path / "m.json", "*.nii.gz", "*_lab.nii.gz")
+    with pytest.raises(InputError, match="no image"):
+        make_manifest(images, tmp_path / "m.json", "*.mha")
