@@ -42,6 +42,7 @@ def _add_register(commands: Commands) -> None:
         "--method", default="none", help="see the command methods, or a bundle's path (default: %(default)s)"
     )
     how.add_argument("--variant", help="of the method; the command methods --json lists them")
+    how.add_argument("--fine-tune", action="store_true", help="fit the network's last layer to this pair first")
     how.add_argument("--refine", choices=("none", "fast", "accurate"), default="fast")
     how.add_argument("--affine", choices=("auto", "none"), default="auto")
     how.add_argument("--similarity", choices=("auto", "lncc", "mind", "ssd", "gradient"), default="auto")
@@ -75,6 +76,7 @@ def run_register(options: argparse.Namespace) -> None:
         options.moving,
         method=options.method,
         variant=options.variant,
+        fine_tune=options.fine_tune,
         refine=options.refine,
         affine=options.affine,
         similarity=options.similarity,

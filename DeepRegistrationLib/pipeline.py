@@ -65,6 +65,7 @@ def register(
     *,
     method: str = "none",
     variant: str | None = None,
+    fine_tune: bool = False,
     refine: str = "fast",
     affine: str = "auto",
     similarity: str = "auto",
@@ -85,6 +86,7 @@ def register(
         fixed, moving: paths, SimpleITK images or ``Image``; 2-D or 3-D, one value a voxel (color turns gray).
         method: a name from ``methods()``, or the path of a model bundle; "none" is refinement alone.
         variant: one of the method's variants, the papers' comparisons; None is the default.
+        fine_tune: fit the network's last layer to this pair first (for a new kind of image); the weights stay.
         refine: "none", "fast" or "accurate" refinement of the field on this very pair.
         affine: "auto" aligns the whole image first; "none" takes the images as they lie.
         similarity: "auto", or one of the refinement's measures ("lncc", "mind", "ssd", "gradient").
@@ -157,7 +159,9 @@ def register(
 
     with reporter.stage("network", 0.25, 0.35 if model else 0.25) as stage:
         if model is not None:
-            start_field = _network_start(model, level, start_field, place, stage)
+            start_field = _network_start(
+                model, level, start_field, place, stage, chosen.similarity if fine_tune else None
+            )
 
     with reporter.stage("refine", 0.35 if model else 0.25, 0.9) as stage:
         if refine == "none":
@@ -196,7 +200,7 @@ def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
 
 
 def _network_start(
-    model: Model, level: Level, start: Tensor | None, device: torch.device, reporter: Reporter
+    model: Model, level: Level, start: Tensor | None, device: torch.device, reporter: Reporter, fit: str | None
 ) -> Tensor:
     """The network's field, after ``start`` where there is one."""
     moving = level.moving if start is None else fields.warp(level.moving, start)
@@ -204,7 +208,7 @@ def _network_start(
         Image(image[0, 0].numpy(), level.grid, name)
         for image, name in ((level.fixed, "fixed image"), (moving, "moving image"))
     )
-    field = predict(model, *pair, device=device, reporter=reporter)
+    field = predict(model, *pair, device=device, reporter=reporter, fit=fit)
     return field if start is None else fields.compose(start, field)
 
 

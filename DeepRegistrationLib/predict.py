@@ -11,10 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import InputError, RegistrationFailed
+from .fields import warp
+from .finetune import fine_tune
 from .image import Image
+from .local_gradient import local_gradient_loss
+from .mind import mind_loss
 from .models import Model, Normalization
 from .networks import Prediction, RegistrationNetwork
 from .progress import SILENT, Reporter
+from .regularization import diffusion
+from .similarity import lncc
 from .working_grid import Placement
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -28,12 +34,14 @@ def predict(
     device: torch.device | str = "cpu",
     reporter: Reporter = SILENT,
     precision: str = "auto",
+    fit: str | None = None,
 ) -> Tensor:
     """The displacement that ``model`` predicts: (1, ndim, *fixed.shape), voxels of the fixed grid, on the CPU.
 
     Args:
         fixed, moving: on one grid, aligned as a whole.
         precision: of the network's convolutions; "auto" is bfloat16 on a CPU that computes in it, float32 elsewhere.
+        fit: "lncc", "mind" or "gradient": fine-tune the last convolution to this pair by that measure (in float32).
 
     Raises:
         InputError: if the images are not on one grid or of other dimensions than the model.
@@ -42,7 +50,10 @@ def predict(
     """
     place, pair = prepare(model, fixed, moving)
     reporter(0.2, f"the network {model.name} looks at {' x '.join(map(str, place.size))} voxels")
-    prediction = run_network(model.network, *pair, torch.device(device), precision)
+    if fit is None:
+        prediction = run_network(model.network, *pair, torch.device(device), precision)
+    else:
+        prediction = _fitted(model.network, *pair, torch.device(device), fit, reporter)
     reporter(0.8, "bringing the field onto the fixed image")
     field = prediction.displacement.cpu()
     if not bool(field.sum().isfinite()):
@@ -50,6 +61,25 @@ def predict(
     field = place.bring_back(field)
     reporter(1.0, "field predicted")
     return field
+
+
+def _lncc_loss(fixed: Tensor, warped: Tensor) -> Tensor:
+    return 1 - lncc(fixed, warped)
+
+
+def _fitted(
+    network: RegistrationNetwork, fixed: Tensor, moving: Tensor, device: torch.device, measure: str, reporter: Reporter
+) -> Prediction:
+    """The prediction after fine-tuning without labels: likeness of the warped image and smoothness of the field."""
+    likeness = {"lncc": _lncc_loss, "mind": mind_loss, "gradient": local_gradient_loss}.get(measure, mind_loss)
+    fixed, moving = fixed.to(device), moving.to(device)
+
+    def cost(prediction: Prediction) -> Tensor:
+        u = prediction.displacement
+        return likeness(fixed, warp(moving, u)) + diffusion(u)
+
+    working = copy.deepcopy(network).to(device)
+    return fine_tune(working, fixed, moving, cost, reporter=reporter.stage(reporter.name, 0.2, 0.8)).prediction
 
 
 def prepare(model: Model, fixed: Image, moving: Image) -> tuple[Placement, tuple[Tensor, Tensor]]:
