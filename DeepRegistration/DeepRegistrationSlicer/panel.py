@@ -61,6 +61,8 @@ class RegistrationPanel:
 
     def _onParametersChanged(self, *_arguments: Any) -> None:
         self._message = ""
+        if not self.logic.isRunning:
+            self.ui.progressBar.setValue(0)
         self.update()
 
     def _chooseVolumes(self) -> None:
@@ -175,13 +177,13 @@ class RegistrationPanel:
         self.ui.statusLabel.text = _("{stage}: {message}").format(stage=title, message=message) if message else title
 
     def _onFinished(self, result: Result) -> None:
-        self.ui.progressBar.setValue(100)
         if self.parameters is not None:
             with slicer.util.NodeModify(self.parameters.parameterNode):
                 for kind, name in OUTPUTS.items():
                     node = getattr(result, kind)
                     if node is not None:
                         setattr(self.parameters, name, node)
+        self.ui.progressBar.setValue(100)
         self._say(summary(result.report))
         for section in self.sections:
             section.onFinished()

@@ -1,0 +1,98 @@
+"""Pictures of the panel and of every look, on the generated pair: ``python -m Testing.screenshots [FOLDER]``.
+
+The panel is drawn by the test host, so frames and fonts are not Slicer's; what it says and where is.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from Testing import host
+from Testing.host import interact
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDTH = 470
+
+
+def main(folder: Path) -> None:
+    """Register the generated pair by clicks and take pictures on the way."""
+    running = host.boot()
+    import slicer
+
+    host.load_module(ROOT / "DeepRegistration" / "DeepRegistration.py")
+    from DeepRegistrationSlicer import samples
+    from DeepRegistrationSlicer.looks import Look
+
+    folder.mkdir(parents=True, exist_ok=True)
+    samples.load()
+    opened = time.monotonic()
+    slicer.util.selectModule("DeepRegistration")
+    widget = slicer.modules.deepregistration.widgetRepresentation()
+    ui, panel = slicer.modules.DeepRegistrationWidget.ui, slicer.modules.DeepRegistrationWidget.panel
+    widget.show()
+
+    def grab(name: str) -> None:
+        for _twice in range(2):  # word-wrapped labels settle in the second round
+            interact.process_events(50)
+            widget.resize(WIDTH, widget.layout().totalHeightForWidth(WIDTH))
+        interact.process_events(50)
+        path = folder / f"{name}.png"
+        widget.grab().save(str(path))
+        Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
+
+    def views(name: str, *names: str) -> None:
+        pictures = [running.slice_view(view).render() for view in names or ("Red", "Yellow", "Green")]
+        picture = Image.fromarray(np.concatenate(pictures, axis=1))
+        picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).quantize(64).save(
+            folder / f"{name}.png", optimize=True
+        )
+
+    interact.wait_until(lambda: not panel.catalog.answer.isRunning, 60)
+    grab("panel")
+    ui.outputsButton.collapsed = True
+    interact.click(ui.advancedButton)
+    interact.wait_until(lambda: ui.deviceLabel.text, 60)
+    grab("panel-advanced")
+    interact.click(ui.advancedButton)
+
+    values = {"fixedLabels": "Head T1 labels", "movingLabels": "Head T2 labels"}
+    values |= {"fixedLandmarks": "Head T1 points", "movingLandmarks": "Head T2 points"}
+    for name, node in values.items():
+        setattr(panel.parameters, name, slicer.util.getNode(node))
+    panel.parameters.useGuidance = False  # for judging only
+    panel.parameters.wantInverse = True
+    started = time.monotonic()
+    interact.click(ui.applyButton)
+    interact.wait_until(lambda: ui.progressBar.value >= 40, 600)
+    grab("panel-running")
+    interact.wait_until(lambda: not panel.logic.isRunning, 600)
+    finished = time.monotonic()
+    views("overlay-after")
+    interact.wait_until(lambda: not panel.sections[0].scorer.answer.isRunning, 120)
+    ui.imagesButton.collapsed = True
+    grab("panel-finished")
+    for look in Look:
+        button = panel.sections[1].buttons[look]
+        if not button.checked:
+            interact.click(button)
+        views(f"look-{look.value}", *(("Red", "Yellow") if look is Look.SIDE_BY_SIDE else ()))
+    interact.click(ui.overlayButton)
+    interact.click(ui.beforeButton)
+    views("overlay-before")
+    panel.sections[0].export(folder / "report.html")
+
+    ui.imagesButton.collapsed, ui.lookButton.collapsed, ui.judgmentButton.collapsed = False, True, True
+    interact.choose(ui.movingSelector, "Head T1")
+    grab("panel-error")
+    print(f"panel opened to overlay: {finished - opened:.0f} s, of which {finished - started:.0f} s after Apply")
+    print(ui.verdictLabel.text)
+    panel.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "Resources" / "Screenshots")
