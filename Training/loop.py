@@ -77,6 +77,11 @@ class Run:
         if "displacement" in self.steps.needs and first.displacement is None:
             raise InputError(f"{self.plan.method.title} learns from known fields; give the plan [synthesis].")
         shape = first.fixed.shape[2:]
+        if min(shape) < self.steps.smallest:
+            raise InputError(
+                f"{self.plan.method.title} with batches of {self.plan.batch} trains on at least {self.steps.smallest} "
+                f"voxels along each axis, not {tuple(shape)}; make the images or the batch larger."
+            )
         if any(n % self.steps.divisor for n in shape):
             raise InputError(
                 f"{self.plan.method.title} trains on multiples of {self.steps.divisor} voxels, not {tuple(shape)}."

@@ -61,4 +61,6 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
     turns: Sequence[Turn] = (last,)
     if translate:
         turns = (Turn("D", ("discriminator",), judge), Turn("G", ("generator",), generate), last)
-    return Steps(dict(networks), lambda progress: turns)
+    # D halves its input five times; batch normalization needs two values a channel after that.
+    smallest = 33 if translate and plan.batch == 1 else 16
+    return Steps(dict(networks), lambda progress: turns, smallest=smallest)

@@ -69,12 +69,14 @@ class Steps:
         turns: progress (0 to 1) -> turns of a step.
         needs: what batches must have beyond the images: "labels", "displacement".
         divisor: voxels along each axis must be a multiple of it.
+        smallest: fewest voxels along each axis.
     """
 
     networks: dict[str, nn.Module]
     turns: Callable[[float], Sequence[Turn]]
     needs: frozenset[str] = field(default_factory=frozenset)
     divisor: int = 1
+    smallest: int = 8
 
 
 def registration_network(plan: TrainingPlan, ndim: int) -> RegistrationNetwork:
