@@ -14,11 +14,11 @@ from DeepRegistrationLib.device import choose_device
 from DeepRegistrationLib.errors import InputError
 
 from .data import RealSource
-from .loop import Run
 from .loop import train as run_training
 from .manifest import read_manifest
 from .pairs import Source
 from .plan import TrainingPlan, read_plan
+from .run import Run
 from .synthetic import SyntheticSource
 
 
@@ -30,6 +30,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", type=Path, metavar="MANIFEST.json", help="instead of the plan's data.manifest")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--steps", type=int, help="instead of the plan's")
+    parser.add_argument("--start", type=Path, metavar="MODEL.safetensors", help="weights a new run starts with")
     parser.add_argument("--threads", type=int, help="of the CPU")
     parser.add_argument("--quiet", action="store_true")
     parser.set_defaults(run=_train)
@@ -43,7 +44,7 @@ def _train(options: argparse.Namespace) -> None:
         plan = with_data(plan, options.data)
     if options.threads:
         torch.set_num_threads(options.threads)
-    run = start(plan, options.output, options.device, quiet=options.quiet)
+    run = start(plan, options.output, options.device, start_from=options.start, quiet=options.quiet)
     if run.rank == 0 and not options.quiet:
         shown = "  ".join(f"{name} {value:.4g}" for name, value in run.progress.scores.items())
         print(f"{run.progress.step} steps in {run.progress.seconds:.0f} s  {shown}")
@@ -61,7 +62,13 @@ def with_data(plan: TrainingPlan, manifest: Path) -> TrainingPlan:
 
 
 def start(
-    plan: TrainingPlan, folder: Path, device: str = "auto", *, tensorboard: bool = True, quiet: bool = False
+    plan: TrainingPlan,
+    folder: Path,
+    device: str = "auto",
+    *,
+    start_from: Path | None = None,
+    tensorboard: bool = True,
+    quiet: bool = False,
 ) -> Run:
     """Train by a plan; under torchrun, with the other processes.
 
@@ -77,7 +84,8 @@ def start(
             torch.cuda.set_device(chosen)
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        return run_training(plan, source_of(plan, chosen), folder, chosen, tensorboard=tensorboard, quiet=quiet)
+        source = source_of(plan, chosen)
+        return run_training(plan, source, folder, chosen, start_from=start_from, tensorboard=tensorboard, quiet=quiet)
     finally:
         if several:
             dist.destroy_process_group()

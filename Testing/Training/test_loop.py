@@ -22,8 +22,8 @@ from Training import checkpoint as files
 from Training.checkpoint import TrainingFailed, read_checkpoint, write_checkpoint
 from Training.export import export
 from Training.logs import read_log
-from Training.loop import Run
 from Training.plan import TrainingPlan
+from Training.run import Run
 from Training.synthetic import SyntheticSource
 from Training.train import source_of, start
 from Training.validation import score_pair
@@ -188,6 +188,38 @@ def test_real_images_train_validate_and_export_a_bundle(tmp_path: Path) -> None:
     assert header.scores["dice"] == pytest.approx(checks[header.training["steps"] // 3]["dice"])
     with pytest.raises(InputError, match="another plan"):
         export(tiny_plan(), tmp_path / "run", tmp_path / "toy.safetensors")
+
+
+def test_a_new_run_may_start_from_a_bundle(tmp_path: Path) -> None:
+    plan = tiny_plan(steps=2)
+    start(plan, tmp_path / "one", "cpu", tensorboard=False, quiet=True)
+    export(plan, tmp_path / "one", tmp_path / "one.safetensors", last=True)
+    run = Run(plan, source_of(plan, CPU), CPU)
+    run.start_from(tmp_path / "one.safetensors")
+    exported = load_model(tmp_path / "one.safetensors").network.state_dict()
+    for name, value in run.registration.state_dict().items():
+        assert torch.equal(value, exported[name])
+    other = tiny_plan("voxelmorph-1")
+    with pytest.raises(InputError, match="not of the network"):
+        Run(other, source_of(other, CPU), CPU).start_from(tmp_path / "one.safetensors")
+
+
+def test_an_interrupted_run_keeps_what_it_has_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = tiny_plan(steps=5)
+    whole = trained(plan, tmp_path / "whole")
+    update = Run.update
+
+    def interrupted(run: Run, batch: Any) -> dict[str, float]:
+        if run.progress.step == 3:
+            raise KeyboardInterrupt
+        return update(run, batch)
+
+    monkeypatch.setattr(Run, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained(plan, tmp_path / "parts")
+    monkeypatch.undo()
+    assert read_checkpoint(tmp_path / "parts" / files.NAME)["step"] == 3
+    assert [line["loss"] for line in trained(plan, tmp_path / "parts")] == [line["loss"] for line in whole]
 
 
 def test_a_run_that_does_not_get_better_ends_early(tmp_path: Path) -> None:
