@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .install import isTorchInstalled
+from .process import LibraryProcess, Process, Ticker, newFolder, pythonExecutable
 from .signals import Signal
 from .texts import tr as _
-from .worker import Answer, LibraryProcess, Process, Ticker, newFolder, pythonExecutable
+from .worker import Answer
 
 QUESTION = """
 import json, torch

@@ -15,11 +15,12 @@ from . import views
 from .errors import CancelledError, RegistrationError
 from .install import Installer, TorchInstaller
 from .nodes import Node
+from .process import POLL_SECONDS, LibraryProcess, Process, QtTicker, Ticker, newFolder, processEvents
 from .request import Request
 from .results import Result, load
 from .signals import Signal
 from .texts import tr as _
-from .worker import POLL_SECONDS, Job, LibraryProcess, Process, QtTicker, Ticker, newFolder, processEvents
+from .worker import Job
 
 LOGGER = logging.getLogger(__name__)
 

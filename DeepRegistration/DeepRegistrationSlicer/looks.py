@@ -15,9 +15,9 @@ import slicer
 from . import derived, display, nodes, views
 from .errors import InputError
 from .nodes import Node
+from .process import QtTicker, Ticker
 from .results import INVERSE_ROLE, VOLUME_ROLE, remove
 from .texts import tr as _
-from .worker import QtTicker, Ticker
 
 HELPER = "DeepRegistration.helper"
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from .install import isTorchInstalled
 from .models import listModels
+from .process import LibraryProcess, Process, Ticker, newFolder
 from .signals import Signal
 from .texts import tr as _
-from .worker import Answer, LibraryProcess, Process, Ticker, newFolder
+from .worker import Answer
 
 LOGGER = logging.getLogger(__name__)
 NO_NETWORK, UNIVERSAL, BEST = "none", "universal", "auto"

@@ -1,4 +1,4 @@
-"""Volumes and masks out of the scene, fields and volumes into it.
+"""Volumes and transforms out of the scene, fields and volumes into it.
 
 Everything leaves in world coordinates (linear parent transforms are applied to the geometry, never to the voxels) and
 comes back in world coordinates. Slicer's world is RAS, that of the files is LPS: this is the only place that knows.
@@ -6,7 +6,6 @@ comes back in world coordinates. Slicer's world is RAS, that of the files is LPS
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ def ijkToWorld(volumeNode: Node, ignore: Node | None = None) -> np.ndarray:
         toWorld = vtk.vtkMatrix4x4()
         parent.GetMatrixTransformToWorld(toWorld)
         vtk.vtkMatrix4x4.Multiply4x4(toWorld, matrix, matrix)
-    return _array(matrix)
+    return arrayOf(matrix)
 
 
 def voxels(volumeNode: Node) -> np.ndarray:
@@ -140,132 +139,6 @@ def write(image: sitk.Image, path: Path) -> None:
         ) from error
 
 
-def maskOf(maskNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
-    """A label map (all that is not 0) or a segmentation (its visible segments) on the grid of ``reference``.
-
-    Raises:
-        InputError: if nothing of it lies in ``reference``, the volume called ``name``.
-    """
-    if isSegmentation(maskNode):
-        parts = [(array, matrix, 1) for _, array, matrix in _segments(maskNode, onlyVisible=True)]
-    else:
-        parts = [(voxels(maskNode) != 0, ijkToWorld(maskNode), 1)]
-    total = _painted(parts, reference)
-    if not sitk.GetArrayViewFromImage(total).any():
-        raise InputError(
-            _("The mask {mask} is empty on {name}; draw it there, or choose no mask.").format(
-                mask=maskNode.GetName(), name=name
-            )
-        )
-    return total
-
-
-def commonLabels(firstNode: Node, secondNode: Node) -> dict[str, int]:
-    """What two segmentations (segments of the same name) or label maps (the same values) share: name to number.
-
-    Raises:
-        InputError: if they share nothing, or are of different kinds.
-    """
-    names = [_labelNames(node) for node in (firstNode, secondNode)]
-    if isSegmentation(firstNode) != isSegmentation(secondNode):
-        raise InputError(_("Choose two segmentations or two label maps, not one of each."))
-    shared = [name for name in names[0] if name in names[1]]
-    if not shared:
-        raise InputError(
-            _("{first} and {second} have no {what} in common; give the same structures the same {what}.").format(
-                first=firstNode.GetName(),
-                second=secondNode.GetName(),
-                what=_("segment names") if isSegmentation(firstNode) else _("label values"),
-            )
-        )
-    return {name: index + 1 for index, name in enumerate(shared)}
-
-
-def labelsOf(labelNode: Node, reference: sitk.Image, name: str, numbers: dict[str, int]) -> sitk.Image:
-    """A segmentation or label map as numbers on the grid of ``reference``; ``numbers`` as from ``commonLabels``.
-
-    Raises:
-        InputError: if nothing of it lies in ``reference``, the volume called ``name``.
-    """
-    if isSegmentation(labelNode):
-        found = _segments(labelNode, onlyVisible=False)
-        parts = [(array, matrix, numbers[segment]) for segment, array, matrix in found if segment in numbers]
-    else:
-        array, matrix = voxels(labelNode), ijkToWorld(labelNode)
-        table = np.zeros(int(array.max()) + 1, np.int16)
-        for label, number in numbers.items():
-            table[int(label)] = number
-        parts = [(table[np.maximum(array, 0).astype(np.int64)], matrix, 1)]
-    total = _painted(parts, reference)
-    if not sitk.GetArrayViewFromImage(total).any():
-        raise InputError(
-            _("The labels {labels} are empty on {name}; choose those drawn on this volume.").format(
-                labels=labelNode.GetName(), name=name
-            )
-        )
-    return total
-
-
-def landmarksOf(markupsNode: Node) -> np.ndarray:
-    """(n, 3) LPS mm of the control points in the world."""
-    points = []
-    for index in range(markupsNode.GetNumberOfControlPoints()):
-        position = [0.0, 0.0, 0.0]
-        markupsNode.GetNthControlPointPositionWorld(index, position)
-        points.append(position)
-    return np.array(points).reshape(-1, 3) * np.diag(RAS_TO_LPS)[:3]
-
-
-def isSegmentation(node: Node) -> bool:
-    return bool(node.IsA("vtkMRMLSegmentationNode"))
-
-
-def _painted(parts: list[tuple[np.ndarray, np.ndarray, int]], reference: sitk.Image) -> sitk.Image:
-    """Arrays at their places, each times its number, on the grid of ``reference``; later ones cover earlier ones."""
-    total = np.zeros(tuple(reversed(reference.GetSize())), np.int16)
-    for array, matrix, number in parts:
-        part = toFile(array.astype(np.int16), matrix)
-        placed = sitk.Resample(part, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkInt16)
-        np.maximum(total, sitk.GetArrayViewFromImage(placed) * number, out=total)
-    image = sitk.GetImageFromArray(total)
-    image.CopyInformation(reference)
-    return image
-
-
-def _labelNames(labelNode: Node) -> list[str]:
-    if isSegmentation(labelNode):
-        segmentation = labelNode.GetSegmentation()
-        return [segmentation.GetNthSegment(i).GetName() for i in range(segmentation.GetNumberOfSegments())]
-    return [str(int(value)) for value in np.unique(voxels(labelNode)) if value > 0]
-
-
-def _segments(segmentationNode: Node, onlyVisible: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, voxels and (4, 4) voxel to world RAS of each segment."""
-    displayNode = segmentationNode.GetDisplayNode()
-    segmentation = segmentationNode.GetSegmentation()
-    isShared = segmentation.ContainsRepresentation(
-        slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    )
-    for index in range(segmentation.GetNumberOfSegments()):
-        segmentId, segment = segmentation.GetNthSegmentID(index), segmentation.GetNthSegment(index)
-        if onlyVisible and displayNode is not None and not displayNode.GetSegmentVisibility(segmentId):
-            continue
-        labels = slicer.vtkOrientedImageData()
-        found = slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentBinaryLabelmapRepresentation(
-            segmentationNode, segmentId, labels, True
-        )
-        if not found or not labels.GetNumberOfPoints():
-            continue
-        matrix = vtk.vtkMatrix4x4()
-        labels.GetImageToWorldMatrix(matrix)
-        toWorld = _array(matrix)
-        extent = labels.GetExtent()
-        toWorld[:3, 3] = (toWorld @ [extent[0], extent[2], extent[4], 1])[:3]
-        array = vtk_to_numpy(labels.GetPointData().GetScalars()).reshape(tuple(reversed(labels.GetDimensions())))
-        # Segments that do not overlap share one label map.
-        yield segment.GetName(), array == segment.GetLabelValue() if isShared else array != 0, toWorld
-
-
 def writeTransform(transformNode: Node, fixedImage: sitk.Image, folder: Path) -> str:
     """The map of a transform node (fixed to moving, parents included) into ``folder``; the file's name.
 
@@ -274,7 +147,7 @@ def writeTransform(transformNode: Node, fixedImage: sitk.Image, folder: Path) ->
     if transformNode.IsTransformToWorldLinear():
         matrix = vtk.vtkMatrix4x4()
         transformNode.GetMatrixTransformFromWorld(matrix)
-        lps = RAS_TO_LPS @ _array(matrix) @ RAS_TO_LPS
+        lps = RAS_TO_LPS @ arrayOf(matrix) @ RAS_TO_LPS
         affine = sitk.AffineTransform(lps[:3, :3].ravel().tolist(), lps[:3, 3].tolist())
         sitk.WriteTransform(affine, str(folder / "initial.h5"))
         return "initial.h5"
@@ -399,7 +272,8 @@ def _storable(dtype: np.dtype) -> np.dtype:
     return np.dtype(dtype)
 
 
-def _array(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+def arrayOf(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """(4, 4) array of a matrix."""
     return np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import nodes
+from . import masks, nodes
 from .errors import InputError
 from .methods import resolve
 from .nodes import Node
@@ -83,7 +83,7 @@ class Request:
             ("moving", self.movingMask, moving, self.movingNode),
         ):
             if node is not None:
-                nodes.write(nodes.maskOf(node, reference, volume.GetName()), folder / f"{kind}-mask.nrrd")
+                nodes.write(masks.maskOf(node, reference, volume.GetName()), folder / f"{kind}-mask.nrrd")
                 arguments += [f"--{kind}-mask", f"{kind}-mask.nrrd"]
         arguments += writeLandmarks(self.fixedLandmarks, self.movingLandmarks, folder)
         arguments += writeLabels(
@@ -116,7 +116,7 @@ def writeLandmarks(fixedNode: Node | None, movingNode: Node | None, folder: Path
         return []
     if fixedNode is None or movingNode is None:
         raise InputError(_("Landmarks come in pairs: choose a list of points for the fixed and for the moving volume."))
-    points = [nodes.landmarksOf(node) for node in (fixedNode, movingNode)]
+    points = [masks.landmarksOf(node) for node in (fixedNode, movingNode)]
     if len(points[0]) != len(points[1]) or not len(points[0]):
         raise InputError(
             _(
@@ -152,10 +152,10 @@ def writeLabels(
         return []
     if None in labelNodes:
         raise InputError(_("Labels come in pairs: choose a segmentation for the fixed and for the moving volume."))
-    numbers = nodes.commonLabels(*labelNodes)
+    numbers = masks.commonLabels(*labelNodes)
     arguments = []
     for side, node, image, volume in zip(("fixed", "moving"), labelNodes, images, volumeNodes, strict=True):
-        nodes.write(nodes.labelsOf(node, image, volume.GetName(), numbers), folder / f"{side}-labels.nrrd")
+        nodes.write(masks.labelsOf(node, image, volume.GetName(), numbers), folder / f"{side}-labels.nrrd")
         arguments += [f"--{side}-labels", f"{side}-labels.nrrd"]
     return arguments
 

@@ -12,8 +12,9 @@ from . import nodes
 from .errors import RegistrationError
 from .install import TorchInstaller
 from .nodes import Node
+from .process import LibraryProcess, Process, newFolder, pythonExecutable, waitFor
 from .texts import tr as _
-from .worker import LibraryProcess, Process, explain, newFolder, pythonExecutable, waitFor
+from .worker import explain
 
 CATEGORY, NAME = "Registration", "DeepRegistrationHeads"
 MAKE = """

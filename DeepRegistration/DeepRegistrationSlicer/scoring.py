@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from . import derived, judgment, nodes, results
+from . import derived, judgment, masks, nodes, results
 from .errors import InputError
 from .nodes import Node
+from .process import LibraryProcess, Process, Ticker, newFolder
 from .request import writeLabels, writeLandmarks
 from .signals import Signal
 from .texts import tr as _
-from .worker import Answer, LibraryProcess, Process, Ticker, newFolder
+from .worker import Answer
 
 
 class Scorer:
@@ -53,7 +54,7 @@ class Scorer:
             arguments = ["evaluate", "--transform", "transform.nrrd", "--json"]
             arguments += writeLandmarks(fixedLandmarks, movingLandmarks, folder)
             arguments += writeLabels((fixedLabels, movingLabels), images, (fixedNode, movingNode), folder)
-            self._numbers = nodes.commonLabels(fixedLabels, movingLabels) if fixedLabels is not None else {}
+            self._numbers = masks.commonLabels(fixedLabels, movingLabels) if fixedLabels is not None else {}
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

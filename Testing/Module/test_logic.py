@@ -15,7 +15,7 @@ from .cases import OBLIQUE, OTHER, PLAIN, addVolume, blobs, unchangedScene
 
 import slicer  # isort: skip
 from DeepRegistrationSlicer import logic as logicModule  # isort: skip
-from DeepRegistrationSlicer import nodes, results, worker  # isort: skip
+from DeepRegistrationSlicer import nodes, results, process  # isort: skip
 from DeepRegistrationSlicer.errors import CancelledError, InputError, RegistrationError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
@@ -29,7 +29,7 @@ class NoInstaller:
 
 @pytest.fixture
 def logic():
-    made = logicModule.RegistrationLogic(lambda: worker.LibraryProcess(FAKE), installer=NoInstaller())
+    made = logicModule.RegistrationLogic(lambda: process.LibraryProcess(FAKE), installer=NoInstaller())
     yield made
     made.cancel()
 

@@ -48,9 +48,8 @@ def test_the_names_are_those_of_the_library():
 
 
 def test_a_model_of_the_library_is_read(folder, tmp_path):
-    from DeepRegistrationLib.method_list import find_method, fresh_model
-
     from DeepRegistrationLib import models as library
+    from DeepRegistrationLib.method_list import find_method, fresh_model
 
     made = fresh_model(find_method("voxelmorph-1"), 2)
     library.save_bundle(tmp_path / "small.safetensors", made.network, made.header)

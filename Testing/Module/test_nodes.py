@@ -12,7 +12,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from . import cases
 from .cases import OBLIQUE, OTHER, PLAIN, addVolume, blobs, randomPoints, smoothField
 
-from DeepRegistrationSlicer import nodes  # isort: skip
+from DeepRegistrationSlicer import masks, nodes  # isort: skip
 from DeepRegistrationSlicer.errors import InputError, RegistrationError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
@@ -236,7 +236,7 @@ def test_a_label_map_becomes_a_mask_on_the_volumes_grid():
     labels = np.zeros(SHAPE, np.uint8)
     labels[4:9, 5:12, 6:10] = 3
     mask = addVolume(labels, OBLIQUE, "mask", "vtkMRMLLabelMapVolumeNode")
-    found = sitk.GetArrayFromImage(nodes.maskOf(mask, nodes.imageOf(volume), "CT"))
+    found = sitk.GetArrayFromImage(masks.maskOf(mask, nodes.imageOf(volume), "CT"))
     assert np.array_equal(found, labels != 0)
 
 
@@ -250,14 +250,14 @@ def test_only_visible_segments_count_and_their_transform_does_too():
     slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(source, segmentation)
     segmentation.CreateDefaultDisplayNodes()
     reference = nodes.imageOf(volume)
-    assert np.array_equal(sitk.GetArrayFromImage(nodes.maskOf(segmentation, reference, "CT")), labels != 0)
+    assert np.array_equal(sitk.GetArrayFromImage(masks.maskOf(segmentation, reference, "CT")), labels != 0)
     second = segmentation.GetSegmentation().GetNthSegmentID(1)
     segmentation.GetDisplayNode().SetSegmentVisibility(second, False)
-    assert np.array_equal(sitk.GetArrayFromImage(nodes.maskOf(segmentation, reference, "CT")), labels == 1)
+    assert np.array_equal(sitk.GetArrayFromImage(masks.maskOf(segmentation, reference, "CT")), labels == 1)
     oneVoxel = np.eye(4)
     oneVoxel[:3, 3] = OBLIQUE[:3, 0]
     segmentation.SetAndObserveTransformNodeID(cases.linearTransform(oneVoxel).GetID())
-    moved = sitk.GetArrayFromImage(nodes.maskOf(segmentation, reference, "CT"))
+    moved = sitk.GetArrayFromImage(masks.maskOf(segmentation, reference, "CT"))
     assert np.array_equal(moved, np.roll(labels == 1, 1, axis=2))
 
 
@@ -269,7 +269,7 @@ def test_a_segment_known_only_as_a_surface_is_a_mask_too():
     ball.Update()
     segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "seg")
     segmentation.AddSegmentFromClosedSurfaceRepresentation(ball.GetOutput(), "ball", [1, 0, 0])
-    mask = sitk.GetArrayFromImage(nodes.maskOf(segmentation, nodes.imageOf(volume), "CT"))
+    mask = sitk.GetArrayFromImage(masks.maskOf(segmentation, nodes.imageOf(volume), "CT"))
     assert mask[7, 11, 9]
     assert 150 < mask.sum() < 400  # 4/3 pi 4^3 = 268 voxels
 
@@ -280,7 +280,7 @@ def test_a_mask_beside_the_volume_is_refused_with_a_sentence():
     away[:3, 3] += 500
     mask = addVolume(np.ones(SHAPE, np.uint8), away, "mask", "vtkMRMLLabelMapVolumeNode")
     with pytest.raises(InputError, match="The mask mask is empty on CT"):
-        nodes.maskOf(mask, nodes.imageOf(volume), "CT")
+        masks.maskOf(mask, nodes.imageOf(volume), "CT")
 
 
 def test_segments_of_the_same_name_get_the_same_number():
@@ -296,9 +296,9 @@ def test_segments_of_the_same_name_get_the_same_number():
         for index, name in enumerate(names):
             segmentation.GetSegmentation().GetNthSegment(index).SetName(name)
         both.append(segmentation)
-    numbers = nodes.commonLabels(*both)
+    numbers = masks.commonLabels(*both)
     assert numbers == {"kidney": 1}
-    first, second = [sitk.GetArrayFromImage(nodes.labelsOf(s, volume, "CT", numbers)) for s in both]
+    first, second = [sitk.GetArrayFromImage(masks.labelsOf(s, volume, "CT", numbers)) for s in both]
     assert np.array_equal(first, labels == 2)
     assert np.array_equal(second, labels == 1)
 
@@ -307,14 +307,14 @@ def test_label_maps_with_nothing_in_common_are_refused_with_a_sentence():
     first = addVolume(np.full(SHAPE, 3, np.uint8), PLAIN, "A", "vtkMRMLLabelMapVolumeNode")
     second = addVolume(np.full(SHAPE, 4, np.uint8), PLAIN, "B", "vtkMRMLLabelMapVolumeNode")
     with pytest.raises(InputError, match="A and B have no label values in common"):
-        nodes.commonLabels(first, second)
+        masks.commonLabels(first, second)
 
 
 def test_landmarks_are_those_of_the_world_in_lps():
     points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
     points.AddControlPoint([1, 2, 3])
     points.SetAndObserveTransformNodeID(cases.linearTransform(OTHER).GetID())
-    assert nodes.landmarksOf(points)[0] == pytest.approx((OTHER @ [1, 2, 3, 1])[:3] * LPS)
+    assert masks.landmarksOf(points)[0] == pytest.approx((OTHER @ [1, 2, 3, 1])[:3] * LPS)
 
 
 def test_a_linear_initial_transform_is_written_from_fixed_to_moving(tmp_path):

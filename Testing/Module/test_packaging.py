@@ -87,10 +87,10 @@ sys.path.remove({str(ROOT)!r})
 import slicer, numpy as np
 host.load_module({str(folder / "DeepRegistration.py")!r})
 widget = slicer.modules.deepregistration.widgetRepresentation()
-from DeepRegistrationSlicer import selftest, worker
-assert worker.libraryFolder() == __import__("pathlib").Path({str(ROOT if layout == "sources" else folder)!r})
+from DeepRegistrationSlicer import process, selftest
+assert process.libraryFolder() == __import__("pathlib").Path({str(ROOT if layout == "sources" else folder)!r})
 import DeepRegistrationLib
-assert DeepRegistrationLib.__file__.startswith(str(worker.libraryFolder()))
+assert DeepRegistrationLib.__file__.startswith(str(process.libraryFolder()))
 slicer.modules.DeepRegistrationInstance.runTest()
 assert "torch" not in sys.modules
 assert not running.errors, running.errors

@@ -18,7 +18,7 @@ from . import cases
 from .cases import OBLIQUE, OTHER, addVolume, blobs, sceneContent
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer import worker  # isort: skip
+from DeepRegistrationSlicer import process  # isort: skip
 from DeepRegistrationSlicer.errors import RegistrationError  # isort: skip
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
@@ -34,7 +34,7 @@ def faked(panel):
     """The open panel, with a worker that only pretends."""
     panel.panel.catalog.stop()
     registration = panel.logic.registration
-    registration.makeProcess, registration.installer = lambda: worker.LibraryProcess(FAKE), NoInstaller()
+    registration.makeProcess, registration.installer = lambda: process.LibraryProcess(FAKE), NoInstaller()
     return panel
 
 

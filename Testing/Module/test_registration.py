@@ -73,7 +73,7 @@ def test_the_console_call_aligns_oblique_anisotropic_volumes(logic):
     there = [transformNode.GetTransformFromParent().TransformPoint(p) for p in points.tolist()]
     back = np.array([result.inverse.GetTransformFromParent().TransformPoint(p) for p in there])
     assert np.median(np.linalg.norm(back - points, axis=1)) < 0.3
-    assert 0.3 < slicer.util.arrayFromVolume(result.jacobian).min() < 1
+    assert 0 < slicer.util.arrayFromVolume(result.jacobian).min() < 1
     assert slicer.util.arrayFromVolume(result.doubt).mean() < 0.2
     assert result.report["folding_percent"] < 0.1
     assert result.table.GetNumberOfRows() > 5

@@ -11,7 +11,7 @@ import slicer
 
 from .cases import MODULE
 
-from DeepRegistrationSlicer import nodes, samples  # isort: skip
+from DeepRegistrationSlicer import masks, samples  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
 
@@ -53,10 +53,10 @@ def test_the_pair_comes_with_labels_and_landmarks(sampleData, monkeypatch):
     ]  # fmt: skip
     assert made[2].GetNumberOfControlPoints() == made[5].GetNumberOfControlPoints() > 10
     assert made[2].GetNthControlPointLabel(0)
-    assert nodes.commonLabels(made[1], made[4])
+    assert masks.commonLabels(made[1], made[4])
     bounds = [0.0] * 6
     made[0].GetRASBounds(bounds)
-    for position in nodes.landmarksOf(made[2]) * [-1, -1, 1]:
+    for position in masks.landmarksOf(made[2]) * [-1, -1, 1]:
         assert all(bounds[2 * a] < position[a] < bounds[2 * a + 1] for a in range(3))
 
 

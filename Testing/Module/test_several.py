@@ -12,7 +12,7 @@ from Testing.host import interact
 from .cases import OBLIQUE, addVolume, blobs, sceneContent
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer import nodes, results, worker  # isort: skip
+from DeepRegistrationSlicer import nodes, results, process  # isort: skip
 from DeepRegistrationSlicer.errors import InputError  # isort: skip
 from DeepRegistrationSlicer.logic import RegistrationLogic  # isort: skip
 from DeepRegistrationSlicer.request import Request  # isort: skip
@@ -36,7 +36,7 @@ class Counted:
 
     def make(self):
         self.runs += 1
-        return worker.LibraryProcess(FAKE)
+        return process.LibraryProcess(FAKE)
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_it_is_clicked_together(panel, fixed):
     ui, section = panel.ui, panel.panel.sections[3]
     panel.panel.catalog.stop()
     section.series.logic.makeProcess, section.series.logic.installer = (
-        lambda: worker.LibraryProcess(FAKE),
+        lambda: process.LibraryProcess(FAKE),
         NoInstaller(),
     )
     volumes(2)

@@ -13,7 +13,7 @@ import pytest
 
 from . import cases  # noqa: F401 - makes the module importable
 
-from DeepRegistrationSlicer import worker  # isort: skip
+from DeepRegistrationSlicer import process, worker  # isort: skip
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
 pytestmark = pytest.mark.usefixtures("host")
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.usefixtures("host")
 class Told:
     """A job and all it said."""
 
-    def __init__(self, process, folder, method):
-        self.process, self.events = process, []
-        self.job = worker.Job(process)
+    def __init__(self, child, folder, method):
+        self.process, self.events = child, []
+        self.job = worker.Job(child)
         self.job.progressed.connect(
             lambda stage, fraction, message: self.events.append(("progress", fraction, message))
         )
@@ -55,7 +55,7 @@ def tell(tmp_path):
     jobs = []
 
     def start(method, command=FAKE):
-        jobs.append(Told(worker.LibraryProcess(command), tmp_path, method))
+        jobs.append(Told(process.LibraryProcess(command), tmp_path, method))
         return jobs[-1]
 
     yield start
@@ -112,7 +112,7 @@ def test_cancel_before_the_first_word_works_too(tell):
 
 def test_cancel_through_the_launcher_ends_the_interpreter_behind_it(tell):
     """PythonSlicer is a launcher: the interpreter is its child."""
-    launcher = worker.pythonExecutable()
+    launcher = process.pythonExecutable()
     assert launcher.endswith("PythonSlicer")
     told = tell("hang", [launcher, FAKE[1]])
     told.until(lambda: any(e[0] == "progress" and "child" in e[2] for e in told.events))
@@ -174,7 +174,7 @@ def test_fractions_stay_between_nothing_and_all():
 
 
 def test_the_library_is_found_beside_the_module():
-    assert (worker.libraryFolder() / "DeepRegistrationLib" / "__init__.py").is_file()
+    assert (process.libraryFolder() / "DeepRegistrationLib" / "__init__.py").is_file()
 
 
 def _gone(pid: int) -> bool:
