@@ -8,7 +8,8 @@ interpolation: the deformed and the undeformed head are equally sharp.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -179,9 +180,42 @@ def paint_head(
     Returns:
         Label map (uint8) and pictures (float32), each of ``shape``.
     """
-    slabs = [_paint(part, head, values, edge) for part in points.split(_SLAB, 1)]
-    labels = torch.cat([canvas.labels for canvas in slabs])
-    return labels, [torch.cat(pictures) for pictures in zip(*(canvas.pictures for canvas in slabs), strict=True)]
+    labels = torch.zeros(points.shape[1:], dtype=torch.uint8)
+    pictures = [torch.zeros(points.shape[1:]) for _ in values]
+    with one_thread():
+        for low in range(0, points.shape[1], _SLAB):
+            slab = points[:, low : low + _SLAB]
+            where = _around_head(slab, head, edge)
+            if where is None:
+                continue
+            canvas = _paint(slab[(slice(None), *where)].contiguous(), head, values, edge)
+            labels[low : low + _SLAB][where] = canvas.labels
+            for picture, part in zip(pictures, canvas.pictures, strict=True):
+                picture[low : low + _SLAB][where] = part
+    return labels, pictures
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Thousands of small operations are slower on several threads, and very much so on a busy computer."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _around_head(points: Tensor, head: Head, edge: float) -> tuple[slice, ...] | None:
+    """The block of ``points`` outside of which there is only air."""
+    coarse = points[:, ::4, ::4, ::4] / head.scale.view(3, 1, 1, 1)
+    coarse = torch.cat([coarse[:1].abs(), coarse[1:]])
+    skin = _skin(coarse, _vault(coarse), 0 * coarse[0] + THICKEST)
+    near = (skin < 4 * edge / head.size + 10).nonzero()
+    if len(near) == 0:
+        return None
+    low, high = near.amin(0) * 4 - 4, near.amax(0) * 4 + 5
+    return tuple(slice(max(int(a), 0), int(b)) for a, b in zip(low, high, strict=True))
 
 
 def _paint(points: Tensor, head: Head, values: Sequence[dict[int, float]], edge: float) -> Canvas:
@@ -207,15 +241,24 @@ def _vault(m: Tensor) -> Tensor:
     return _union(_union(main, middle, 8), posterior, 10)
 
 
-def _outside(canvas: Canvas, m: Tensor, vault: Tensor, head: Head) -> None:
-    """Skin, fat, muscle, bone, sinuses, eyes."""
-    bone = 4.0 + 3.5 * ((m[2] + 20) / 60).clamp(0, 1)
+THINNEST, THICKEST = 4.0, 7.5
+"""Of the skull, at its base and its top, mm."""
+
+
+def _skin(m: Tensor, vault: Tensor, bone: Tensor) -> Tensor:
+    """Signed distance from the outside of the head."""
     face = _ellipsoid(m, (0, 26, -62), (58, 58, 74))
     neck = _ellipsoid(m, (0, -26, -120), (56, 64, 110))
     skin = _union(_union(vault - bone - 6.5, face, 14), torch.maximum(neck, m[2] + 30), 18)
     skin = _union(skin, _ellipsoid(m, (0, 78, -53), (10, 17, 20), -0.5), 10)
     ear = _ellipsoid(m, (78, -24, -32), (5, 14, 24), 0.25)
-    skin = _union(skin, ear, 4)
+    return _union(skin, ear, 4)
+
+
+def _outside(canvas: Canvas, m: Tensor, vault: Tensor, head: Head) -> None:
+    """Skin, fat, muscle, bone, sinuses, eyes."""
+    bone = THINNEST + (THICKEST - THINNEST) * ((m[2] + 20) / 60).clamp(0, 1)
+    skin = _skin(m, vault, bone)
     canvas.paint(skin, 125, drawn_as=SKIN)
     canvas.paint(skin + 2.0, 125)
     # Muscles of the neck and face, with sheets of fat between their bellies.

@@ -113,6 +113,8 @@ def _take_labels(place: Placement, labels: Image) -> Tensor:
 class RealSource:
     """Pairs of a manifest; which pair an item is depends on the seed and its number alone."""
 
+    reads = True
+
     def __init__(self, plan: DataPlan, manifest: Manifest, seed: int) -> None:
         self.plan, self.manifest, self.seed = plan, manifest, seed
         self.cases = Cases(plan)

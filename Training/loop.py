@@ -98,16 +98,16 @@ def _due(step: int, every: int, end: int) -> bool:
 
 
 def _ahead(run: Run) -> Iterable[tuple[Batch, float]]:
-    """The batches from the current step on and the seconds waited for each; the next one is made meanwhile."""
-    end = run.plan.schedule.steps
+    """The batches from the current step on and the seconds waited for each; reading goes on meanwhile."""
+    first, end = run.progress.step, run.plan.schedule.steps
     with ThreadPoolExecutor(1) as pool:
-        coming: Future[Batch] = pool.submit(run.fetch, run.progress.step)
-        for step in range(run.progress.step, end):
+        coming: Future[Batch] | None = None
+        for step in range(first, end):
             began = time.monotonic()
-            batch = coming.result()
+            batch = run.fetch(step) if coming is None else coming.result()
             waited = time.monotonic() - began
-            if step + 1 < end:
-                coming = pool.submit(run.fetch, step + 1)
+            # Synthesis would only fight with the network for the same cores.
+            coming = pool.submit(run.fetch, step + 1) if run.source.reads and step + 1 < end else None
             yield batch, waited
 
 

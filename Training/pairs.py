@@ -55,6 +55,8 @@ class Source(Protocol):
     """Where pairs come from."""
 
     ndim: int
+    reads: bool
+    """Whether a batch is mostly waited for (files), so that the next one is fetched while the network works."""
 
     def batch(self, items: Sequence[int], fade: float) -> Batch:
         """The pairs of these numbers; ``fade`` 0 to 1 is the size of synthetic deformations."""

@@ -25,7 +25,7 @@ def picture_of(
         u = predict_field(network, pair, device, precision)[:1]
         fixed, moving = _unit(pair.fixed[:1].cpu()), _unit(pair.moving[:1].cpu())
         warped = warp(moving, u)
-        lines = grid_lines(u).expand(-1, 3, *u.shape[2:])
+        lines = grid_lines(u, number % 3).expand(-1, 3, *u.shape[2:])
         drawn = [_gray(fixed), _gray(moving), _gray(warped), _overlay(fixed, moving), _overlay(fixed, warped), lines]
         tiles = [np.pad(slice_of(picture[0], number % 3), ((0, 2), (0, 2), (0, 0))) for picture in drawn]
         rows.append(np.concatenate(tiles, 1))

@@ -14,6 +14,8 @@ from .synthesis import SynthesisPlan, draw, generate
 class SyntheticSource:
     """Recipes drawn by number; label maps of real data may be among them (``given``)."""
 
+    reads = False
+
     def __init__(
         self, plan: SynthesisPlan, seed: int, device: torch.device, given: Sequence[Tensor] = (), signed: bool = False
     ) -> None:

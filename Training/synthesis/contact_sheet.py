@@ -95,7 +95,7 @@ def _row(batch: SyntheticBatch, item: int, axis: int) -> np.ndarray:
     length = u.square().sum(1, keepdim=True).sqrt() / u.abs().max().clamp_min(1)
     drawn = [_gray(batch.fixed[one]), _gray(batch.moving[one]), _gray(through)]
     drawn += [_colors(batch.fixed_labels[one]), _colors(batch.moving_labels[one])]
-    drawn.append(torch.cat([length * batch.weight[one], grid_lines(u), length], 1))
+    drawn.append(torch.cat([length * batch.weight[one], grid_lines(u, axis), length], 1))
     return np.concatenate([np.pad(slice_of(picture[0], axis), ((0, 0), (0, 2), (0, 0))) for picture in drawn], 1)
 
 
@@ -121,8 +121,10 @@ def _colors(labels: Tensor) -> Tensor:
     return torch.cat(channels, 1) * (labels > 0)
 
 
-def grid_lines(u: Tensor) -> Tensor:
-    """(N, 1, *S): every 8th grid line of the moving image as the fixed grid sees it."""
+def grid_lines(u: Tensor, axis: int) -> Tensor:
+    """(N, 1, *S): every 8th grid line of the moving image as the fixed grid sees it, for a slice along ``axis``."""
     at = fields.identity(u.shape[2:]) + u
+    if u.shape[1] == 3:  # planes that lie in the slice would cover it
+        at = at[:, [d for d in range(3) if d != axis]]
     near = ((at + 4) % 8 - 4).abs()
     return (1.2 - near).clamp(0, 1).amax(1, keepdim=True)
