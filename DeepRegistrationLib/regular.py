@@ -6,11 +6,12 @@ Volumes are looked at in slabs that stay in the cache, and folds are repaired vo
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from torch import Tensor
 
-from .fields import check_field, jacobian_determinant, resize, resize_image, smooth
+from .fields import check_field, identity, jacobian_determinant, resize, resize_image, sample, smooth, warp
 from .kernels import Sampler
 from .progress import SILENT, Reporter
 
@@ -159,8 +160,8 @@ def inverse_of(u: Tensor, reporter: Reporter = SILENT) -> Tensor:
             small = tuple(n // 2 if n >= 32 else n for n in shape)
             scale = u.new_tensor([s / n for s, n in zip(small, shape, strict=True)]).view(1, -1, *[1] * len(shape))
             w = resize(_fixed_point(resize_image(u, small).mul_(scale), None, 24, 0.01, reporter), shape)
-            return _fixed_point(u, w.contiguous(), 3, 0.02, reporter)
-        return _fixed_point(u, None, 40, 0.005, reporter)
+            return _newton(u, _fixed_point(u, w.contiguous(), 3, 0.02, reporter), reporter)
+        return _newton(u, _fixed_point(u, None, 40, 0.005, reporter), reporter)
 
 
 def _fixed_point(u: Tensor, w: Tensor | None, rounds: int, tolerance: float, reporter: Reporter) -> Tensor:
@@ -182,4 +183,56 @@ def _fixed_point(u: Tensor, w: Tensor | None, rounds: int, tolerance: float, rep
             damping.mul_(torch.where(size > previous, 0.5, 1.0)).clamp_min_(0.1)
         w.addcmul_(residual, damping, value=-1)
         previous = size
+    return w
+
+
+def _newton(u: Tensor, w: Tensor, reporter: Reporter, tolerance: float = 0.1, rounds: int = 20) -> Tensor:
+    """``w`` with the voxels that the fixed point left wrong by more than ``tolerance`` solved one by one, in place.
+
+    The fixed point does not converge where the field stretches more than twofold. Newton's steps do, from near enough:
+    the voxel of the fixed grid that lands nearest is known by sending all of them forward.
+    """
+    shape, ndim = tuple(u.shape[2:]), u.shape[1]
+    base = identity(shape, u.device, u.dtype)
+    residual = (w + warp(u, w)).square().sum(1).sqrt()[0]
+    bad = torch.nonzero(residual > tolerance)  # (n, ndim)
+    if len(bad) == 0:
+        return w
+    last = torch.tensor(shape, device=u.device).view(ndim, *[1] * ndim) - 1
+    strides = torch.tensor([math.prod(shape[a + 1 :]) for a in range(ndim)], device=u.device)
+    landing = torch.minimum((base + u)[0].round().long().clamp_min_(0), last).movedim(0, -1)
+    source = torch.full((math.prod(shape),), -1, dtype=torch.long, device=u.device)
+    source[(landing * strides).sum(-1).flatten()] = torch.arange(len(source), device=u.device)
+    at = (bad * strides).sum(1)
+    goal = bad.T.to(u)  # (ndim, n)
+
+    def miss(x: Tensor) -> Tensor:
+        return x + sample(u, x.reshape(1, ndim, -1, *[1] * (ndim - 1)))[0].reshape(ndim, -1) - goal
+
+    x = goal + w[0].reshape(ndim, -1)[:, at]
+    r = miss(x)
+    known = source[at]
+    near = base[0].reshape(ndim, -1)[:, known.clamp_min(0)]
+    other = miss(near)
+    better = (known >= 0) & (other.norm(dim=0) < r.norm(dim=0))
+    x, r = torch.where(better, near, x), torch.where(better, other, r)
+    length = torch.ones_like(x[:1])
+    for _ in range(rounds):
+        reporter.check()
+        columns = []
+        for axis in range(ndim):
+            h = torch.zeros_like(x)
+            h[axis] = 0.25
+            columns.append((miss(x + h) - miss(x - h)) * 2)
+        j = torch.stack(columns, 1).permute(2, 0, 1)  # (n, component, axis)
+        step = torch.linalg.lstsq(j + 1e-4 * torch.eye(ndim, device=u.device), r.T[..., None]).solution[..., 0].T
+        step = step / (step.norm(dim=0, keepdim=True) / 2).clamp_min(1)
+        moved = x - length * step
+        left = miss(moved)
+        better = (left.norm(dim=0) < r.norm(dim=0))[None]
+        x, r = torch.where(better, moved, x), torch.where(better, left, r)
+        length = torch.where(better, (2 * length).clamp_max(1), 0.5 * length)
+        if float(r.norm(dim=0).max()) < 0.2 * tolerance:
+            break
+    w[0].view(ndim, -1)[:, at] = x - goal
     return w
