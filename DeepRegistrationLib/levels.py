@@ -121,6 +121,47 @@ class Level:
         return tuple(2 * round(r) + 1 for r in self.in_voxels(radius))
 
 
+class Rim:
+    """Keeps steps from carrying voxels out of the grid, where nothing is known.
+
+    The part of a step across the border fades over the outermost ``width`` voxels, to nothing at the border itself;
+    along the border all may slide. Inward steps fade as well: were only the outward ones damped, steps to and fro
+    would add up to an inward drift.
+    """
+
+    def __init__(self, level: Level, window: Window, full: Sequence[int], device: torch.device, width: int = 3) -> None:
+        self._ramps: list[Tensor] = []
+        for axis, (n, low, size, factor) in enumerate(zip(level.shape, window.low, full, level.factors, strict=True)):
+            # The window may reach beyond the grid, whose border lies within it then.
+            first = max(0.0, (max(0, -low) + 0.5) / factor - 0.5)
+            last = min(n - 1.0, (size - 1 - low + 0.5) / factor - 0.5)
+            view = [1] * (len(level.shape) + 1)
+            view[axis + 1] = n
+            index = torch.arange(n, device=device, dtype=torch.float32)
+            within = torch.minimum(index - first, last - index)
+            self._ramps.append((within / max(1, min(width, n // 4))).clamp(0, 1).view(view))
+
+    def hold(self, step: Tensor) -> None:
+        """Damp ``step`` (1, ndim, *S) in place."""
+        for axis, ramp in enumerate(self._ramps):
+            step[:, axis].mul_(ramp)
+
+
+def keep_inside(u: Tensor, beyond: float = 0.25) -> None:
+    """Shorten ``u`` (1, ndim, *S), in place, where it leads further than ``beyond`` voxels out of its grid."""
+    for axis, n in enumerate(u.shape[2:]):
+        view = [1] * (u.ndim - 1)
+        view[axis + 1] = n
+        index = torch.arange(n, device=u.device, dtype=u.dtype).view(view)
+        u[:, axis].clamp_(min=-index - beyond, max=n - 1 - index + beyond)
+
+
+def erode(mask: Tensor, reach: int) -> Tensor:
+    """(1, 1, *S) 0 wherever something within ``reach`` voxels is less than wholly inside; the grid's border is none."""
+    pool = F.max_pool2d if mask.ndim == 4 else F.max_pool3d
+    return 1 - pool((mask < 0.999).float(), 2 * reach + 1, 1, reach)
+
+
 def factors_for(factor: int, shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, ...]:
     """How far each axis shrinks when the finest shrinks by ``factor``: thick slices later, short axes less."""
     unit = min(spacing)

@@ -18,9 +18,9 @@ from .choose import choose_similarity
 from .errors import InputError
 from .features import compact, mind_ssc
 from .fields import resize, warp
-from .forces import Blend, Force, Lncc, LocalGradient, Ssd, match_intensities, translate
+from .forces import Blend, Force, Lncc, LocalGradient, Ssd, evidence, match_intensities, translate
 from .kernels import BandFilter, Sampler, central_difference, gaussian_weights
-from .levels import Level, Window, factors_for, normalize, shrink, working_window
+from .levels import Level, Rim, Window, erode, factors_for, keep_inside, normalize, shrink, working_window
 from .progress import SILENT, Reporter
 from .pulls import LandmarkPull, label_codes
 from .regular import inverse_of, unfold
@@ -170,16 +170,21 @@ def refine(
                 shrink(f, level.factors),
                 shrink(m, level.factors),
                 None if masks[0] is None else shrink(masks[0], level.factors),
-                None if masks[1] is None else shrink(masks[1], level.factors),
+                None
+                if masks[1] is None
+                else erode(shrink(masks[1], level.factors), 1 if level.similarity == "lncc" else 2),
                 None if landmarks is None else _landmark_pull(landmarks, window, level, settings),
                 None if labels is None else label_codes(labels, window, level),
             )
             u = _carry(u, level, begin)
-            counts.append(_run_level(level, pair, u, part, f"level {number + 1} of {len(levels)}"))
+            rim = Rim(level, window, shape, f.device)
+            counts.append(_run_level(level, pair, u, rim, part, f"level {number + 1} of {len(levels)}"))
             u = unfold(u, 0.02, part)
             done += level.cost
         reporter(0.87, "removing folds")
         u = _whole(u, window, shape, start)
+        if start is None:
+            keep_inside(u)
         u = unfold(u, reporter=reporter)
         reporter(0.92, "inverting")
         inverse = inverse_of(u, reporter)
@@ -265,7 +270,7 @@ class _Term:
         return value
 
 
-def _run_level(level: Level, pair: _Pair, u: Tensor, reporter: Reporter, message: str) -> int:
+def _run_level(level: Level, pair: _Pair, u: Tensor, rim: Rim, reporter: Reporter, message: str) -> int:
     """Steps on one level; ``u`` is updated in place. Returns how many."""
     force, source = _make_force(pair.fixed, pair.moving, level, u)
     terms = [_Term(level, force, source)]
@@ -275,6 +280,7 @@ def _run_level(level: Level, pair: _Pair, u: Tensor, reporter: Reporter, message
     d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
     fluid = _gaussian(level, level.force_sigma, u.device)
     elastic = _gaussian(level, level.field_sigma, u.device) if level.field_sigma > 0 else None
+    there = evidence(pair.fixed, warp(pair.moving, u))
     weight = pair.fixed_mask
     warped_mask = None if pair.moving_mask is None else torch.empty_like(pair.moving_mask)
     pace = _Pace(level.step)
@@ -285,7 +291,9 @@ def _run_level(level: Level, pair: _Pair, u: Tensor, reporter: Reporter, message
             sampler.take(pair.moving_mask, warped_mask)
             weight = warped_mask if pair.fixed_mask is None else warped_mask * pair.fixed_mask
         buffer.zero_()
-        value = sum(float(term.add(sampler, weight, buffer)) for term in terms)
+        value = float(terms[0].add(sampler, weight, buffer))
+        buffer.mul_(there)
+        value += sum(float(term.add(sampler, weight, buffer)) for term in terms[1:])
         if not pace.go_on(value):
             return count
         fluid(buffer, d, scratch)
@@ -295,6 +303,7 @@ def _run_level(level: Level, pair: _Pair, u: Tensor, reporter: Reporter, message
         d.mul_(pace.step / largest.clamp_min(1e-12))
         if pair.pull is not None:
             pair.pull(u, d, level.step)
+        rim.hold(d)
         sampler.aim(d)
         sampler.take(u, buffer)
         if elastic is None:
@@ -323,4 +332,4 @@ class _Pace:
 
 def _gaussian(level: Level, sigma: float, device: torch.device) -> BandFilter:
     weights = [gaussian_weights(s) if s > 0.2 else None for s in level.in_voxels(sigma)]
-    return BandFilter(level.shape, weights, "mean", device=device)
+    return BandFilter(level.shape, weights, "zero", device=device)

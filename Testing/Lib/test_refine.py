@@ -213,3 +213,32 @@ def test_bad_settings_and_shapes_are_refused_in_a_sentence():
     for wrong in ({"quality": "best"}, {"similarity": "nmi"}, {"stiffness": 0.0}):
         with pytest.raises(InputError):
             RefineSettings(**wrong)
+
+
+def noisy_disc(center: tuple[int, int], seed: int) -> torch.Tensor:
+    """A textured disc in a background of noise."""
+    axes = torch.meshgrid(*[torch.arange(n) for n in (96, 104)], indexing="ij")
+    inside = (sum((a - c) ** 2 for a, c in zip(axes, center, strict=True)) < 600).float()[None, None]
+    picture = smooth(inside, 1.0) * (0.4 + 0.6 * texture((96, 104), 3))
+    noise = torch.randn((2, *picture.shape), generator=torch.Generator().manual_seed(seed)) * 0.01
+    return ((picture + noise[0]).square() + noise[1].square()).sqrt()
+
+
+@pytest.mark.parametrize("similarity", ["lncc", "mind", "translated"])
+def test_noise_in_the_background_does_not_pull(similarity):
+    u = refine(noisy_disc((48, 52), 1), noisy_disc((50, 50), 2), RefineSettings(similarity=similarity)).field
+    length = u.square().sum(1).sqrt()
+    assert float(length[:, 4:-4, 4:-4].max()) < 9
+    assert float(torch.cat([length[:, :4].flatten(), length[:, -4:].flatten()]).max()) < 2.5
+
+
+@pytest.mark.parametrize("shape", [(60, 66), (35, 28, 26)])
+def test_nothing_is_carried_out_of_the_grid_and_the_inverse_holds_at_its_border(shape):
+    result = refine(texture(shape, 5), texture(shape, 6))
+    for axis in range(len(shape)):
+        normal = result.field[:, axis]
+        assert float(-normal.select(axis + 1, 0).min()) < 0.5
+        assert float(normal.select(axis + 1, -1).max()) < 0.5
+    error = inverse_error(result.field, result.inverse)
+    assert float(error.mean()) < 0.05
+    assert float(error.flatten().quantile(0.999)) < 1
