@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .affine_measure import JointMeasure, make_side
 from .affine_pyramid import Content, find_content
+from .affine_solver import Prior, distinct, effort, growth, improve, plausible, rotation
 from .errors import InputError
 from .image import Image
 from .progress import SILENT, Reporter
@@ -47,6 +48,9 @@ class _Pass:
     keep: int
 
 
+_CLEARLY = 0.08  # how much better the inside must agree before outlines are given up
+_DECIDE = 2  # the pass after which that is decided
+
 _SEARCH = _Pass(1 / 20, 2500, 16, 0, "rigid", 12)
 _PASSES = (
     _Pass(1 / 20, 5000, 20, 12, "rigid", 6),
@@ -59,7 +63,7 @@ _PASSES = (
 def align(
     fixed: Image,
     moving: Image,
-    settings: AffineSettings = AffineSettings(),  # noqa: B008 - frozen
+    settings: AffineSettings = AffineSettings(),
     *,
     fixed_mask: np.ndarray | None = None,
     moving_mask: np.ndarray | None = None,
@@ -87,8 +91,20 @@ def align(
         a = find_content(fixed, fixed_mask)
         reporter(0.2, "finding the anatomy")
         b = find_content(moving, moving_mask)
-        search = _Search(a, b, settings, reporter)
-        return search.run()
+        return _Search(a, b, settings, reporter).run()
+
+
+@dataclass(frozen=True)
+class _Track:
+    """Candidates (B, ndim, ndim + 1) on their way, best first.
+
+    The ``anchor`` is the best without scale. Thin layers (skull, scalp) melt on a coarse grid and may pull the scale;
+    on the finest one the anchor gets its own chance.
+    """
+
+    inside: bool
+    candidates: Tensor
+    anchor: Tensor
 
 
 class _Search:
@@ -99,32 +115,61 @@ class _Search:
         self.ndim = fixed.grid.ndim
         self.size = min(fixed.size, moving.size)
         self.radius = self.size / 2
-        self._prior = _Prior.of(fixed, moving)
+        self._prior = Prior.of(fixed, moving)
 
     def run(self) -> np.ndarray:
         self.reporter(0.4, "trying orientations")
-        measure = self._measure(_SEARCH)
-        candidates = self._first_candidates(measure)
+        first = self._first_candidates(self._measure(_SEARCH, False))
+        whole = _Track(False, first, first[:1])
+        inside: _Track | None = None
         for number, each in enumerate(_PASSES):
-            if self.settings.kind == "rigid" and each.freedom == "similarity":
-                continue
-            freedom = "rigid" if self.settings.kind == "rigid" else each.freedom
-            self.reporter(0.5 + 0.5 * number / len(_PASSES), f"{freedom}, pass {number + 1} of {len(_PASSES)}")
-            measure = self._measure(each)
-            candidates, losses = improve(measure, self._prior, candidates, freedom, each.steps, self.reporter)
-            candidates = _distinct(candidates, losses, 0.05, each.keep)
-        start = self._start()[None]
-        best = torch.cat([start, candidates[:1]])
-        losses = measure.losses(best) + self._prior.penalty(best)
-        winner = int(losses.argmin()) if _plausible(best[1]) else 0
+            self.reporter(0.5 + 0.5 * number / len(_PASSES), f"improving, pass {number + 1} of {len(_PASSES)}")
+            whole = self._advance(whole, each)
+            if inside is not None:
+                inside = self._advance(inside, each)
+            if number == 0 and (self.fixed.inside or self.moving.inside):
+                inside = _Track(True, whole.candidates[:3], whole.anchor)
+            if number == _DECIDE and inside is not None:
+                measure = self._measure(each, True)
+                whole, inside = (inside if self._one_is_stripped(measure, whole, inside) else whole), None
+        measure = self._measure(_PASSES[-1], whole.inside)
+        best = whole.candidates[:1] if plausible(whole.candidates[0]) else whole.anchor
+        last = torch.cat([self._start()[None], best])
+        losses = measure.losses(last) + self._prior.penalty(last)
         self.reporter(1.0, "aligned")
-        return self._to_world(best[winner])
+        return self._to_world(last[int(losses.argmin())])
 
-    def _measure(self, each: _Pass) -> JointMeasure:
+    def _advance(self, track: _Track, each: _Pass) -> _Track:
+        measure = self._measure(each, track.inside)
+
+        def improved(matrices: Tensor, freedom: str) -> Tensor:
+            moved, losses = improve(measure, self._prior, matrices, freedom, each.steps, self.reporter)
+            return distinct(moved, losses + effort(moved), 0.05, each.keep)
+
+        if each.freedom == "rigid" or self.settings.kind == "rigid":
+            candidates = improved(track.candidates, "rigid")
+            return _Track(track.inside, candidates, candidates[:1])
+        if each is _PASSES[-1]:
+            both = torch.cat([track.candidates, track.anchor])
+            return _Track(track.inside, improved(both, each.freedom), track.anchor)
+        return _Track(track.inside, improved(track.candidates, each.freedom), improved(track.anchor, "rigid"))
+
+    def _one_is_stripped(self, measure: JointMeasure, whole: _Track, inside: _Track) -> bool:
+        """Whether the outlines are not of the same thing, so that only what lies inside them may be compared.
+
+        Then matching the outlines costs agreement inside, and takes more scaling than is needed inside.
+        """
+        a, b = whole.candidates[:1], inside.candidates[:1]
+        agreement = measure.losses(torch.cat([a, b]))
+        return bool(agreement[1] < (1 + _CLEARLY) * agreement[0]) and bool(growth(b).abs() < growth(a).abs() - 0.03)
+
+    def _measure(self, each: _Pass, inside: bool) -> JointMeasure:
         spacing = self.size * each.spacing
-        f = make_side(self.fixed, self.fixed.center, self.radius, spacing, each.points, each.bins)
-        m = make_side(self.moving, self.moving.center, self.radius, spacing, each.points, each.bins)
-        return JointMeasure(f, m, each.bins)
+        sides = [
+            make_side(content, content.center, self.radius, spacing, each.points, each.bins, inside)
+            for content in (self.fixed, self.moving)
+        ]
+        return JointMeasure(sides[0], sides[1], each.bins)
 
     def _start(self) -> Tensor:
         """(ndim, ndim + 1) the identity in mm."""
@@ -143,13 +188,13 @@ class _Search:
         shifted = starts[:, None].repeat(1, len(lattice), 1, 1)
         shifted[..., -1] += lattice
         shifted = shifted.flatten(0, 1)
-        kept = torch.cat([starts, _distinct(shifted, measure.losses(shifted), 0.3, 3)])
+        kept = torch.cat([starts, distinct(shifted, measure.losses(shifted), 0.3, 3)])
         rotations = self._rotations()
         turned = kept[:, None].repeat(1, len(rotations), 1, 1)
         turned[..., :-1] = rotations
         turned = turned.flatten(0, 1)
-        losses = measure.losses(turned)
-        return torch.cat([starts, _distinct(turned, losses, 0.3, _SEARCH.keep)])
+        losses = measure.losses(turned) + effort(turned)
+        return torch.cat([starts, distinct(turned, losses, 0.3, _SEARCH.keep)])
 
     def _rotations(self) -> Tensor:
         largest = np.deg2rad(self.settings.largest_rotation)
@@ -165,131 +210,3 @@ class _Search:
         result[:n, n] = self.moving.center + matrix[:, -1].double().numpy() * self.radius
         result[:n, n] -= result[:n, :n] @ self.fixed.center
         return result
-
-
-def rotation(vector: Tensor) -> Tensor:
-    """(..., 3) rotation vectors, or (..., 1) angles in the plane, in radians: (..., ndim, ndim)."""
-    return torch.linalg.matrix_exp(_skew(vector))
-
-
-def _skew(vector: Tensor) -> Tensor:
-    zero = torch.zeros_like(vector[..., 0])
-    if vector.shape[-1] == 1:
-        rows = [zero, -vector[..., 0], vector[..., 0], zero]
-        return torch.stack(rows, -1).unflatten(-1, (2, 2))
-    x, y, z = vector.unbind(-1)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
-
-
-def _corners(n: int) -> Tensor:
-    points = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * n) * 0.7
-    return torch.cat([points, torch.ones(len(points), 1)], 1)
-
-
-def _distinct(matrices: Tensor, losses: Tensor, distance: float, keep: int) -> Tensor:
-    """The ``keep`` best that move the corners of the anatomy ``distance`` radii or more apart, best first."""
-    moved = _corners(matrices.shape[1]) @ matrices.transpose(1, 2)
-    chosen: list[int] = []
-    for i in losses.argsort().tolist():
-        if all(float((moved[i] - moved[j]).norm(dim=1).mean()) > distance for j in chosen):
-            chosen.append(i)
-            if len(chosen) == keep:
-                break
-    return matrices[chosen]
-
-
-def _plausible(matrix: Tensor) -> bool:
-    scales = torch.linalg.svdvals(matrix[:, :-1])
-    return bool(torch.linalg.det(matrix[:, :-1]) > 0) and float(scales.min()) > 0.5 and float(scales.max()) < 2
-
-
-@dataclass(frozen=True)
-class _Prior:
-    """Holds scale and shear back, more along the axis of a stack of few slices: |E|^2 and |E d|^2, E = (A'A - I) / 2."""
-
-    weights: Tensor  # (ndim, ndim): rows w so that the penalty is |E w'|^2
-
-    @classmethod
-    def of(cls, fixed: Content, moving: Content) -> _Prior:
-        rows = [np.eye(fixed.grid.ndim) * 0.3]
-        for content in (fixed, moving):
-            lack = np.clip(20 / content.slices - 1, 0, 3)
-            rows.append(content.grid.directions.T * lack[:, None])
-        return cls(torch.from_numpy(np.concatenate(rows)).float() * 0.3)
-
-    def penalty(self, matrices: Tensor) -> Tensor:
-        return (self._strain(matrices) @ self.weights.T).square().sum((1, 2))
-
-    def _strain(self, matrices: Tensor) -> Tensor:
-        a = matrices[..., :-1]
-        return (a.transpose(1, 2) @ a - torch.eye(a.shape[1])) / 2
-
-    def derivatives(self, matrices: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient and Gauss-Newton matrix with respect to the rows of A|t."""
-        batch, n = matrices.shape[:2]
-        a, eye = matrices[..., :-1], torch.eye(n)
-        # dE_ij / dA_kl = (delta_il A_kj + delta_jl A_ki) / 2
-        de = (torch.einsum("il,bkj->bijkl", eye, a) + torch.einsum("jl,bki->bijkl", eye, a)) / 2
-        residual = self._strain(matrices) @ self.weights.T
-        jacobian = torch.einsum("bijkl,wj->biwkl", de, self.weights)
-        jacobian = torch.cat([jacobian, torch.zeros(*jacobian.shape[:-1], 1)], -1).reshape(batch, -1, n * (n + 1))
-        gradient = 2 * torch.einsum("brp,br->bp", jacobian, residual.flatten(1))
-        return gradient, 2 * jacobian.transpose(1, 2) @ jacobian
-
-
-def _basis(matrices: Tensor, freedom: str) -> Tensor:
-    """(B, parameters, ndim * (ndim + 1)): the change of A|t with each parameter."""
-    batch, n = matrices.shape[:2]
-    if freedom == "affine":
-        return torch.eye(n * (n + 1)).expand(batch, -1, -1)
-    turns = _skew(torch.eye(3)) if n == 3 else _skew(torch.eye(1))
-    if freedom == "similarity":
-        turns = torch.cat([turns, torch.eye(n)[None]])
-    linear = turns @ matrices[:, None, :, :-1]
-    linear = torch.cat([linear, torch.zeros(*linear.shape[:-1], 1)], -1).flatten(2)
-    shift = torch.zeros(n, n, n + 1)
-    shift[range(n), range(n), n] = 1
-    return torch.cat([linear, shift.flatten(1).expand(batch, -1, -1)], 1)
-
-
-def _moved(matrices: Tensor, step: Tensor, freedom: str) -> Tensor:
-    n = matrices.shape[1]
-    if freedom == "affine":
-        return matrices + step.unflatten(1, (n, n + 1))
-    turns = 3 if n == 3 else 1
-    linear = rotation(step[:, :turns]) @ matrices[..., :-1]
-    if freedom == "similarity":
-        linear = linear * step[:, turns].exp()[:, None, None]
-    return torch.cat([linear, (matrices[..., -1] + step[:, -n:])[..., None]], -1)
-
-
-def improve(
-    measure: JointMeasure, prior: _Prior, matrices: Tensor, freedom: str, steps: int, reporter: Reporter
-) -> tuple[Tensor, Tensor]:
-    """Damped Gauss-Newton (Levenberg-Marquardt) on all candidates at once: the matrices (B, ndim, ndim + 1), losses (B,)."""
-    damping = torch.full((len(matrices),), 0.03)
-    best = measure.evaluate(matrices)
-    loss = best.loss + prior.penalty(matrices)
-    gradient, curvature = best.gradient, best.curvature
-    for _ in range(steps):
-        reporter.check()
-        basis = _basis(matrices, freedom)
-        pg, ph = prior.derivatives(matrices)
-        g = basis @ (gradient + pg)[..., None]
-        h = basis @ (curvature + ph) @ basis.transpose(1, 2)
-        diagonal = h.diagonal(dim1=1, dim2=2)
-        h = h + torch.diag_embed(diagonal * damping[:, None] + 1e-4 * diagonal.amax(1, keepdim=True) + 1e-8)
-        step = -torch.linalg.solve(h, g)[..., 0]
-        step = step * (0.4 / step.norm(dim=1, keepdim=True).clamp_min(0.4))
-        trial = _moved(matrices, step, freedom)
-        at = measure.evaluate(trial)
-        trial_loss = at.loss + prior.penalty(trial)
-        better = trial_loss < loss
-        matrices = torch.where(better[:, None, None], trial, matrices)
-        loss = torch.where(better, trial_loss, loss)
-        gradient = torch.where(better[:, None], at.gradient, gradient)
-        curvature = torch.where(better[:, None, None], at.curvature, curvature)
-        damping = torch.where(better, damping / 4, damping * 5).clamp_(1e-3, 1e3)
-        if float(step.abs().amax()) < 5e-4:
-            break
-    return matrices, loss

@@ -10,6 +10,7 @@ Coordinates are normalized: X = (x - fixed center) / radius, Y = (y - moving cen
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from torch import Tensor
 
 from .affine_pyramid import Content, block_factors, pool, pooled, scatter_points
 from .image import Grid
+
+ALPHA = float(os.environ.get("ALPHA", 1))
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,15 @@ class Side:
     weight: Tensor
 
 
-def make_side(content: Content, center: np.ndarray, radius: float, spacing: float, count: int, bins: int) -> Side:
-    """``content`` at about ``spacing`` mm with about ``count`` points."""
+def make_side(
+    content: Content, center: np.ndarray, radius: float, spacing: float, count: int, bins: int, inside: bool = False
+) -> Side:
+    """``content`` at about ``spacing`` mm with about ``count`` points; ``inside`` leaves padding out."""
     factors = block_factors(content.grid, spacing)
     grid = pooled(content.grid, factors)
-    weight = pool(content.weight, factors)
-    value = pool(content.values * content.weight, factors) / weight.clamp_min(1e-6) * (bins - 1)
+    value, weight = content.inside if inside and content.inside else (content.values, content.weight)
+    weight, value = pool(weight, factors), pool(value * weight, factors)
+    value = _filled(value, weight) * (bins - 1)
     to_index = _normalized_to_index(grid, center, radius)
     gradient = torch.cat([_derivative(value, d) for d in range(grid.ndim)], 1)
     gradient = torch.einsum("dc,nd...->nc...", to_index[:, :-1], gradient)
@@ -54,6 +60,18 @@ def make_side(content: Content, center: np.ndarray, radius: float, spacing: floa
     found = look_up(channels[:, :2], (points @ to_index[:, :-1].T + to_index[:, -1])[None])
     keep = found[0, 1] > 0.05
     return Side(channels, to_index, points[keep], found[0, 0, keep].round().long(), found[0, 1, keep])
+
+
+def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
+    """Weighted values divided by their weight; where there is none, what lies around, so that no edge appears there."""
+    value = weighted / weight.clamp_min(1e-6)
+    missing = weight < 0.02
+    if bool(missing.any()):
+        average = F.avg_pool2d if weight.ndim == 4 else F.avg_pool3d
+        around, share = (average(x, 3, 1, 1) for x in (weighted, weight))
+        mean = weighted.sum() / weight.sum().clamp_min(1e-6)
+        value = torch.where(missing, torch.where(share > 1e-4, around / share.clamp_min(1e-4), mean), value)
+    return value
 
 
 def _normalized_to_index(grid: Grid, center: np.ndarray, radius: float) -> Tensor:
@@ -94,10 +112,10 @@ def look_up(channels: Tensor, index: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """For B candidates: the loss, and (unless only values were asked for) gradient and Gauss-Newton matrix of A|t.
+    """For B candidates: the loss, its gradient and the Gauss-Newton matrix of A|t.
 
     Attributes:
-        loss: (B,) minus the normalized mutual information, -2 to -1, plus a penalty for too little overlap.
+        loss: (B,) see ``JointMeasure``.
         gradient: (B, ndim * (ndim + 1)) with respect to the rows of A|t.
         curvature: (B, ndim * (ndim + 1), ndim * (ndim + 1)) positive semidefinite.
     """
@@ -107,12 +125,28 @@ class Evaluation:
     curvature: Tensor
 
 
+@dataclass(frozen=True)
+class _Samples:
+    """The points of one side for B candidates: (B, N) ``cell`` and ``weight``, (B, N, ndim * (ndim + 1)) ``jacobian``.
+
+    A sample's value lies between ``cell`` and ``cell + stride`` of the table.
+    """
+
+    cell: Tensor
+    stride: int
+    own_bins: Tensor
+    weight: Tensor
+    jacobian: Tensor
+
+
 class JointMeasure:
-    """Both images at one level. ``evaluate`` takes matrices A|t (B, ndim, ndim + 1), normalized."""
+    """Both images at one level, compared through matrices A|t (B, ndim, ndim + 1).
+
+    The loss is minus (NMI - 1) times the overlap, -1 to 0: NMI alone likes a small overlap that happens to agree.
+    """
 
     def __init__(self, fixed: Side, moving: Side, bins: int) -> None:
         self.fixed, self.moving, self.bins = fixed, moving, bins
-        self.ndim = fixed.points.shape[1]
         kernel = torch.zeros(bins, bins)
         for offset, share in ((-1, 0.25), (0, 0.5), (1, 0.25)):
             rows = torch.arange(bins)
@@ -120,42 +154,43 @@ class JointMeasure:
         self._kernel = kernel
         self._possible = (float(fixed.weight.sum()), float(moving.weight.sum()))
 
-    def losses(self, matrices: Tensor, chunk: int = 2**20) -> Tensor:
+    def losses(self, matrices: Tensor, chunk: int = 2**18) -> Tensor:
         """(B,) losses only, in pieces that keep memory small."""
         count = max(1, chunk // max(len(self.fixed.points), len(self.moving.points)))
         return torch.cat([self._loss(self._fill(part, False)[0])[0] for part in matrices.split(count)])
 
     def evaluate(self, matrices: Tensor) -> Evaluation:
+        """Losses with derivatives (the overlap's and the weights' own are left out)."""
         table, samples = self._fill(matrices, True)
         table.requires_grad_(True)
         with torch.enable_grad():
             loss, spread = self._loss(table)
             (slope,) = torch.autograd.grad(loss.sum(), table)
-        gradient: Tensor | float = 0.0
-        curvature: Tensor | float = 0.0
-        scale = 1 / table.detach().sum((1, 2, 3))
-        for side, (cell, stride, own, weight, jacobian) in enumerate(samples):
+        size = matrices[0].numel()
+        gradient = matrices.new_zeros(len(matrices), size)
+        curvature = matrices.new_zeros(len(matrices), size, size)
+        scale = 1 / table.detach().sum((1, 2, 3)).clamp_min(1e-6)
+        for side, x in enumerate(samples):
             flat = slope[:, side].flatten(1)
-            force = (flat.gather(1, cell + stride) - flat.gather(1, cell)) * weight
-            stiffness = weight / spread[side].gather(1, own.expand_as(cell)) * scale[:, None]
-            gradient = gradient + torch.einsum("bnp,bn->bp", jacobian, force)
-            curvature = curvature + (jacobian * stiffness[..., None]).transpose(1, 2) @ jacobian
-        assert isinstance(gradient, Tensor)
-        assert isinstance(curvature, Tensor)
+            force = (flat.gather(1, x.cell + x.stride) - flat.gather(1, x.cell)) * x.weight
+            stiffness = x.weight * scale[:, None] / spread[side][:, x.own_bins]
+            gradient += (force[:, None] @ x.jacobian)[:, 0]
+            curvature += (x.jacobian * stiffness[..., None]).transpose(1, 2) @ x.jacobian
         return Evaluation(loss.detach(), gradient, curvature)
 
-    def _fill(self, matrices: Tensor, derivatives: bool) -> tuple[Tensor, list[tuple[Tensor, int, Tensor, Tensor, Tensor]]]:
-        """Joint histograms (B, 2 sides, bins of fixed, bins of moving), and what the derivatives need of each sample."""
+    def _fill(self, matrices: Tensor, derivatives: bool) -> tuple[Tensor, list[_Samples]]:
+        """Joint histograms (B, 2 sides, bins of fixed, bins of moving), and each sample's part in the derivatives."""
         linear, shift = matrices[..., :-1], matrices[..., -1]
-        inverse = torch.linalg.inv(linear)
-        batch, bins, n = len(matrices), self.bins, self.ndim
+        inverse = torch.linalg.inv_ex(linear)[0]
+        batch, bins = len(matrices), self.bins
         table = matrices.new_zeros(batch, 2, bins * bins)
-        samples = []
+        samples: list[_Samples] = []
         for side, (own, other) in enumerate(((self.fixed, self.moving), (self.moving, self.fixed))):
             if side == 0:
                 there = own.points @ linear.transpose(1, 2) + shift[:, None]
             else:
                 there = (own.points - shift[:, None]) @ inverse.transpose(1, 2)
+            there = torch.nan_to_num(there, 1e6)  # a singular matrix sends everything outside
             index = there @ other.to_index[:, :-1].T + other.to_index[:, -1]
             found = look_up(other.channels if derivatives else other.channels[:, :2], index)
             weight = found[:, 1] * own.weight
@@ -168,25 +203,24 @@ class JointMeasure:
             table[:, side].scatter_add_(1, cell, weight - share)
             table[:, side].scatter_add_(1, cell + stride, share)
             if derivatives:
-                gradient = found[:, 2:].transpose(1, 2)
-                if side == 0:
-                    at = own.points.expand(batch, -1, -1)
-                else:
-                    gradient, at = -gradient @ inverse, there
+                slope = found[:, 2:].transpose(1, 2)
+                at = own.points.expand(batch, -1, -1)
+                if side == 1:  # X = A^-1 (Y - t), so dX = -A^-1 (dA X + dt)
+                    slope, at = -slope @ inverse, there
                 lever = torch.cat([at, torch.ones_like(at[..., :1])], -1)
-                jacobian = (gradient[..., :, None] * lever[..., None, :]).flatten(2)
-                samples.append((cell, stride, own.bins, weight, jacobian))
+                jacobian = (slope[..., :, None] * lever[..., None, :]).flatten(2)
+                samples.append(_Samples(cell, stride, own.bins, weight, jacobian))
         return table.view(batch, 2, bins, bins), samples
 
     def _loss(self, table: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """-NMI with the overlap's penalty (B,), and the variance of one image given each bin of the other (B, bins)."""
+        """(B,) losses, and the variance of one image given each bin of the other, (B, bins) for either side."""
         joint = self._kernel.T @ table.sum(1) @ self._kernel
         total = joint.sum((1, 2), keepdim=True).clamp_min(1e-6)
         p = joint / total
         entropy = [-(q * (q + 1e-9).log()).flatten(1).sum(1) for q in (p.sum(2), p.sum(1), p)]
-        loss = -(entropy[0] + entropy[1]) / entropy[2].clamp_min(1e-3)
+        shared = (entropy[0] + entropy[1]) / entropy[2].clamp_min(1e-3) - 1
         overlap = torch.stack([table[:, s].sum((1, 2)) / max(self._possible[s], 1e-6) for s in (0, 1)]).amax(0)
-        loss = loss + 2 * (0.5 - overlap).clamp_min(0).square()
+        loss = -shared * overlap.detach()
         with torch.no_grad():
             value = torch.arange(self.bins, dtype=p.dtype)
             factor = entropy[2].clamp_min(0.1)[:, None]

@@ -17,7 +17,10 @@ from .errors import InputError
 from .image import Grid, Image
 
 _LONGEST_SIDE = 128
-_MARGIN = 0.08  # of the content's size, kept around it
+_MARGIN = 0.08  # of the content's size: where points are scattered
+_REACH = 0.3  # likewise: what is kept for the other image's points to fall on
+_LEVELS = 512
+_RANK_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ class Content:
     Attributes:
         values: (1, 1, *S) intensity, 0 to 1.
         weight: (1, 1, *S) share of each voxel that may be used (mask, finite), 0 to 1.
-        grid: the geometry of both.
+        inside: None, or (values, weight) with the padding left out, where the image is padded with one exact value.
+        grid: the geometry of all of them.
+        region: the part of the grid over which points are scattered.
         center: (ndim,) LPS mm, center of mass of the foreground.
         middle: (ndim,) LPS mm, middle of the foreground's bounding box.
         size: mm, geometric mean of the bounding box's sides.
@@ -36,7 +41,9 @@ class Content:
 
     values: Tensor
     weight: Tensor
+    inside: tuple[Tensor, Tensor] | None
     grid: Grid
+    region: Grid
     center: np.ndarray
     middle: np.ndarray
     size: float
@@ -75,30 +82,37 @@ def find_content(image: Image, mask: np.ndarray | None = None) -> Content:
     if mask is not None and tuple(mask.shape) != image.grid.shape:
         raise InputError(f"The mask of the {image.name} has {mask.shape} voxels, the image {image.grid.shape}.")
     factors = np.maximum(1, block_factors(image.grid, float(image.grid.extent.max()) / _LONGEST_SIDE))
-    values, weight = _average(image.array, mask, factors)
+    padding = _padding_value(image.array)
+    inner, inner_weight, weight = _average(image.array, mask, factors, padding)
     grid = pooled(image.grid, factors)
     valid = weight > 0.05
     if not valid.any():
         raise InputError(f"The mask of the {image.name} leaves nothing to register; choose another one.")
+    values = inner
+    if padding is not None:
+        values = torch.lerp(torch.full_like(inner, padding), inner, inner_weight / weight.clamp_min(1e-6))
     low, high = _quantiles(values[valid], (0.001, 0.999))
     if not high > low:
         raise InputError(f"The {image.name} has the same intensity everywhere; there is nothing to register.")
-    values = values.clamp(low, high)
 
-    foreground = _foreground(values, valid, low, high)
+    foreground = _foreground(values.clamp(low, high), valid, low, high)
     box = _bounding_box(foreground)
     size = float(np.prod((box[1] - box[0]) * grid.spacing) ** (1 / grid.ndim))
     index = np.argwhere(foreground.numpy())
-    margin = np.ceil(_MARGIN * size / grid.spacing).astype(int)
-    start = np.maximum(box[0] - margin, 0)
-    stop = np.minimum(box[1] + margin, grid.shape)
+    near, (start, stop) = (_widened(box, share * size / grid.spacing, grid) for share in (_MARGIN, _REACH))
     window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
 
-    mapped = _equalize(values[window], values[foreground], low, high)
+    table = _equalization(values[foreground], low, high)
+    part = _look_up(table, values[window], low, high)[None, None]
+    inside = None
+    if padding is not None:
+        inside = (_look_up(table, inner[window], low, high)[None, None], inner_weight[window][None, None])
     return Content(
-        mapped[None, None],
+        part,
         weight[window][None, None],
+        inside,
         grid.cropped(start, stop),
+        grid.cropped(near[0], near[1]),
         grid.to_world(index.mean(0)),
         grid.to_world((box[0] + box[1] - 1) / 2),
         size,
@@ -106,29 +120,45 @@ def find_content(image: Image, mask: np.ndarray | None = None) -> Content:
     )
 
 
-def _average(array: np.ndarray, mask: np.ndarray | None, factors: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Block means over the usable voxels, and their share, computed slab by slab."""
+def _widened(box: np.ndarray, margin: np.ndarray, grid: Grid) -> np.ndarray:
+    edge = np.ceil(margin).astype(int)
+    return np.stack([np.maximum(box[0] - edge, 0), np.minimum(box[1] + edge, grid.shape)])
+
+
+def _padding_value(array: np.ndarray) -> float | None:
+    """The value that fills most of the border and at least a tenth of the image, as around a skull-stripped brain."""
+    faces = [array.take(end, axis).ravel()[::4] for axis in range(array.ndim) for end in (0, -1)]
+    border = np.sort(np.concatenate(faces))
+    value = border[len(border) // 2]
+    some = array[tuple([slice(None, None, 4 if n > 32 else 1) for n in array.shape])]
+    if np.mean(border == value) < 0.5 or np.mean(some == value) < 0.1:
+        return None
+    return float(value)
+
+
+def _average(
+    array: np.ndarray, mask: np.ndarray | None, factors: np.ndarray, padding: float | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Block means over the usable voxels without the padding, their share, and the share with it; slab by slab."""
     whole = tuple(slice(0, n // f * f) for n, f in zip(array.shape, factors, strict=True))
     array = array[whole]
     usable = None if mask is None else np.asarray(mask[whole]) > 0
     step = int(factors[0]) * max(1, 2**22 // max(1, int(np.prod(array.shape[1:])) * int(factors[0])))
-    parts, shares = [], []
+    means, shares, wholes = [], [], []
     for first in range(0, array.shape[0], step):
         slab = torch.from_numpy(np.ascontiguousarray(array[first : first + step], dtype=np.float32))[None, None]
-        keep = torch.isfinite(slab) if np.issubdtype(array.dtype, np.floating) else None
-        if keep is not None and bool(keep.all()):
-            keep = None
+        keep = torch.ones_like(slab)
+        if np.issubdtype(array.dtype, np.floating):
+            keep = torch.isfinite(slab).float()
+            slab = torch.nan_to_num(slab, 0, 0, 0)
         if usable is not None:
-            inside = torch.from_numpy(np.ascontiguousarray(usable[first : first + step]))[None, None]
-            keep = inside if keep is None else keep & inside
-        if keep is None:
-            parts.append(pool(slab, factors))
-            shares.append(torch.ones_like(parts[-1]))
-        else:
-            share = pool(keep.float(), factors)
-            parts.append(pool(torch.where(keep, slab, 0.0), factors) / share.clamp_min(1e-6))
-            shares.append(share)
-    return torch.cat(parts, 2)[0, 0], torch.cat(shares, 2)[0, 0]
+            keep *= torch.from_numpy(np.ascontiguousarray(usable[first : first + step]))[None, None]
+        wholes.append(pool(keep, factors))
+        if padding is not None:
+            keep *= slab != padding
+        shares.append(pool(keep, factors) if padding is not None else wholes[-1])
+        means.append(pool(slab.mul_(keep), factors) / shares[-1].clamp_min(1e-6))
+    return torch.cat(means, 2)[0, 0], torch.cat(shares, 2)[0, 0], torch.cat(wholes, 2)[0, 0]
 
 
 def _quantiles(x: Tensor, q: tuple[float, ...]) -> list[float]:
@@ -175,16 +205,18 @@ def _bounding_box(foreground: Tensor) -> np.ndarray:
     return box
 
 
-def _equalize(values: Tensor, foreground: Tensor, low: float, high: float) -> Tensor:
-    """0..1, half by intensity and half by rank in the foreground.
+def _equalization(foreground: Tensor, low: float, high: float) -> Tensor:
+    """A table from ``low``..``high`` to 0..1, mostly by rank in the foreground.
 
-    A plain window would leave soft tissue in CT one or two bins of a histogram; ranks alone would blow up noise.
+    A plain window would leave soft tissue in CT one or two bins of a histogram. Ranks also gave the better affine in
+    brains, by 0.01 Dice.
     """
-    levels = 512
-    table = torch.histc(foreground, levels, low, high).cumsum(0)
-    table = 0.5 * table / table[-1] + 0.5 * torch.linspace(0, 1, levels)
-    index = ((values - low) * ((levels - 1) / (high - low))).round().long().clamp_(0, levels - 1)
-    return table[index]
+    ranks = torch.histc(foreground, _LEVELS, low, high).cumsum(0)
+    return _RANK_SHARE * ranks / ranks[-1] + (1 - _RANK_SHARE) * torch.linspace(0, 1, _LEVELS)
+
+
+def _look_up(table: Tensor, values: Tensor, low: float, high: float) -> Tensor:
+    return table[((values - low) * ((_LEVELS - 1) / (high - low))).round_().long().clamp_(0, _LEVELS - 1)]
 
 
 def scatter_points(content: Content, count: int, seed: int) -> np.ndarray:
@@ -192,10 +224,11 @@ def scatter_points(content: Content, count: int, seed: int) -> np.ndarray:
 
     Off the voxel centers on purpose: interpolation there smooths, which shows as false peaks at whole shifts.
     """
-    extent = content.grid.extent
+    region = content.region
+    extent = region.extent
     step = float(np.prod(extent) / count) ** (1 / len(extent))
     shape = np.maximum(1, np.round(extent / step)).astype(int)
     generator = torch.Generator().manual_seed(seed)
     jitter = torch.rand((int(shape.prod()), len(shape)), generator=generator, dtype=torch.float64).numpy()
     lattice = np.indices(shape).reshape(len(shape), -1).T
-    return content.grid.to_world((lattice + jitter) / shape * content.grid.shape - 0.5)
+    return region.to_world((lattice + jitter) / shape * region.shape - 0.5)
