@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -71,7 +72,12 @@ def _fitted(
     network: RegistrationNetwork, fixed: Tensor, moving: Tensor, device: torch.device, measure: str, reporter: Reporter
 ) -> Prediction:
     """The prediction after fine-tuning without labels: likeness of the warped image and smoothness of the field."""
-    likeness = {"lncc": _lncc_loss, "mind": mind_loss, "gradient": local_gradient_loss}.get(measure, mind_loss)
+    measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "lncc": _lncc_loss,
+        "mind": mind_loss,
+        "gradient": local_gradient_loss,
+    }
+    likeness = measures.get(measure, mind_loss)
     fixed, moving = fixed.to(device), moving.to(device)
 
     def cost(prediction: Prediction) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from DeepRegistrationLib.errors import Cancelled, DeepRegistrationError, InputError
@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; 0 done, 1 failed, 2 bad input, 130 cancelled."""
     parser = argparse.ArgumentParser(prog="python -m Training", description=__doc__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in COMMANDS:
+    for add in _commands():
         add(commands)
     options = parser.parse_args(arguments)
     try:
@@ -43,8 +43,14 @@ def add_import_keras(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
 
 
-COMMANDS = (add_import_keras,)
-"""One function a subcommand: it adds its parser and sets ``run``."""
+def _commands() -> tuple[Callable[[argparse._SubParsersAction], None], ...]:
+    from .export import add_export
+    from .make_manifest import add_manifest
+    from .synthesis.contact_sheet import add_synthesize
+    from .train import add_train
+
+    return (add_synthesize, add_train, add_export, add_manifest, add_import_keras)
+
 
 if __name__ == "__main__":
     sys.exit(main())
