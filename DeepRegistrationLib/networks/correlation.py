@@ -33,8 +33,8 @@ class _LocalCorrelation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, radius: int) -> Tensor:
-        ndim = a.ndim - 2
-        padded = F.pad(b, [radius] * (2 * ndim))
+        ndim, a = a.ndim - 2, a.contiguous()
+        padded = F.pad(b.contiguous(), [radius] * (2 * ndim))
         ctx.save_for_backward(a, padded)
         ctx.radius = radius
         out = a.new_empty((a.shape[0], (2 * radius + 1) ** ndim, *a.shape[2:]))
@@ -47,7 +47,8 @@ class _LocalCorrelation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         a, padded = ctx.saved_tensors
-        radius, gradient = ctx.radius, gradients[0]
+        # From a concatenation or a convolution it may come in any order of memory; a thousand passes want a plain one.
+        radius, gradient = ctx.radius, gradients[0].contiguous()
         grad_a, grad_padded = torch.zeros_like(a), torch.zeros_like(padded)
         windows = _windows(padded, a.shape[2:], radius)
         targets = _windows(grad_padded, a.shape[2:], radius)
