@@ -1,7 +1,7 @@
 """FlowNet with ROI masks: the ROI network first, then both (Eqs. 3 to 7); or supervised by known fields.
 
 ``options``: ``eta`` weight of the ROI network's loss, ``overlap`` the overlap term ("M"), ``supervised``,
-``roi_share`` of the run in which the ROI network learns alone.
+``roi_share`` of the run in which the ROI network learns alone, ``region`` the labels that are the mask (all if empty).
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from DeepRegistrationLib.networks.flownet_roi import FlowNetROI, FlowNetSimple
 
 from ..pairs import Batch
 from ..plan import TrainingPlan
+from .region import region_of
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, keywords, registration_network, settings
 
-OPTIONS = {"eta": 1.0, "overlap": False, "supervised": False, "roi_share": 0.2}
+OPTIONS = {"eta": 1.0, "overlap": False, "supervised": False, "roi_share": 0.2, "region": ()}
 
 
 def steps(plan: TrainingPlan, ndim: int) -> Steps:
@@ -34,7 +35,7 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
     roi = network.hnn is not None
 
     def region(logits: tuple[Tensor, list[Tensor]], labels: Tensor) -> Tensor:
-        return hnn_loss(logits[1], logits[0], (labels > 0).float())
+        return hnn_loss(logits[1], logits[0], region_of(labels, options["region"]))
 
     def find_region(context: Context, batch: Batch) -> Terms:
         assert batch.fixed_labels is not None
@@ -59,7 +60,7 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
                 assert batch.fixed_labels is not None
                 assert batch.moving_labels is not None
                 for name, labels in (("fixed_mask", batch.fixed_labels), ("moving_mask", batch.moving_labels)):
-                    masks[name] = pad_to_multiple((labels > 0).float(), FlowNetSimple.divisor)
+                    masks[name] = pad_to_multiple(region_of(labels, options["region"]), FlowNetSimple.divisor)
             terms = multiscale_loss(fixed, moving, flows, **masks, **weights)
         if roi and batch.fixed_labels is not None and batch.moving_labels is not None:
             both = region(extras["fixed_logits"], batch.fixed_labels)

@@ -1,7 +1,8 @@
 """SAR-Net: two generators in a cycle, a discriminator for each image, masks and the applied field as guides.
 
 G registers the floating onto the reference image and deploys; F goes the other way. ``options``: ``segmentation``,
-``adversarial`` (false: one network alone, DIRNet), ``cycle`` (its weight), ``smoothness`` (diffusion, added).
+``adversarial`` (false: one network alone, DIRNet), ``cycle`` (its weight), ``smoothness`` (diffusion, added),
+``region`` (the labels that are the mask; all if empty).
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from DeepRegistrationLib.regularization import diffusion
 
 from ..pairs import Batch
 from ..plan import TrainingPlan
+from .region import region_of
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, fresh, keywords, registration_network, settings
 
-OPTIONS = {"segmentation": True, "adversarial": True, "cycle": 10.0, "smoothness": 0.0}
+OPTIONS = {"segmentation": True, "adversarial": True, "cycle": 10.0, "smoothness": 0.0, "region": ()}
 
 
 def steps(plan: TrainingPlan, ndim: int) -> Steps:
@@ -50,7 +52,10 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
         one: dict[str, Any] = {}
         two: dict[str, Any] = {}
         if masks:
-            fixed_mask, moving_mask = _mask(batch.fixed_labels), _mask(batch.moving_labels)
+            assert batch.fixed_labels is not None
+            assert batch.moving_labels is not None
+            fixed_mask = region_of(batch.fixed_labels, options["region"])
+            moving_mask = region_of(batch.moving_labels, options["region"])
             one = {"transformed_mask": warp(moving_mask, forth), "reference_mask": fixed_mask}
             two = {"transformed_mask": warp(fixed_mask, back), "reference_mask": moving_mask}
         if batch.displacement is not None:
@@ -93,8 +98,3 @@ def _alone(context: Context, batch: Batch, guides: dict[str, Any], options: dict
     if options["smoothness"]:
         terms["smoothness"] = options["smoothness"] * diffusion(u)
     return terms
-
-
-def _mask(labels: Tensor | None) -> Tensor:
-    assert labels is not None
-    return (labels > 0).float()
