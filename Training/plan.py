@@ -17,7 +17,7 @@ from DeepRegistrationLib.models import Normalization, WorkingGrid
 from DeepRegistrationLib.presets import Optimizer
 
 from .synthesis import SynthesisPlan, plan_from
-from .synthesis.plan import DeformPlan
+from .synthesis.plan import LATER, DeformPlan
 
 T = TypeVar("T")
 PAIRINGS = ("pairwise", "atlas", "intra")
@@ -128,6 +128,8 @@ class TrainingPlan:
         """The resolved plan as plain data, without machine-dependent paths."""
         table = asdict(replace(self, method=None, folder=Path()))  # type: ignore[arg-type]
         del table["folder"]
+        for name in ("data", "synthesis", "schedule"):
+            _forget_unused(getattr(self, name), table[name])
         if table["data"]:
             table["data"]["manifest"] = Path(table["data"]["manifest"]).name
         return json.loads(json.dumps({**table, "method": self.method.name}, default=dict))
@@ -135,6 +137,13 @@ class TrainingPlan:
     def hash(self) -> str:
         """sha256 of the resolved plan: two runs with one hash did the same thing."""
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
+
+
+def _forget_unused(part: Any, table: dict[str, Any] | None) -> None:
+    """Drop settings that came later and are not used, so that an older run's plan keeps its hash."""
+    for f in fields(part) if table else ():
+        if f.metadata == LATER and getattr(part, f.name) == f.default:
+            del table[f.name]  # type: ignore[index]
 
 
 def read_plan(path: Path | str) -> TrainingPlan:

@@ -9,6 +9,8 @@ from typing import Any
 from DeepRegistrationLib.errors import InputError
 
 Range = tuple[float, float]
+LATER = {"later": True}
+"""Marks a setting that came after runs had been made: a plan that does not use it keeps its hash (``plan.hash``)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class SynthesisPlan:
         lesion: probability of a lesion in one of the two images.
         same_contrast: probability that both images have one contrast (Deform-GAN's and SAR-Net's aligned images: see
             presets); noise and artifacts are always drawn for each.
+        modalities: if given, a seed of two fixed contrasts: every fixed image shows the one, every moving image the
+            other, as T1 and T2 do. The methods for two given modalities learn from this.
     """
 
     shape: tuple[int, ...] = (64, 64, 64)
@@ -88,6 +92,7 @@ class SynthesisPlan:
     same_contrast: float = 0.0
     contrast: ContrastPlan = ContrastPlan()
     deform: DeformPlan = DeformPlan()
+    modalities: int | None = field(default=None, metadata=LATER)
 
 
 FAMILIES = ("shapes", "head", "abdomen", "chest", "radiograph", "given")

@@ -31,6 +31,9 @@ def draw(plan: SynthesisPlan, seed: int, given: int = 0, fade: float = 1.0) -> R
     moving = _contrast(plan.contrast, plan.shape, tissues, random)
     if random.random() < plan.same_contrast:
         moving["mean"], moving["sd"] = fixed["mean"], fixed["sd"]
+    if plan.modalities is not None:
+        for side, contrast in enumerate((fixed, moving)):
+            _show_modality(contrast, [plan.modalities, side, 21], tissues)
     if random.random() < plan.lesion:
         (fixed if random.random() < 0.5 else moving)["lesion"] = _lesion(random, len(plan.shape))
     return {
@@ -104,6 +107,14 @@ def _contrast(plan: ContrastPlan, shape: tuple[int, ...], tissues: int, random: 
         "lesion": None,
         "seed": _seed(random),
     }
+
+
+def _show_modality(contrast: Recipe, seed: list[int], tissues: int) -> None:
+    """Intensities of a modality, the same in every image; noise and artifacts stay those of this image."""
+    mean = np.random.default_rng(seed).uniform(0.15, 1, tissues)
+    mean[0] = 0.0
+    contrast["mean"] = [round(float(m / mean.max()), 4) for m in mean]
+    contrast["sd"] = [0.02] * tissues
 
 
 def _lesion(random: np.random.Generator, ndim: int) -> Recipe:
