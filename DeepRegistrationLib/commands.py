@@ -279,4 +279,5 @@ def run_methods(options: argparse.Namespace) -> None:
         print(json.dumps(entries, indent=2))
         return
     for entry in entries:
-        print(f"{entry['name']:16} {entry['title']}: {entry['purpose']}")
+        weights = "" if not entry["network"] else " (trained)" if entry["weights"] else " (no trained weights here)"
+        print(f"{entry['name']:16} {entry['title']}{weights}: {entry['purpose']}")

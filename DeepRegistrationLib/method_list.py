@@ -35,10 +35,20 @@ def methods() -> tuple[Method, ...]:
     return method_catalog.ALL
 
 
-def default_method() -> Method:
-    """The universal model where its weights are in the box (for 2-D and 3-D), else refinement alone."""
-    dimensions = {bundle.header.dimensions for bundle in bundles_of(method_catalog.UNIVERSAL)}
-    return method_catalog.UNIVERSAL if dimensions >= {2, 3} else method_catalog.NONE
+def default_method(ndim: int | None = None) -> Method:
+    """What is best for images of ``ndim`` dimensions (None: of any): the universal model, or refinement alone.
+
+    The universal model where its weights are in the box and, as measured, a better start of the refinement than none:
+    a bundle whose ``scores`` say that it is not (``start_gain`` below 0, see ``benchmarks.models``) is no default.
+    """
+    found = {bundle.header.dimensions for bundle in bundles_of(method_catalog.UNIVERSAL) if _helps(bundle.header)}
+    wanted = {2, 3} if ndim is None else {ndim}
+    return method_catalog.UNIVERSAL if wanted <= found else method_catalog.NONE
+
+
+def _helps(header: Header) -> bool:
+    gain = header.scores.get("start_gain")
+    return not isinstance(gain, int | float) or gain >= 0
 
 
 def find_method(name: PathLike) -> Method:
@@ -72,9 +82,12 @@ def model_for(method: Method, ndim: int, *, variant: str | None = None, seed: in
     """
     if method.bundle is not None:
         return load_model(method.bundle)
-    for bundle in bundles_of(method):
-        if bundle.header.dimensions == ndim and variant in (None, bundle.header.variant):
-            return load_model(bundle.path)
+    fitting = [b for b in bundles_of(method) if b.header.dimensions == ndim and variant in (None, b.header.variant)]
+    if fitting:
+        # The rows of a paper's comparison may be here, too; what the paper proposes is the first variant.
+        order = [v.name for v in method.variants]
+        best = min(fitting, key=lambda b: order.index(b.header.variant) if b.header.variant in order else len(order))
+        return load_model(best.path)
     return fresh_model(method, ndim, variant=variant, seed=seed)
 
 

@@ -1,9 +1,11 @@
 """Every method takes the one road, with fresh weights and from a bundle, in every dimension it claims."""
 
+import json
+
 import numpy as np
 import pytest
 
-from DeepRegistrationLib import register
+from DeepRegistrationLib import models, register
 from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.image import Grid
 from DeepRegistrationLib.method_list import find_method, fresh_model, methods
@@ -27,17 +29,43 @@ def test_a_method_without_weights_runs_and_says_so(name, ndim):
     assert result.report.model_hash == again.report.model_hash != ""
 
 
-@pytest.mark.parametrize(("name", "ndim"), [n for n in NETWORKS if n[0] in ("voxelmorph-1", "universal")])
-def test_a_bundle_runs_through_the_command_line(tmp_path, name, ndim):
-    fixed, moving = pair(Grid.from_shape(SHAPES[ndim]), 1.0)
-    for image, path in ((fixed, "f.nrrd"), (moving, "m.nrrd")):
-        image.save(tmp_path / path)
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A pair of images a dimension, as files."""
+    folder, found = tmp_path_factory.mktemp("pairs"), {}
+    for ndim, shape in SHAPES.items():
+        found[ndim] = [folder / f"{name}{ndim}.nrrd" for name in ("fixed", "moving")]
+        for image, path in zip(pair(Grid.from_shape(shape), 1.0), found[ndim], strict=True):
+            image.save(path)
+    return found
+
+
+def run_command(images, method, output):
+    arguments = ["register", *images, "--method", method, "--refine", "none", "--affine", "none"]
+    arguments += ["--device", "cpu", "--output-transform", output, "--progress", "none"]
+    assert main([str(a) for a in arguments]) == 0
+    assert output.exists()
+
+
+@pytest.fixture(autouse=True)
+def _empty_box(tmp_path, monkeypatch):
+    """No bundles but those a test makes."""
+    monkeypatch.setattr(models, "BOX", tmp_path / "box")
+    monkeypatch.delenv(models.USER_FOLDER_VARIABLE, raising=False)
+
+
+def test_the_networks_here_are_all_that_the_command_methods_lists(capsys):
+    assert main(["methods", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(m["name"], ndim) for m in listed if m["network"] for ndim in m["dimensions"]] == NETWORKS
+
+
+@pytest.mark.parametrize(("name", "ndim"), NETWORKS)
+def test_every_method_runs_through_the_command_line_with_fresh_weights_and_as_a_bundle(tmp_path, files, name, ndim):
+    run_command(files[ndim], name, tmp_path / "fresh.h5")
     model = fresh_model(find_method(name), ndim)
     save_bundle(tmp_path / "mine.safetensors", model.network, model.header)
-    arguments = ["register", tmp_path / "f.nrrd", tmp_path / "m.nrrd", "--method", tmp_path / "mine.safetensors"]
-    arguments += ["--refine", "none", "--affine", "none", "--output-transform", tmp_path / "t.h5", "--progress", "none"]
-    assert main([str(a) for a in arguments]) == 0
-    assert (tmp_path / "t.h5").exists()
+    run_command(files[ndim], tmp_path / "mine.safetensors", tmp_path / "bundle.h5")
 
 
 @pytest.mark.parametrize("fit", ["lncc", "mind", "gradient"])

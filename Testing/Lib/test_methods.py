@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -143,7 +144,26 @@ def test_refinement_alone_is_the_default_until_the_universal_weights_are_in_the_
     for ndim in (2, 3):
         model = fresh_model(find_method("universal"), ndim)
         save_bundle(tmp_path / "box" / f"universal-{ndim}d.safetensors", model.network, model.header)
+        assert default_method(ndim).name == "universal"
     assert default_method().name == "universal"
+
+
+def test_a_universal_model_that_measured_worse_as_a_start_is_no_default(tmp_path):
+    for ndim, gain in ((2, -0.01), (3, 0.02)):
+        model = fresh_model(find_method("universal"), ndim)
+        header = replace(model.header, scores={"start_gain": gain})
+        save_bundle(tmp_path / "box" / f"universal-{ndim}d.safetensors", model.network, header)
+    assert [default_method(ndim).name for ndim in (2, 3)] == ["none", "universal"]
+    assert default_method().name == "none"
+
+
+def test_what_the_paper_proposes_comes_before_what_it_compares_with(tmp_path):
+    method = find_method("dual-branch")
+    for variant in ("average", "gated"):
+        model = fresh_model(method, 2, variant=variant)
+        save_bundle(tmp_path / "box" / f"dual-{variant}.safetensors", model.network, model.header)
+    assert model_for(method, 2).header.variant == "gated"
+    assert model_for(method, 2, variant="average").header.variant == "average"
 
 
 def test_what_is_not_there_is_one_sentence(tmp_path):
