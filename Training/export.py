@@ -78,6 +78,9 @@ def header_of(plan: TrainingPlan, network: RegistrationNetwork, ndim: int) -> He
     if plan.data is not None:
         data = {"kind": "images", "manifest": Path(plan.data.manifest).name, "pairing": plan.data.pairing}
         grid, normalization = plan.data.grid, plan.data.normalization
+    elif plan.synthesis is not None and grid.longest is None:
+        # What was learned is of generated bodies that fill a grid of this size.
+        grid = WorkingGrid(longest=max(plan.synthesis.shape))
     return replace(
         fresh,
         arguments=network.arguments,
