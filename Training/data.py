@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.image import Image, read_image
+from DeepRegistrationLib.image import Grid, Image, read_image
+from DeepRegistrationLib.points import read_points
 from DeepRegistrationLib.predict import normalize
-from DeepRegistrationLib.transform import resample
+from DeepRegistrationLib.transform import map_points, read_transform, resample
 from DeepRegistrationLib.working_grid import Placement
 
 from .manifest import Case, Manifest
@@ -28,10 +30,41 @@ from .synthesis.recipe import deform_recipe
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image on the network's grid: (1, 1, *S) float32 and, if there are labels, (1, 1, *S) int16."""
+    """An image on the network's grid: (1, 1, *S) float32 and, if there are labels, (1, 1, *S) int16.
+
+    Attributes:
+        grid, place: of the image as read, and where the network's grid lies on it.
+        points: (n, ndim) landmarks in voxels of the network's grid.
+    """
 
     image: Tensor
     labels: Tensor | None
+    grid: Grid
+    place: Placement
+    points: np.ndarray | None = None
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """mm along each axis of the network's grid."""
+        return tuple(
+            float(self.grid.spacing[axis]) * scale
+            for axis, scale in zip(self.place.axes, self.place.scale, strict=True)
+        )
+
+    def to_network(self, points: np.ndarray) -> np.ndarray:
+        """(n, ndim) LPS mm to voxels of the network's grid."""
+        place = self.place
+        index = self.grid.to_index(points)[:, list(place.axes)]
+        turned = np.where(place.turned, np.asarray(place.image_size) - 1 - index, index)
+        return (turned - np.asarray(place.offset)) / np.asarray(place.scale)
+
+    def to_world(self, voxels: np.ndarray) -> np.ndarray:
+        """The inverse of ``to_network``."""
+        place = self.place
+        turned = voxels * np.asarray(place.scale) + np.asarray(place.offset)
+        index = np.empty_like(turned)
+        index[:, list(place.axes)] = np.where(place.turned, np.asarray(place.image_size) - 1 - turned, turned)
+        return self.grid.to_world(index)
 
     @property
     def bytes(self) -> int:
@@ -78,9 +111,11 @@ class Cases:
         place = Placement.on(image.grid, self.plan.grid, box)
         low, high = self.plan.normalization.output
         values = place.take(scaled).mul_(high - low).add_(low)
-        if labels is None:
-            return Prepared(values, None)
-        return Prepared(values, _take_labels(place, labels))
+        taken = None if labels is None else _take_labels(place, labels)
+        prepared = Prepared(values, taken, image.grid, place)
+        if case.landmarks is None:
+            return prepared
+        return replace(prepared, points=prepared.to_network(read_points(case.landmarks, "landmarks").positions))
 
 
 def _label_map(image: Image, plan: DataPlan) -> Image:
@@ -118,11 +153,12 @@ class RealSource:
     def __init__(self, plan: DataPlan, manifest: Manifest, seed: int) -> None:
         self.plan, self.manifest, self.seed = plan, manifest, seed
         self.cases = Cases(plan)
+        self._fields: dict[tuple[str, str], Tensor] = {}
         self._check_pairing()
         first = self.cases.get(manifest.training[0])
         self.ndim = first.image.ndim - 2
         shapes = {tuple(self.cases.get(case).image.shape) for case in manifest.training[1:3]}
-        if shapes - {tuple(first.image.shape)}:
+        if shapes - {tuple(first.image.shape)} and plan.longest is None:
             raise InputError("The images differ in size; give data.shape (and data.spacing) a common grid.")
 
     def _check_pairing(self) -> None:
@@ -172,24 +208,43 @@ class RealSource:
         return _joined(made)
 
     def _make(self, fixed: Case, moving: Case, random: np.random.Generator, fade: float) -> Batch:
-        onto = fixed if self.plan.pairing == "intra" and moving is not fixed else None
+        together = self.plan.pairing == "intra" or self.plan.longest is not None
+        onto = fixed if together and moving is not fixed else None
         one, two = self.cases.get(fixed), self.cases.get(moving, onto)
-        batch = Batch(one.image, two.image, one.labels, two.labels, names=(f"{fixed.name} <- {moving.name}",))
+        batch = Batch(
+            one.image,
+            two.image,
+            one.labels,
+            two.labels,
+            names=(f"{fixed.name} <- {moving.name}",),
+            spacing=one.spacing,
+            fixed_points=one.points,
+            moving_points=two.points,
+        )
+        known = self.manifest.fields.get((fixed.name, moving.name))
         if self.plan.deform is None:
-            return batch
+            return batch if known is None else self._with_field(batch, one, two, known)
         shape = tuple(one.image.shape[2:])
         where = maps([deform_recipe(self.plan.deform, shape, random, fade)], shape, torch.device("cpu"))
-        end = where.displacement + fields.identity(shape)
-        inside = where.error < 0.3
-        for d, n in enumerate(shape):
-            inside = inside & (end[:, d : d + 1] >= 0) & (end[:, d : d + 1] <= n - 1)
         return replace(
             batch,
             moving=fields.sample(two.image, where.moving),
             moving_labels=None if two.labels is None else pick(two.labels, where.moving),
             displacement=where.displacement,
-            weight=inside.float(),
+            weight=((where.error < 0.3) & _ends_inside(where.displacement)).float(),
+            moving_points=None,
         )
+
+    def _with_field(self, batch: Batch, one: Prepared, two: Prepared, path: Path) -> Batch:
+        """The pair with the field of a file: each voxel of the one through the transform into the other."""
+        key = (batch.names[0], str(path))
+        if key not in self._fields:
+            voxels = fields.identity(one.image.shape[2:])[0].flatten(1).T.double().numpy()
+            end = two.to_network(map_points(read_transform(path, "displacement field"), one.to_world(voxels)))
+            moved = torch.from_numpy((end - voxels).astype(np.float32).T.copy())
+            self._fields[key] = moved.view(1, self.ndim, *one.image.shape[2:])
+        u = self._fields[key]
+        return replace(batch, displacement=u, weight=_ends_inside(u).float())
 
     def validation(self, count: int) -> list[Batch]:
         held = self.manifest.validation
@@ -226,11 +281,22 @@ class RealSource:
         }
 
 
+def _ends_inside(u: Tensor) -> Tensor:
+    """(B, 1, *S) where the map of a displacement ends within the grid."""
+    end = u + fields.identity(u.shape[2:])
+    inside = torch.ones_like(u[:, :1], dtype=torch.bool)
+    for d, n in enumerate(u.shape[2:]):
+        inside &= (end[:, d : d + 1] >= 0) & (end[:, d : d + 1] <= n - 1)
+    return inside
+
+
 def _joined(batches: Sequence[Batch]) -> Batch:
     def join(name: str) -> Tensor | None:
         parts = [getattr(batch, name) for batch in batches]
         return None if any(part is None for part in parts) else torch.cat(parts)
 
+    if len(batches) == 1:
+        return batches[0]
     fixed, moving = join("fixed"), join("moving")
     assert fixed is not None
     assert moving is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,23 @@ class Case:
         image, label: files.
         patient: images of one patient never lie on both sides of a split.
         name: as the manifest writes it.
+        landmarks: file of points (LPS mm), in the same order in every image.
     """
 
     image: Path
     label: Path | None
     patient: str
     name: str
+    landmarks: Path | None = None
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Cases to train on and to validate with; pairs (fixed, moving) where the manifest lists some."""
+    """Cases to train on and to validate with; pairs (fixed, moving) where the manifest lists some.
+
+    ``fields``: by the names of a pair, the file of its displacement field (LPS mm, on the fixed image; or any other
+    transform that SimpleITK reads): what supervised training learns from.
+    """
 
     training: tuple[Case, ...]
     validation: tuple[Case, ...]
@@ -42,14 +48,16 @@ class Manifest:
     validation_pairs: tuple[tuple[Case, Case], ...]
     name: str
     modality: str
+    fields: Mapping[tuple[str, str], Path] = field(default_factory=dict)
 
 
 def read_manifest(path: Path, held_out: float = 0.2, seed: int = 0) -> Manifest:
     """Read a manifest and check that what it names is there and fits together.
 
     Known keys: ``training`` and ``validation`` (or ``test``), lists of files or of tables {"image", "label",
-    "patient"}; ``training_paired_images`` and ``registration_val``, lists of {"fixed", "moving"}; ``name``;
-    ``modality``. Without a validation list ``held_out`` of the patients are held out, drawn by ``seed``.
+    "patient", "landmarks"}; ``training_paired_images`` and ``registration_val``, lists of {"fixed", "moving",
+    "displacement"}; ``name``; ``modality``. Without a validation list ``held_out`` of the patients are held out, drawn
+    by ``seed``.
 
     Raises:
         InputError: the manifest or a file is missing or unreadable, dimensions differ, or a label map does not lie on
@@ -85,6 +93,7 @@ def read_manifest(path: Path, held_out: float = 0.2, seed: int = 0) -> Manifest:
         )
     cases = [*training, *validation, *(c for pair in [*training_pairs, *validation_pairs] for c in pair)]
     _check({case.name: case for case in cases})
+    listed_pairs = [*(table.get("training_paired_images") or []), *(table.get("registration_val") or [])]
     return Manifest(
         tuple(training),
         tuple(validation),
@@ -92,7 +101,19 @@ def read_manifest(path: Path, held_out: float = 0.2, seed: int = 0) -> Manifest:
         tuple(validation_pairs),
         str(table.get("name", path.stem)),
         _modality(table.get("modality")),
+        _fields(listed_pairs, root),
     )
+
+
+def _fields(entries: list[Any], root: Path) -> dict[tuple[str, str], Path]:
+    found = {}
+    for entry in entries:
+        if "displacement" in entry:
+            path = root / str(entry["displacement"])
+            if not path.exists():
+                raise InputError(f"The manifest names the displacement field {path}, which does not exist.")
+            found[entry["fixed"], entry["moving"]] = path
+    return found
 
 
 def _modality(value: Any) -> str:
@@ -109,7 +130,16 @@ def _case(entry: Any, root: Path) -> Case:
     if label is None and "/imagesTr/" in f"/{name}":
         beside = name.replace("imagesTr", "labelsTr")  # where Learn2Reg keeps them
         label = beside if (root / beside).exists() else None
-    return Case(root / name, None if label is None else root / label, str(entry.get("patient", _patient(name))), name)
+    points = entry.get("landmarks")
+    if points is not None and not (root / points).exists():
+        raise InputError(f"The manifest names the landmarks {root / points}, which do not exist.")
+    return Case(
+        root / name,
+        None if label is None else root / label,
+        str(entry.get("patient", _patient(name))),
+        name,
+        None if points is None else root / points,
+    )
 
 
 def _patient(name: str) -> str:

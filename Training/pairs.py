@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,8 @@ class Batch:
         displacement: (B, ndim, *S), voxels, fixed to moving: the true map.
         weight: (B, 1, *S): where the images show the same.
         names: what the pairs are called in tables.
+        spacing: mm along each axis, where it is known.
+        fixed_points, moving_points: (n, ndim) landmarks in voxels of each image, of a batch of one pair.
     """
 
     fixed: Tensor
@@ -36,6 +39,9 @@ class Batch:
     displacement: Tensor | None = None
     weight: Tensor | None = None
     names: tuple[str, ...] = ()
+    spacing: tuple[float, ...] | None = None
+    fixed_points: np.ndarray | None = None
+    moving_points: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.fixed)

@@ -58,21 +58,34 @@ def score_pair(network: RegistrationNetwork, pair: Batch, device: torch.device, 
     u = predict_field(network, pair, device, precision)
     pair = pair.to(torch.device("cpu"))
     scores: Scores = {"folds": metrics.folding_percent(u)}
-    weight = torch.ones_like(pair.fixed) if pair.weight is None else pair.weight
+    still = torch.zeros_like(u)
     if pair.fixed_labels is not None and pair.moving_labels is not None:
-        seen = (weight > 0).to(pair.fixed_labels.dtype)
-        found = pick(pair.moving_labels, fields.identity(u.shape[2:]) + u)
-        for name, labels in (("dice", found), ("dice_before", pair.moving_labels)):
-            overlaps = metrics.dice(pair.fixed_labels * seen, labels * seen, _ids(pair.fixed_labels * seen))
+        fixed = seen_labels(pair, pair.fixed_labels)
+        ids = [int(v) for v in torch.unique(fixed).tolist() if v > 0]
+        for name, field in (("dice", u), ("dice_before", still)):
+            overlaps = metrics.dice(fixed, seen_labels(pair, warped_labels(field, pair)), ids)
             scores[name] = metrics.mean(overlaps)
     if pair.displacement is not None:
-        counted = weight if pair.fixed_labels is None else weight * (pair.fixed_labels > 0)
-        total = counted.sum().clamp_min(1e-6)
-        for name, field in (("end_point", u), ("end_point_before", torch.zeros_like(u))):
-            error = (field - pair.displacement).square().sum(1, keepdim=True).sqrt()
-            scores[name] = float((error * counted).sum() / total)
+        scores["end_point"], scores["end_point_before"] = end_point(u, pair), end_point(still, pair)
     return scores
 
 
-def _ids(labels: Tensor) -> list[int]:
-    return [int(v) for v in torch.unique(labels).tolist() if v > 0]
+def warped_labels(u: Tensor, pair: Batch) -> Tensor:
+    """(1, 1, *S): the moving image's labels through the field, nearest."""
+    assert pair.moving_labels is not None
+    return pick(pair.moving_labels, fields.identity(u.shape[2:]) + u)
+
+
+def seen_labels(pair: Batch, labels: Tensor) -> Tensor:
+    """The labels where both images show the same; 0 elsewhere."""
+    return labels if pair.weight is None else labels * (pair.weight > 0).to(labels.dtype)
+
+
+def end_point(u: Tensor, pair: Batch) -> float:
+    """Mean distance in voxels from the true field, over the labeled voxels (or all) that both images show."""
+    assert pair.displacement is not None
+    counted = torch.ones_like(pair.fixed) if pair.weight is None else pair.weight
+    if pair.fixed_labels is not None:
+        counted = counted * (pair.fixed_labels > 0)
+    error = (u - pair.displacement).square().sum(1, keepdim=True).sqrt()
+    return float((error * counted).sum() / counted.sum().clamp_min(1e-6))

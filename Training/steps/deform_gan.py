@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from DeepRegistrationLib.fields import warp
@@ -29,18 +30,20 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
         networks["generator"] = fresh(Generator, plan.seed + 1, ndim)  # type: ignore[assignment]
         networks["discriminator"] = fresh(Discriminator, plan.seed + 2, ndim, conditional)  # type: ignore[assignment]
 
+    @torch.no_grad()
     def warped_now(context: Context, batch: Batch) -> Tensor:
         return warp(batch.moving, context.register(batch).displacement)
 
     def judge(context: Context, batch: Batch) -> Terms:
-        warped = warped_now(context, batch).detach()
-        made = context.run("generator", warped).float().detach()
+        warped = warped_now(context, batch)
+        with torch.no_grad():
+            made = context.run("generator", warped).float()
         condition = warped if conditional else None
         real = context.run("discriminator", batch.fixed, condition)
         return {"discriminator": discriminator_loss(real, context.run("discriminator", made, condition))}
 
     def generate(context: Context, batch: Batch) -> Terms:
-        warped = warped_now(context, batch).detach()
+        warped = warped_now(context, batch)
         made = context.run("generator", warped).float()
         with frozen(context.networks["discriminator"]):
             logits = context.run("discriminator", made, warped if conditional else None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from DeepRegistrationLib.fields import warp
@@ -73,7 +74,8 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
         return terms
 
     def judge(context: Context, batch: Batch) -> Terms:
-        _, as_fixed, _, as_moving = (x.detach() for x in both_ways(context, batch))
+        with torch.no_grad():  # judges learn nothing about the generators
+            _, as_fixed, _, as_moving = both_ways(context, batch)
         return {
             "reference judge": discriminator_loss(
                 context.run("reference judge", batch.fixed), context.run("reference judge", as_fixed)
