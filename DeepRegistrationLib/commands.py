@@ -16,6 +16,7 @@ from .points import is_point_file, read_points, write_points
 from .progress import CancelToken, ProgressCallback
 from .transform import map_points_inverse, read_transform, resample
 
+OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")
 Commands = Any  # argparse's own class for sub-parsers is private
 
 
@@ -36,6 +37,8 @@ def _add_register(commands: Commands) -> None:
     out.add_argument("--output-inverse", metavar="I.h5", help="moving to fixed")
     out.add_argument("--output-volume", metavar="W.nii.gz", help="the moving image on the fixed grid")
     out.add_argument("--output-jacobian", metavar="J.nii.gz", help="local volume change")
+    out.add_argument("--output-doubt", metavar="D.nii.gz", help="where not to trust the result, 0 to 1")
+    out.add_argument("--no-compression", action="store_true", help="larger files, written faster (.nrrd, .mha)")
     out.add_argument("--report", metavar="DIR", help="report.html, report.json and overlay.png")
     how = parser.add_argument_group("how")
     how.add_argument(
@@ -91,14 +94,17 @@ def run_register(options: argparse.Namespace) -> None:
         progress=_progress(options.progress),
         cancel=cancel,
     )
+    compress = not options.no_compression
     if options.output_transform:
-        result.transform.save(options.output_transform)
+        result.transform.save(options.output_transform, compress)
     if options.output_inverse:
-        result.inverse.save(options.output_inverse)
+        result.inverse.save(options.output_inverse, compress)
     if options.output_volume:
-        result.warped.save(options.output_volume)
+        result.warped.save(options.output_volume, compress)
     if options.output_jacobian:
-        result.jacobian.save(options.output_jacobian)
+        result.jacobian.save(options.output_jacobian, compress)
+    if options.output_doubt:
+        result.doubt.on(result.warped.grid).save(options.output_doubt, compress)
     if options.report:
         from .report import save_report
 
@@ -115,7 +121,7 @@ def run_register(options: argparse.Namespace) -> None:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """A wrong output path must not cost the user a whole run."""
-    wanted = {n: getattr(options, f"output_{n}") for n in ("transform", "inverse", "volume", "jacobian")}
+    wanted = {n: getattr(options, f"output_{n}") for n in OUTPUTS}
     if not any(wanted.values()) and not options.report:
         raise InputError("Nothing would be kept; add --output-transform T.h5, or another output.")
     inputs = [Path(p).resolve() for p in (options.fixed, options.moving)]

@@ -162,16 +162,16 @@ class Image:
     def to_sitk(self) -> sitk.Image:
         return self.grid.to_sitk(self.array)
 
-    def save(self, path: PathLike) -> None:
-        """Write in the format of the path's extension.
+    def save(self, path: PathLike, compress: bool = True) -> None:
+        """Write in the format of the path's extension; ``compress`` where that leaves a choice.
 
         Raises:
             InputError: if the folder does not exist or the format is unknown.
         """
-        write_sitk(self.to_sitk(), path)
+        write_sitk(self.to_sitk(), path, compress)
 
 
-def write_sitk(image: sitk.Image, path: PathLike) -> None:
+def write_sitk(image: sitk.Image, path: PathLike, compress: bool = True) -> None:
     """Write ``image``, with one sentence instead of ITK's trace if that fails."""
     target = Path(path)
     if not target.parent.is_dir():
@@ -179,7 +179,7 @@ def write_sitk(image: sitk.Image, path: PathLike) -> None:
     if target.suffix.lower() in {".png", ".jpg", ".jpeg"} and image.GetPixelID() != sitk.sitkUInt8:
         image = sitk.Cast(sitk.RescaleIntensity(image), sitk.sitkUInt8)
     try:
-        sitk.WriteImage(image, str(target), useCompression=True)
+        sitk.WriteImage(image, str(target), useCompression=compress)
     except RuntimeError as error:
         raise InputError(
             f"Cannot write {target}: the format is unknown or the disk is full; try a name ending in .nii.gz or .nrrd."

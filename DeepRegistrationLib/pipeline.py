@@ -14,6 +14,7 @@ from torch import Tensor
 from . import __version__, fields
 from .affine import align
 from .device import choose_device
+from .doubt import Doubt, measure_doubt
 from .errors import InputError
 from .image import Grid, Image, ImageSource, PathLike
 from .measure import measure_field, measure_images
@@ -41,6 +42,7 @@ class Result:
         inverse: moving to fixed, likewise.
         warped: the moving image on the fixed grid.
         report: what was measured.
+        doubt: where the result should not be trusted; ``doubt.on(warped.grid)`` is the map on the fixed grid.
         field: (1, ndim, *grid.shape) the deformable part, in voxels of ``grid``.
         grid: the working grid (the fixed grid unless that is too large for the memory).
     """
@@ -49,6 +51,7 @@ class Result:
     inverse: Transform
     warped: Image
     report: Report
+    doubt: Doubt
     field: Tensor
     grid: Grid
 
@@ -225,4 +228,6 @@ def _finish(pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.n
     transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
     back = Transform.inverse_of(lifted_inverse, lifted_grid, lifted_matrix, moving_grid)
     warped = resample(pair.given_moving, fixed_grid, transform)
-    return Result(transform, back, warped, report, lifted, lifted_grid)
+    doubt = measure_doubt(pair.given_fixed, pair.given_moving, transform, back, pair.fixed_mask)
+    report.doubt_percent, report.shape = doubt.percent, doubt.shape
+    return Result(transform, back, warped, report, doubt, lifted, lifted_grid)

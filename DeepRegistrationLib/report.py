@@ -13,7 +13,9 @@ import numpy as np
 
 from .errors import InputError
 from .image import Grid, Image, PathLike
+from .plausible import Shape
 from .transform import resample
+from .verdict import judge
 
 VERDICTS = ("good", "check", "bad")
 
@@ -30,6 +32,8 @@ class Report:
         max_displacement_mm, mean_displacement_mm: of the whole map, over the fixed image's content.
         max_deformation_mm: of the map without its affine part.
         inverse_error_mm, max_inverse_error_mm: what is left of inverse(transform(p)) - p.
+        doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
+        shape: how the anatomy is turned, scaled, bent and squeezed; see ``plausible.py``.
         seconds: wall time of each stage.
         warnings: sentences the user should read.
     """
@@ -50,6 +54,8 @@ class Report:
     max_deformation_mm: float = 0.0
     inverse_error_mm: float = 0.0
     max_inverse_error_mm: float = 0.0
+    doubt_percent: float = 0.0
+    shape: Shape = field(default_factory=Shape)
     working_spacing_mm: tuple[float, ...] = ()
     seed: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -61,20 +67,7 @@ class Report:
 
     def judge(self) -> tuple[str, list[str]]:
         """("good" | "check" | "bad", the reasons in words)."""
-        bad, check = [], list(self.warnings)
-        if self.folding_percent > 0.5:
-            bad.append(f"The field folds in {self.folding_percent:.2f} % of the image: more smoothness is needed.")
-        elif self.folding_percent > 0:
-            check.append(f"The field folds in {self.folding_percent:.4f} % of the image.")
-        if self.similarity_after < self.similarity_before:
-            bad.append("The images are less alike after the registration than before.")
-        if self.inverse_error_mm > 1:
-            check.append(f"Forward and back do not cancel: {self.inverse_error_mm:.1f} mm remain on average.")
-        if bad:
-            return "bad", bad + check
-        if check:
-            return "check", check
-        return "good", ["The field is smooth and invertible, and the images are more alike than before."]
+        return judge(self)
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON, with the verdict."""
@@ -94,6 +87,11 @@ class Report:
             ("Spread of volume change (SD of log Jacobian)", f"{self.log_jacobian_sd:.3f}"),
             ("Displacement", f"{self.mean_displacement_mm:.1f} mm mean, {self.max_displacement_mm:.1f} mm largest"),
             ("Deformation beyond the affine part", f"{self.max_deformation_mm:.1f} mm largest"),
+            (
+                "Bending of the anatomy",
+                f"{self.shape.bend_mm:.1f} mm ({self.shape.bend_percent:.0f} % of its size) or less in 95 % of it",
+            ),
+            ("In doubt", f"{self.doubt_percent:.0f} % of the anatomy"),
             ("Inverse error", f"{self.inverse_error_mm:.3f} mm mean, {self.max_inverse_error_mm:.2f} mm largest"),
             ("Time", f"{self.total_seconds:.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in self.seconds.items())})"),
             ("Method", f"{self.method}, refinement {self.refine}, affine {self.affine}, on {self.device}"),

@@ -74,13 +74,13 @@ class Transform(sitk.Transform):
         """(*grid.shape, ndim) float32 LPS mm: where each voxel's center goes, less where it is."""
         return displacement_on(self, grid or self.domain)
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: PathLike, compress: bool = True) -> None:
         """Write for ITK, ANTs and Slicer: ``.h5`` or ``.tfm`` as it is, ``.nrrd``/``.nii.gz``/``.mha`` as one field.
 
         Raises:
             InputError: if the extension is unknown or the file cannot be written.
         """
-        save_transform(self, path, self.domain)
+        save_transform(self, path, self.domain, compress)
 
 
 def _field_transform(u: Tensor, grid: Grid) -> tuple[sitk.Transform, Grid]:
@@ -215,7 +215,7 @@ def displacement_on(transform: sitk.Transform, grid: Grid) -> np.ndarray:
     return sitk.GetArrayFromImage(image)
 
 
-def save_transform(transform: sitk.Transform, path: PathLike, domain: Grid) -> None:
+def save_transform(transform: sitk.Transform, path: PathLike, domain: Grid, compress: bool = True) -> None:
     """Write any SimpleITK transform; as one displacement field on ``domain`` where the extension is an image's.
 
     Raises:
@@ -227,7 +227,7 @@ def save_transform(transform: sitk.Transform, path: PathLike, domain: Grid) -> N
         if ".nii" in name:
             _write_nifti_field(displacement_on(transform, domain), domain, target)
         else:
-            write_sitk(domain.to_sitk(displacement_on(transform, domain), vector=True), target)
+            write_sitk(domain.to_sitk(displacement_on(transform, domain), vector=True), target, compress)
         return
     if not name.endswith(TRANSFORM_FILES):
         known = " ".join((*TRANSFORM_FILES[:3], *FIELD_FILES))

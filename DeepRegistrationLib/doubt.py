@@ -1,0 +1,151 @@
+"""Where a result should not be trusted: a map from 0 (nothing speaks against it) to 1 (do not rely on it here).
+
+Three things speak against a point of the fixed image, and the worst one counts: going to the moving image and back
+misses the point; the moved image explains too few of the edges around the point; it explains fewer than before. Edges
+can be compared across modalities, gray values cannot.
+
+Only SimpleITK and numpy are needed, so that Slicer's own process can make the map too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from .image import Grid, Image
+from .plausible import Shape, measure_shape, points_of
+
+MISS_MM = 2.0
+"""Missing a point by this much is full doubt: about the smallest structure that is planned on. On coarser grids it is
+one voxel."""
+CHANCE, ENOUGH = 0.04, 0.20
+"""Share of the edges explained beyond chance: full doubt, and none. See ``verdict.py`` for what real pairs gave."""
+LOSS = 0.3
+"""Explaining this much less than before is full doubt."""
+WINDOWS = 24
+"""So many windows, in which edges are compared, lie along the image's longest side: 10 mm in a head."""
+MOST_VOXELS = 96
+"""Along an axis of the map; the windows are larger than the voxels of this grid."""
+SMOOTH_VOXELS = 1.2
+"""Gaussian in front of the gradient, as noise would count as edges."""
+QUIET = 0.02
+"""Where edges have less than this share of the energy of strong ones there is nothing to compare: no anatomy."""
+NOISE = 0.002
+"""The same for a single voxel of the moved image: weaker edges than this explain nothing."""
+IN_DOUBT = 0.5
+"""From here on a point counts as in doubt."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """The map and what it comes to.
+
+    Attributes:
+        image: 0 to 1, on a grid over the fixed image's field of view.
+        percent: of the anatomy that is in doubt; the anatomy is where the fixed image has edges to compare and the
+            moving image was taken.
+        shape: what the transform does to the anatomy as a body.
+    """
+
+    image: Image
+    percent: float
+    shape: Shape
+
+    def on(self, grid: Grid) -> Image:
+        """The map on another grid, usually that of the fixed image."""
+        return Image(sitk.GetArrayFromImage(_onto(self.image.to_sitk(), grid)), grid, "map of doubt")
+
+
+def measure_doubt(
+    fixed: Image,
+    moving: Image,
+    transform: sitk.Transform | None,
+    inverse: sitk.Transform | None = None,
+    mask: np.ndarray | None = None,
+) -> Doubt:
+    """Compare the fixed image with the moved one, and the way there with the way back.
+
+    Args:
+        fixed, moving: the images, 2-D or 3-D.
+        transform: fixed to moving, LPS mm; None is the identity.
+        inverse: moving to fixed; None: there and back is not looked at.
+        mask: (*fixed.grid.shape) bool; only what is inside counts as anatomy.
+    """
+    grid = fixed.grid.resized(tuple(min(s, MOST_VOXELS) for s in fixed.grid.shape))
+    still, source = _onto(fixed.to_sitk(), grid), moving.to_sitk()
+    energy, explained = _explained(still, _onto(source, grid, transform))
+    enough = max(QUIET * float(np.percentile(energy, 95)), 1e-20)
+    worry = np.clip((ENOUGH - explained) / (ENOUGH - CHANCE), 0, 1)
+    if transform is not None:
+        lost = _explained(still, _onto(source, grid))[1] - explained
+        worry = np.maximum(worry, np.clip(lost / LOSS, 0, 1))
+    worry = worry * np.clip(energy / enough, 0, 1)
+    if transform is not None and inverse is not None:
+        worry = np.maximum(worry, np.clip(_misses(transform, inverse, grid) / max(MISS_MM, min(grid.spacing)), 0, 1))
+    seen = moving.grid.to_sitk(np.ones(moving.grid.shape, np.float32))
+    anatomy = (energy > enough) & (sitk.GetArrayViewFromImage(_onto(seen, grid, transform)) > 0.5)
+    if mask is not None:
+        inside = _onto(fixed.grid.to_sitk(mask.reshape(fixed.grid.shape).astype(np.float32)), grid)
+        anatomy &= sitk.GetArrayViewFromImage(inside) > 0.5
+    return Doubt(
+        Image(worry.astype(np.float32), grid, "map of doubt"),
+        100 * float((worry[anatomy] >= IN_DOUBT).mean()) if anatomy.any() else 100.0,
+        measure_shape(transform, grid, anatomy),
+    )
+
+
+def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> sitk.Image:
+    lowest = min(0.0, float(sitk.GetArrayViewFromImage(image).min()))
+    still = sitk.Transform(grid.ndim, sitk.sitkIdentity)
+    place = points_of(grid)
+    return sitk.Resample(
+        sitk.Cast(image, sitk.sitkFloat32), place[0], transform or still, sitk.sitkLinear, *place[1:], lowest
+    )
+
+
+def _misses(transform: sitk.Transform, inverse: sitk.Transform, grid: Grid) -> np.ndarray:
+    """(*grid.shape) mm between each point and where there and back brings it."""
+    coarse = grid.resized(tuple(min(s, MOST_VOXELS // 2) for s in grid.shape))
+    around = sitk.CompositeTransform([sitk.Transform(inverse), sitk.Transform(transform)])  # the last one is first
+    left = sitk.TransformToDisplacementField(around, sitk.sitkVectorFloat32, *points_of(coarse))
+    length = np.linalg.norm(sitk.GetArrayViewFromImage(left), axis=-1)
+    return sitk.GetArrayFromImage(_onto(coarse.to_sitk(length), grid))
+
+
+def _explained(fixed: sitk.Image, other: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
+    """The fixed image's local edge energy, and the share of its edges along those of the other, 0 (chance) to 1.
+
+    After the normalized gradient fields of Haber and Modersitzki (2006): in n dimensions unrelated directions agree
+    by 1/n on average.
+    """
+    gradients = [_gradient(image) for image in (fixed, other)]
+    energies = [np.einsum("...c,...c->...", g, g) for g in gradients]
+    noise = NOISE * float(np.percentile(energies[1], 95)) + 1e-20
+    # Strong edges (skin, bone) must not drown the others: a voxel's vote grows with the root of its energy.
+    votes = np.sqrt(energies[0])
+    along = np.einsum("...c,...c->...", *gradients) ** 2 / ((energies[0] + 1e-20) * (energies[1] + noise))
+    total, shared = _local_mean(votes, fixed), _local_mean(votes * along, fixed)
+    chance = 1 / max(2, sum(n > 1 for n in fixed.GetSize()))
+    share = (shared / (total + 1e-12) - chance) / (1 - chance)
+    return _local_mean(energies[0], fixed), np.clip(share, 0, 1)
+
+
+def _gradient(image: sitk.Image) -> np.ndarray:
+    """(*shape, axis) change of the smoothed gray value per mm along each axis; zero across a single slice."""
+    finest = min(s for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True) if n > 1)
+    array = sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, (SMOOTH_VOXELS * finest) ** 2))
+    steps = image.GetSpacing()[::-1]
+    parts = [
+        np.gradient(array, steps[axis], axis=axis) if array.shape[axis] > 1 else np.zeros_like(array)
+        for axis in range(array.ndim)
+    ]
+    return np.stack(parts, -1)
+
+
+def _local_mean(array: np.ndarray, image: sitk.Image) -> np.ndarray:
+    axes = list(zip(image.GetSpacing(), image.GetSize(), strict=True))
+    side = max(size * spacing for spacing, size in axes) / WINDOWS
+    radius = [max(1, round(side / 2 / spacing)) if size > 1 else 0 for spacing, size in axes]
+    return sitk.GetArrayFromImage(sitk.BoxMean(sitk.GetImageFromArray(array.astype(np.float32)), radius))
