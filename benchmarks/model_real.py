@@ -1,0 +1,136 @@
+"""Models on real pairs: the network alone, as the start of the fast refinement, and that refinement without it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from DeepRegistrationLib import fields, register
+from DeepRegistrationLib.image import Grid, Image, read_image
+from DeepRegistrationLib.models import Header
+from DeepRegistrationLib.transform import displacement_on, lps_to_voxels
+from Training.synthesis.deform import maps
+from Training.synthesis.plan import DeformPlan
+from Training.synthesis.recipe import deform_recipe
+
+from . import worker
+from .pairs import Pair, project_pairs
+
+KNOWN = "CT and MR slices (known field)"
+SLICES = "brain slices (MR, 2-D)"
+GROUPS: dict[tuple[str, int], tuple[str, ...]] = {
+    ("universal", 3): (
+        "brain (T1)",
+        "brain (pseudo-T2 <- T1)",
+        "heart (cine MR)",
+        "hippocampus (MR)",
+        "brain with tumor (landmarks)",
+    ),
+    ("universal", 2): ("chest (X-ray, 2-D)", SLICES, KNOWN),
+    ("voxelmorph-1", 3): ("brain (T1)", "hippocampus (MR)"),
+    ("voxelmorph-2", 3): ("brain (T1)", "hippocampus (MR)"),
+    ("dual-branch", 2): (KNOWN,),
+    ("deform-gan", 2): (KNOWN,),
+    ("sar-net", 2): ("chest (X-ray, 2-D)",),
+    ("flownet-roi", 2): ("chest (X-ray, 2-D)",),
+}
+"""Which real pairs a method is for; it is not measured on others."""
+DEFORM = DeformPlan(
+    fixed=False, spacing=(1 / 2, 1 / 4), sd=(1.0, 0.5), largest=20.0, rotation=3.0, scale=0.03, translation=0.02
+)
+"""The field by which the moving image of an aligned pair is deformed, so that the answer is known."""
+Score = Callable[[sitk.Transform], dict[str, Any]]
+Case = tuple[str, str, sitk.Image, sitk.Image, Score]
+"""Group, name, fixed and moving image on one grid, and how to score a transform between them."""
+
+
+def cases(header: Header, data: Path, most: int) -> Iterator[Case]:
+    """The real pairs that fit a model, at most ``most`` a group; none where the data are absent."""
+    wanted = GROUPS.get((header.method, header.dimensions), ())
+    counts: dict[str, int] = {}
+    for pair in [*project_pairs(data), *_slices(data / "brain_slices")]:
+        if pair.group not in wanted or counts.get(pair.group, 0) >= most:
+            continue
+        counts[pair.group] = counts.get(pair.group, 0) + 1
+        fixed, moving, before = worker.prepare(pair)
+
+        def score(
+            found: sitk.Transform, pair: Pair = pair, fixed: sitk.Image = fixed, before: sitk.Transform | None = before
+        ) -> dict[str, Any]:
+            whole = sitk.CompositeTransform([before, found]) if before is not None else found
+            return worker.score(pair, whole, found, fixed)
+
+        yield pair.group, pair.name, fixed, moving, score
+    if KNOWN in wanted:
+        yield from known_fields(data / "ct_mr_slices", most)
+
+
+def _slices(folder: Path) -> list[Pair]:
+    images = sorted(folder.glob("OASIS-TRT-*_slice118.nii.gz"))
+    return [
+        Pair(
+            f"{a.name.split('_')[0]}<-{b.name.split('_')[0]}",
+            SLICES,
+            str(a),
+            str(b),
+            str(a).replace(".nii", "_labels.nii"),
+            str(b).replace(".nii", "_labels.nii"),
+            affine=True,
+        )
+        for a, b in zip(images, [*images[1:], *images[:1]], strict=True)
+    ]
+
+
+def known_fields(folder: Path, most: int) -> Iterator[Case]:
+    """Aligned MR and CT slices; the CT is moved by a random known field, which is to be found again."""
+    for number, path in enumerate(sorted(folder.glob("fixed_*.png"))[:most]):
+        fixed, moving = read_image(path), read_image(path.with_name(path.name.replace("fixed", "moving")))
+        shape = fixed.grid.shape
+        recipe = deform_recipe(DEFORM, shape, np.random.default_rng([number, 22]), 1.0)
+        made = maps([recipe], shape, torch.device("cpu"))
+        array = torch.from_numpy(moving.array.astype(np.float32))[None, None]
+        deformed = fields.sample(array, made.moving)[0, 0].numpy()
+        truth = made.displacement
+        body = torch.from_numpy(fixed.array > 0.05 * float(fixed.array.max()))[None]
+
+        def score(
+            found: sitk.Transform, grid: Grid = fixed.grid, truth: torch.Tensor = truth, body: torch.Tensor = body
+        ) -> dict[str, Any]:
+            u = lps_to_voxels(displacement_on(found, grid), grid)
+            return {"end_point": float((u - truth).square().sum(1).sqrt()[body].mean())}
+
+        image = Image(fixed.array.astype(np.float32), fixed.grid)
+        yield KNOWN, path.stem, image.to_sitk(), Image(deformed, fixed.grid).to_sitk(), score
+
+
+RUNS: dict[str, dict[str, Any]] = {
+    "network alone": {"refine": "none"},
+    "no start + fast": {"refine": "fast", "method": "none"},
+    "network + fast": {"refine": "fast"},
+    "fine-tuned alone": {"refine": "none", "fine_tune": True},
+}
+
+
+def measure(case: Case, run: str, bundle: Path) -> dict[str, Any]:
+    """Scores and seconds of one run; ``"before"`` is the identity."""
+    _, _, fixed, moving, score = case
+    if run == "before":
+        return score(sitk.Transform(fixed.GetDimension(), sitk.sitkIdentity))
+    started = time.perf_counter()
+    options = {"method": str(bundle), **RUNS[run]}
+    result = register(fixed, moving, affine="none", device="cpu", **options)
+    return {**score(result.transform), "seconds": time.perf_counter() - started}
+
+
+def main_figure(result: dict[str, Any]) -> tuple[str, float, bool]:
+    """The name of what counts in a result, its value, and whether more is better."""
+    for key, more in (("dice", True), ("tre", False), ("end_point", False)):
+        if key in result:
+            return key, float(result[key]), more
+    raise KeyError("nothing was scored")
