@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DeepRegistrationError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
+    except OSError as error:
+        print(f"A file could not be read or written: {error}; make room, or choose another folder.", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -44,12 +47,14 @@ def add_import_keras(commands: argparse._SubParsersAction) -> None:
 
 
 def _commands() -> tuple[Callable[[argparse._SubParsersAction], None], ...]:
+    from .evaluate import add_evaluate
     from .export import add_export
+    from .learn import add_learn
     from .make_manifest import add_manifest
     from .synthesis.contact_sheet import add_synthesize
     from .train import add_train
 
-    return (add_synthesize, add_train, add_export, add_manifest, add_import_keras)
+    return (add_synthesize, add_train, add_evaluate, add_learn, add_export, add_manifest, add_import_keras)
 
 
 if __name__ == "__main__":

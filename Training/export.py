@@ -46,6 +46,18 @@ def export(plan: TrainingPlan, folder: Path, target: Path, last: bool = False, l
     Raises:
         InputError: if the folder holds no run of this plan, or the bundle cannot be written.
     """
+    network, header = trained(plan, folder, last)
+    header = replace(header, license=license_)
+    save_bundle(target, network, header)
+    return header
+
+
+def trained(plan: TrainingPlan, folder: Path, last: bool = False) -> tuple[RegistrationNetwork, Header]:
+    """The network of a run, ready to predict, and what its bundle says.
+
+    Raises:
+        InputError: if the folder holds no run of this plan.
+    """
     if not (folder / files.NAME).exists():
         raise InputError(f"The folder {folder} holds no checkpoint; train first.")
     state = files.read_checkpoint(folder / files.NAME)
@@ -58,10 +70,9 @@ def export(plan: TrainingPlan, folder: Path, target: Path, last: bool = False, l
     ndim = dimensions(plan, weights)
     network = registration_network(plan, ndim)
     network.load_state_dict(weights)
-    header = replace(header_of(plan, network, ndim), scores=dict(scores), license=license_)
+    header = replace(header_of(plan, network, ndim), scores=dict(scores))
     header.training.update(steps=int(step), seconds=round(float(state["seconds"])))
-    save_bundle(target, network.eval(), header)
-    return header
+    return network.eval(), header
 
 
 def dimensions(plan: TrainingPlan, weights: dict[str, Any]) -> int:

@@ -15,7 +15,7 @@ from . import checkpoint as files
 from .logs import Bar, Log
 from .pairs import Batch, Source
 from .pictures import picture_of
-from .plan import TrainingPlan
+from .plan import TrainingPlan, write_plan
 from .run import Run
 from .synthesis.contact_sheet import write_png
 from .validation import validate
@@ -47,6 +47,8 @@ def train(
     elif start_from is not None:
         run.start_from(start_from)
     main = run.rank == 0
+    if main:
+        write_plan(plan, folder)
     held = source.validation(plan.schedule.validation_pairs) if main and plan.schedule.validate_every else []
     with ExitStack() as stack:
         log = Log(folder, run.progress.step, tensorboard) if main else None

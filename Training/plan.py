@@ -26,6 +26,8 @@ DECAYS = ("none", "cosine")
 PLANS = Path(__file__).resolve().parent / "plans"
 """The plans that come with the project; ``PLAN`` may be the name of one."""
 
+RUN_PLAN = "plan.json"
+
 
 @dataclass(frozen=True)
 class DataPlan:
@@ -141,11 +143,51 @@ class TrainingPlan:
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
 
+def plan_again(description: Mapping[str, Any], folder: Path = Path()) -> TrainingPlan:
+    """The plan of what ``TrainingPlan.describe`` gave (as bundles and run folders hold it).
+
+    Raises:
+        InputError: if it cannot be understood.
+    """
+    known = {key: value for key, value in _given(description).items() if key in _TOP}
+    return plan_of(known, folder)
+
+
+def write_plan(plan: TrainingPlan, folder: Path) -> None:
+    """``plan.json`` in a run's folder, for ``read_run_plan``; with the manifest's place on this machine."""
+    table = plan.describe()
+    if plan.data is not None:
+        table["data"]["manifest"] = str((plan.folder / plan.data.manifest).resolve())
+    (folder / RUN_PLAN).write_text(json.dumps(table, indent=1), encoding="utf-8")
+
+
+def read_run_plan(folder: Path) -> TrainingPlan:
+    """The plan of a run's folder.
+
+    Raises:
+        InputError: if the folder holds no run.
+    """
+    try:
+        table = json.loads((folder / RUN_PLAN).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The folder {folder} holds no run: there is no {RUN_PLAN} in it that can be read.") from error
+    return plan_again(table)
+
+
+def _given(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the settings that are None: those are the defaults, and TOML could not say them."""
+    return {
+        key: _given(value) if isinstance(value, Mapping) else value for key, value in table.items() if value is not None
+    }
+
+
 def _forget_unused(part: Any, table: dict[str, Any] | None) -> None:
     """Drop settings that came later and are not used, so that an older run's plan keeps its hash."""
-    for f in fields(part) if table else ():
+    if table is None:
+        return
+    for f in fields(part):
         if f.metadata == LATER and getattr(part, f.name) == f.default:
-            del table[f.name]  # type: ignore[index]
+            del table[f.name]
 
 
 def read_plan(path: Path | str) -> TrainingPlan:

@@ -1,4 +1,4 @@
-"""The papers' figures for one pair before and after a field. ``validation`` has the few that a running training looks at."""
+"""The papers' figures for one pair before and after a field; ``validation`` has the few that training looks at."""
 
 from __future__ import annotations
 
