@@ -1,4 +1,4 @@
-"""Images made for looking at a result: before and after on one grid, a checkerboard, differences, maps."""
+"""Images made for looking at a result: before and after on one grid, a checkerboard, differences, volume change."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from .texts import tr as _
 
 SQUARES = 8
 """Squares of the checkerboard along the longest axis."""
-DOUBT_MM, WINDOW_MM, EDGE_MM = 2.0, 12.0, 1.0
-CHANCE_EDGES, ENOUGH_EDGES = 0.35, 0.65
-"""Edges of unrelated images agree by a third; those of aligned ones by more than two thirds."""
 
 
 def fieldOf(transformNode: Node) -> sitk.Image:
@@ -45,14 +42,17 @@ def fieldOf(transformNode: Node) -> sitk.Image:
     return nodes.toFile((ras * np.array([-1, -1, 1])).astype(np.float32), toWorld)
 
 
+def mapOf(transformNode: Node) -> sitk.Transform:
+    """The same as a transform of SimpleITK."""
+    return sitk.DisplacementFieldTransform(sitk.Cast(fieldOf(transformNode), sitk.sitkVectorFloat64))
+
+
 def moved(movingNode: Node, fixedNode: Node, transformNode: Node | None, ignore: Node | None = None) -> sitk.Image:
     """The moving volume on the fixed grid, through the transform or (None) as it lies.
 
     If it is under ``transformNode`` or ``ignore``, that does not count as where it lies.
     """
-    transform = sitk.Transform()
-    if transformNode is not None:
-        transform = sitk.DisplacementFieldTransform(sitk.Cast(fieldOf(transformNode), sitk.sitkVectorFloat64))
+    transform = mapOf(transformNode) if transformNode is not None else sitk.Transform()
     moving = nodes.imageOf(movingNode, ignore or transformNode)
     if moving.GetNumberOfComponentsPerPixel() > 1:
         moving = gray(moving)
@@ -92,58 +92,6 @@ def volumeChange(field: sitk.Image) -> np.ndarray:
         edges.append(change + steps[:, axis].astype(np.float32))
     box = np.einsum("...c,...c->...", edges[0], np.cross(edges[1], edges[2]))
     return (box / np.linalg.det(steps)).astype(np.float32)
-
-
-def doubt(fixed: sitk.Image, after: sitk.Image, field: sitk.Image | None, inverse: sitk.Image | None) -> np.ndarray:
-    """(k, j, i) from 0 (nothing speaks against it) to 1 (do not trust it here), on the fixed grid.
-
-    The larger of two: how far there and back misses (``DOUBT_MM`` is 1), and how little of the fixed image's edges the
-    moved image explains around the point. Edges can be compared across modalities, gray values cannot.
-    """
-    explained, structure = _explainedEdges(fixed, after)
-    worry = np.clip((ENOUGH_EDGES - explained) / (ENOUGH_EDGES - CHANCE_EDGES), 0, 1) * structure
-    if field is not None and inverse is not None:
-        transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-        back = sitk.Resample(inverse, fixed, transform, sitk.sitkLinear, 0.0, sitk.sitkVectorFloat32)
-        there = sitk.Resample(field, fixed, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkVectorFloat32)
-        error = np.linalg.norm(sitk.GetArrayViewFromImage(there) + sitk.GetArrayViewFromImage(back), axis=-1)
-        worry = np.maximum(worry, np.clip(error / DOUBT_MM, 0, 1))
-    return worry.astype(np.float32)
-
-
-def _explainedEdges(fixed: sitk.Image, after: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-    """Share (0 to 1) of the fixed image's local gradient energy along the gradient of the other, and how much is there.
-
-    After the normalized gradient fields of Haber and Modersitzki (2006).
-    """
-    gradients = [_gradient(image) for image in (fixed, after)]
-    energies = [np.einsum("...c,...c->...", g, g) for g in gradients]
-    noise = [float(np.median(e[e > 0])) if (e > 0).any() else 1.0 for e in energies]
-    along = np.einsum("...c,...c->...", *gradients) ** 2 / (energies[1] + noise[1])
-    total, shared = _localMean(energies[0], fixed), _localMean(along, fixed)
-    return shared / (total + 1e-12), total / (total + 30 * noise[0])
-
-
-def _gradient(image: sitk.Image) -> np.ndarray:
-    """(k, j, i, axis) change of the smoothed gray value per mm along each axis."""
-    smooth = sitk.SmoothingRecursiveGaussian(sitk.Cast(image, sitk.sitkFloat32), EDGE_MM) if _isThick(image) else image
-    array = sitk.GetArrayFromImage(smooth).astype(np.float32)
-    steps = list(reversed(image.GetSpacing()))
-    parts = [
-        np.gradient(array, steps[axis], axis=axis) if array.shape[axis] > 1 else np.zeros_like(array)
-        for axis in range(3)
-    ]
-    return np.stack(parts, -1)
-
-
-def _isThick(image: sitk.Image) -> bool:
-    return min(image.GetSize()) >= 4  # what the recursive filter needs
-
-
-def _localMean(array: np.ndarray, image: sitk.Image) -> np.ndarray:
-    axes = zip(image.GetSpacing(), image.GetSize(), strict=True)
-    radius = [max(1, round(WINDOW_MM / 2 / spacing)) if size > 1 else 0 for spacing, size in axes]
-    return sitk.GetArrayFromImage(sitk.BoxMean(sitk.GetImageFromArray(array.astype(np.float32)), radius))
 
 
 def gray(image: sitk.Image) -> sitk.Image:

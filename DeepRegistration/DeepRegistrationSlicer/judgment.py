@@ -54,6 +54,16 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
             _values(report, _("{0:.1f} mm mean, {1:.1f} mm largest"), "mean_displacement_mm", "max_displacement_mm"),
         ),
         (_("Deformation beyond the affine part"), _values(report, _("{0:.1f} mm largest"), "max_deformation_mm")),
+        (
+            _("Anatomy bent"),
+            _values(
+                report.get("shape") or {},
+                _("{0:.1f} mm ({1:.0f} % of its size) or less in 95 % of it"),
+                "bend_mm",
+                "bend_percent",
+            ),
+        ),
+        (_("Anatomy in doubt"), _values(report, "{0:.0f} %", "doubt_percent")),
         (_("Spread of volume change"), _values(report, "{0:.3f}", "log_jacobian_sd")),
         (
             _("There and back misses by"),

@@ -16,7 +16,7 @@ from . import derived, display, nodes, views
 from .errors import InputError
 from .nodes import Node
 from .process import QtTicker, Ticker
-from .results import INVERSE_ROLE, VOLUME_ROLE, remove
+from .results import DOUBT_ROLE, INVERSE_ROLE, VOLUME_ROLE, remove
 from .texts import tr as _
 
 HELPER = "DeepRegistration.helper"
@@ -270,13 +270,18 @@ class Viewer:
 def doubtOf(
     fixedNode: Node, movingNode: Node, transformNode: Node | None, ignore: Node | None = None
 ) -> tuple[np.ndarray, sitk.Image]:
-    """The map of doubt and the grid it lies on, see ``derived.doubt``; without a transform, that of doing nothing."""
+    """The library's map of doubt and the grid it lies on: the kept one, or a new one; None: that of doing nothing."""
     fixed = nodes.imageOf(fixedNode)
-    if fixed.GetNumberOfComponentsPerPixel() > 1:
-        fixed = derived.gray(fixed)
-    after = derived.moved(movingNode, fixedNode, transformNode, ignore)
-    if transformNode is None:
-        return derived.doubt(fixed, after, None, None), fixed
-    inverseNode = transformNode.GetNodeReference(INVERSE_ROLE)
-    inverse = derived.fieldOf(inverseNode) if inverseNode is not None else None
-    return derived.doubt(fixed, after, derived.fieldOf(transformNode), inverse), fixed
+    kept = transformNode.GetNodeReference(DOUBT_ROLE) if transformNode is not None else None
+    if kept is not None and kept.GetImageData() is not None:
+        return nodes.voxels(kept), nodes.imageOf(kept)
+    from DeepRegistrationLib.doubt import measure_doubt
+    from DeepRegistrationLib.image import read_image
+
+    there = back = None
+    if transformNode is not None:
+        inverseNode = transformNode.GetNodeReference(INVERSE_ROLE)
+        there = derived.mapOf(transformNode)
+        back = derived.mapOf(inverseNode) if inverseNode is not None else None
+    pair = read_image(fixed), read_image(nodes.imageOf(movingNode, ignore or transformNode))
+    return measure_doubt(*pair, there, back).on(pair[0].grid).array, fixed

@@ -12,7 +12,9 @@ from .methods import resolve
 from .nodes import Node
 from .texts import tr as _
 
-TRANSFORM, VOLUME, INVERSE, JACOBIAN = "transform.nrrd", "warped.nrrd", "inverse.nrrd", "jacobian.nrrd"
+TRANSFORM = "transform.nrrd"
+FILES = {"volume": "warped.nrrd", "inverse": "inverse.nrrd", "jacobian": "jacobian.nrrd", "doubt": "doubt.nrrd"}
+"""What the worker writes for each output; the others are made of these."""
 
 
 @dataclass
@@ -55,10 +57,9 @@ class Request:
         found += [self.fixedLandmarks, self.movingLandmarks, self.fixedLabels, self.movingLabels]
         return [node for node in found if node is not None]
 
-    def files(self) -> set[str]:
-        """The outputs that the worker has to write."""
-        needed = {"volume", "inverse"} if "doubt" in self.outputs else set()
-        return needed | ({"volume", "inverse", "jacobian"} & set(self.outputs))
+    def files(self) -> dict[str, str]:
+        """The outputs that the worker has to write besides the transform, and their names."""
+        return {kind: name for kind, name in FILES.items() if kind in self.outputs}
 
     def write(self, folder: Path) -> list[str]:
         """Write the inputs into ``folder``; returns the command line that registers them.
@@ -72,12 +73,11 @@ class Request:
             raise InputError(problem)
         fixed = nodes.fixedImageOf(self.fixedNode)
         moving = nodes.imageOf(self.movingNode, self.replaced)
-        arguments = ["register", "fixed.nrrd", "moving.nrrd", "--output-transform", TRANSFORM]
+        arguments = ["register", "fixed.nrrd", "moving.nrrd", "--no-compression", "--output-transform", TRANSFORM]
         nodes.write(fixed, folder / "fixed.nrrd")
         nodes.write(moving, folder / "moving.nrrd")
-        for kind, name in (("volume", VOLUME), ("inverse", INVERSE), ("jacobian", JACOBIAN)):
-            if kind in self.files():
-                arguments += [f"--output-{kind}", name]
+        for kind, name in self.files().items():
+            arguments += [f"--output-{kind}", name]
         for kind, node, reference, volume in (
             ("fixed", self.fixedMask, fixed, self.fixedNode),
             ("moving", self.movingMask, moving, self.movingNode),

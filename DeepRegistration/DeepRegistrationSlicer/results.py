@@ -11,14 +11,14 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 
-from . import derived, judgment, nodes, request
+from . import judgment, nodes, request
 from .errors import RegistrationError
 from .nodes import Node
 from .texts import tr as _
 
 REPORT_ATTRIBUTE = "DeepRegistration.Report"
 INVERSE_ROLE, VOLUME_ROLE = "DeepRegistration.inverse", "DeepRegistration.warped"
-TABLE_ROLE = "DeepRegistration.report"
+TABLE_ROLE, DOUBT_ROLE = "DeepRegistration.report", "DeepRegistration.doubt"
 TRANSFORM_KINDS = ("transform", "inverse")
 
 
@@ -56,20 +56,15 @@ def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[
                 )
             )
     images: dict[str, sitk.Image] = {"transform": nodes.read(folder / request.TRANSFORM)}
-    for kind, name in (("volume", request.VOLUME), ("inverse", request.INVERSE), ("jacobian", request.JACOBIAN)):
-        if kind in ask.files():
-            images[kind] = nodes.read(folder / name)
+    for kind, name in ask.files().items():
+        images[kind] = nodes.read(folder / name)
     if "magnitude" in ask.outputs:
         images["magnitude"] = _magnitude(images["transform"])
-    if "doubt" in ask.outputs:
-        images["doubt"] = _doubt(ask, images)
 
     made: list[Node] = []
     result = Result(transform=None, report=report)
     try:
         for kind, image in images.items():
-            if kind != "transform" and kind not in ask.outputs:
-                continue
             node = into.get(kind)
             if node is None or node.GetScene() is not slicer.mrmlScene:
                 node = _newNode(kind, ask)
@@ -119,6 +114,8 @@ def _describe(result: Result, ask: request.Request) -> None:
         result.transform.SetNodeReferenceID(INVERSE_ROLE, result.inverse.GetID())
     if result.volume is not None:
         result.transform.SetNodeReferenceID(VOLUME_ROLE, result.volume.GetID())
+    if result.doubt is not None:
+        result.transform.SetNodeReferenceID(DOUBT_ROLE, result.doubt.GetID())
     if result.table is not None:
         result.transform.SetNodeReferenceID(TABLE_ROLE, result.table.GetID())
 
@@ -150,13 +147,4 @@ def _magnitude(fieldImage: sitk.Image) -> sitk.Image:
     vectors = sitk.GetArrayViewFromImage(fieldImage)
     image = sitk.GetImageFromArray(np.sqrt(np.einsum("...c,...c->...", vectors, vectors)))
     image.CopyInformation(fieldImage)
-    return image
-
-
-def _doubt(ask: request.Request, images: dict[str, sitk.Image]) -> sitk.Image:
-    fixed = nodes.imageOf(ask.fixedNode)
-    if fixed.GetNumberOfComponentsPerPixel() > 1:
-        fixed = derived.gray(fixed)
-    image = sitk.GetImageFromArray(derived.doubt(fixed, images["volume"], images["transform"], images["inverse"]))
-    image.CopyInformation(fixed)
     return image

@@ -63,9 +63,9 @@ def main() -> int:
             time.sleep(0.1)
     if method != "no-files":
         write(value("--output-transform"), "fixed.nrrd", vectors=True)
-        for name, vectors in (("--output-inverse", True), ("--output-volume", False), ("--output-jacobian", False)):
-            if value(name):
-                write(value(name), "fixed.nrrd", vectors)
+        for kind in ("inverse", "volume", "jacobian", "doubt"):
+            if value(f"--output-{kind}"):
+                write(value(f"--output-{kind}"), "fixed.nrrd", vectors=kind == "inverse")
     if method == "broken-files":
         Path(value("--output-volume")).write_text("nonsense")
     say(0.9, "almost")
