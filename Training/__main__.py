@@ -47,6 +47,7 @@ def add_import_keras(commands: argparse._SubParsersAction) -> None:
 
 
 def _commands() -> tuple[Callable[[argparse._SubParsersAction], None], ...]:
+    from .classical import add_fields
     from .evaluate import add_evaluate
     from .export import add_export
     from .learn import add_learn
@@ -54,7 +55,7 @@ def _commands() -> tuple[Callable[[argparse._SubParsersAction], None], ...]:
     from .synthesis.contact_sheet import add_synthesize
     from .train import add_train
 
-    return (add_synthesize, add_train, add_evaluate, add_learn, add_export, add_manifest, add_import_keras)
+    return (add_synthesize, add_train, add_evaluate, add_learn, add_export, add_manifest, add_fields, add_import_keras)
 
 
 if __name__ == "__main__":

@@ -165,6 +165,14 @@ class RealSource:
         training = self.manifest.training
         if self.plan.pairing == "pairwise" and len({case.patient for case in training}) < 2 and not self.plan.deform:
             raise InputError("Pairs of different patients need at least two patients to train on.")
+        bare = [
+            pair for pair in self.manifest.training_pairs if (pair[0].name, pair[1].name) not in self.manifest.fields
+        ]
+        if bare and len(bare) < len(self.manifest.training_pairs):
+            raise InputError(
+                f"The pair {bare[0][0].name} and {bare[0][1].name} of the manifest has no displacement field, but "
+                "others have; give all of them one, or none."
+            )
         if self.plan.pairing == "atlas" and self._atlas() is None:
             raise InputError(f"The atlas {self.plan.atlas} is not an image of the manifest.")
         if self.plan.pairing == "intra" and not self._intra(training):

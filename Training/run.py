@@ -71,7 +71,10 @@ class Run:
         if "labels" in self.steps.needs and (first.fixed_labels is None or first.moving_labels is None):
             raise InputError(f"{self.plan.method.title} learns from label maps; the data of the plan have none.")
         if "displacement" in self.steps.needs and first.displacement is None:
-            raise InputError(f"{self.plan.method.title} learns from known fields; give the plan [synthesis].")
+            raise InputError(
+                f"{self.plan.method.title} ({self.plan.variant}) learns from known fields; give the plan [synthesis], "
+                "data.deform, or a manifest whose pairs name displacement fields (python -m Training fields makes one)."
+            )
         shape = first.fixed.shape[2:]
         if min(shape) < self.steps.smallest:
             raise InputError(

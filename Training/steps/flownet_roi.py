@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from DeepRegistrationLib import fields
-from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.losses.labels import hnn_loss
 from DeepRegistrationLib.losses.multiscale import multiscale_loss
 from DeepRegistrationLib.networks.blocks import pad_to_multiple
@@ -68,8 +67,6 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
             terms["region"] = options["eta"] * both / 2
         return terms
 
-    if options["supervised"] and plan.synthesis is None and (plan.data is None or plan.data.deform is None):
-        raise InputError("Supervised training needs known fields; give the plan [synthesis] or [data.deform].")
     first, then = Turn("region", (REGISTRATION,), find_region), Turn(REGISTRATION, (REGISTRATION,), register)
     needs = {"labels"} if roi or options["overlap"] else set()
     return Steps(

@@ -1,0 +1,121 @@
+"""``fields``: displacement fields by the refinement engine, as targets of supervised training.
+
+Any other program's fields do as well: name them in the manifest, ``{"fixed": ..., "moving": ..., "displacement": ...}``
+in ``training_paired_images`` (a displacement image in LPS mm on the fixed image, or a transform file).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from DeepRegistrationLib import register
+from DeepRegistrationLib.errors import InputError, RegistrationFailed
+
+from .manifest import Case, read_manifest
+
+
+def add_fields(commands: argparse._SubParsersAction) -> None:
+    """``fields MANIFEST.json OUT.json --output FOLDER``."""
+    parser = commands.add_parser("fields", help="fields by the refinement engine, for supervised training")
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST.json")
+    parser.add_argument("target", type=Path, metavar="OUT.json", help="the manifest with the fields, to train on")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="gets the fields")
+    parser.add_argument("--pairs", type=int, default=100, help="drawn where the manifest lists none (default 100)")
+    parser.add_argument("--refine", choices=("fast", "accurate"), default="fast")
+    parser.add_argument("--affine", choices=("auto", "none"), default="none", help="none: images as they lie")
+    parser.add_argument("--similarity", choices=("auto", "lncc", "mind", "ssd", "gradient"), default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--threads", type=int, help="of the CPU")
+
+    def run(options: argparse.Namespace) -> None:
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        how = {name: getattr(options, name) for name in ("refine", "affine", "similarity", "device")}
+        count = make_fields(options.manifest, options.target, options.output, options.pairs, how)
+        print(f"wrote {options.target}: {count} pairs with fields")
+
+    parser.set_defaults(run=run)
+
+
+def make_fields(manifest: Path, target: Path, folder: Path, pairs: int, how: dict[str, Any]) -> int:
+    """Register the pairs (those done before are kept) and write the manifest that names the fields; how many.
+
+    Args:
+        manifest: its ``training_paired_images``, else ``pairs`` drawn of different patients.
+        how: keywords of ``register``.
+
+    Raises:
+        InputError: if the manifest cannot be used, or nothing can be written there.
+    """
+    split = read_manifest(manifest, 0.0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot write to {folder} ({error.strerror}); choose another folder.") from error
+    entries = []
+    for number, (fixed, moving) in enumerate(split.training_pairs or drawn(split.training, pairs)):
+        path = folder / f"{_stem(fixed)}--{_stem(moving)}.mha"
+        print(f"{number + 1}: {fixed.image.name} <- {moving.image.name}", flush=True)
+        if not path.exists():
+            try:
+                result = register(fixed.image, moving.image, method="none", **how)
+            except RegistrationFailed as error:
+                print(f"left out: {error}")
+                continue
+            partial = path.with_name(f"partial-{path.name}")
+            result.transform.save(partial)
+            partial.replace(path)
+        entries.append(
+            {
+                "fixed": str(fixed.image.resolve()),
+                "moving": str(moving.image.resolve()),
+                "displacement": str(path.resolve()),
+            }
+        )
+    table = {
+        "name": split.name,
+        "modality": split.modality,
+        "training": [_entry(case) for case in split.training],
+        "validation": [_entry(case) for case in split.validation],
+        "training_paired_images": entries,
+        "registration_val": [
+            {"fixed": str(a.image.resolve()), "moving": str(b.image.resolve())} for a, b in split.validation_pairs
+        ],
+    }
+    try:
+        target.write_text(json.dumps(table, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"Cannot write {target} ({error.strerror}); choose another folder.") from error
+    return len(entries)
+
+
+def drawn(cases: Sequence[Case], count: int) -> list[tuple[Case, Case]]:
+    """Pairs of different patients, always the same ones, none twice.
+
+    Raises:
+        InputError: if there is no such pair.
+    """
+    found = [(a, b) for a in cases for b in cases if a.patient != b.patient]
+    if not found:
+        raise InputError("Fields need images of at least two patients; list more in the manifest.")
+    order = np.random.default_rng(0).permutation(len(found))[:count]
+    return [found[int(k)] for k in order]
+
+
+def _stem(case: Case) -> str:
+    return case.image.name.split(".")[0]
+
+
+def _entry(case: Case) -> dict[str, str]:
+    entry = {"image": str(case.image.resolve()), "patient": case.patient}
+    for name, path in (("label", case.label), ("landmarks", case.landmarks)):
+        if path is not None:
+            entry[name] = str(path.resolve())
+    return entry
