@@ -108,7 +108,6 @@ def _ahead(run: Run) -> Iterable[tuple[Batch, float]]:
             began = time.monotonic()
             batch = run.fetch(step) if coming is None else coming.result()
             waited = time.monotonic() - began
-            # Synthesis would only fight with the network for the same cores.
             coming = pool.submit(run.fetch, step + 1) if run.source.reads and step + 1 < end else None
             yield batch, waited
 

@@ -62,7 +62,7 @@ class Source(Protocol):
 
     ndim: int
     reads: bool
-    """Whether a batch is mostly waited for (files), so that the next one is fetched while the network works."""
+    """Whether a batch is mostly waited for (files, Python), so that the next one is made while the network works."""
 
     def batch(self, items: Sequence[int], fade: float) -> Batch:
         """The pairs of these numbers; ``fade`` 0 to 1 is the size of synthetic deformations."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,17 +11,20 @@ from torch import Tensor
 from .pairs import VALIDATION, Batch
 from .synthesis import SynthesisPlan, draw, generate
 
+SMALL = 40**3
+"""Voxels."""
+
 
 class SyntheticSource:
     """Recipes drawn by number; label maps of real data may be among them (``given``)."""
-
-    reads = False
 
     def __init__(
         self, plan: SynthesisPlan, seed: int, device: torch.device, given: Sequence[Tensor] = (), signed: bool = False
     ) -> None:
         self.plan, self.seed, self.device, self.given, self.signed = plan, seed, device, given, signed
         self.ndim = len(plan.shape)
+        # Large pairs would only fight with the network for the same cores; small ones take mostly Python's time.
+        self.reads = math.prod(plan.shape) <= SMALL
 
     def batch(self, items: Sequence[int], fade: float = 1.0) -> Batch:
         recipes = [draw(self.plan, self._number(item), len(self.given), fade) for item in items]

@@ -6,6 +6,7 @@ drawn anew within a few percent, and the whole is turned, scaled and placed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -25,11 +26,12 @@ class _Table:
 
     def __call__(self, label: int, center: Sequence[float], radii: Sequence[float], turn: float = 0.0) -> int:
         """Add one ellipsoid; its row."""
-        size = float(np.mean(radii))
-        c = np.asarray(center) + self.jitter * size * self.random.standard_normal(3)
-        r = np.asarray(radii) * np.exp(self.jitter * self.random.standard_normal(3))
-        turns = 0.5 * self.jitter * self.random.standard_normal(3) + [0, 0, turn]
-        self.rows.append([label, *c, *r, *turns])
+        # Plain numbers: for three of them at a time, arrays take most of the time of a small image.
+        n = self.random.standard_normal(9).tolist()
+        jitter, size = self.jitter, sum(radii) / 3
+        c = [x + jitter * size * d for x, d in zip(center, n, strict=False)]
+        r = [x * math.exp(jitter * d) for x, d in zip(radii, n[3:], strict=False)]
+        self.rows.append([label, *c, *r, jitter * n[6] / 2, jitter * n[7] / 2, jitter * n[8] / 2 + turn])
         return len(self.rows) - 1
 
     def both(self, label: int, center: Sequence[float], radii: Sequence[float], turn: float = 0.0) -> list[int]:
@@ -38,13 +40,12 @@ class _Table:
 
     def tube(self, label: int, points: Sequence[tuple[float, float, float, float]]) -> None:
         """A chain of spindles, one from each point (x, y, z, radius) to the next."""
-        for a, b in pairwise(np.asarray(points, dtype=float)):
-            x, y, z, r = (a + b) / 2
-            dx, dy, dz = (b - a)[:3]
-            length = float(np.linalg.norm((dx, dy, dz)))
+        for a, b in pairwise(points):
+            x, y, z, r = ((p + q) / 2 for p, q in zip(a, b, strict=True))
+            dx, dy, dz = (float(q - p) for p, q in zip(a[:3], b[:3], strict=True))
+            length = math.hypot(dx, dy, dz)
             # The spindle lies along z; it is tipped towards back or front, then turned about z (see ``_rotations``).
-            across = float(np.hypot(dx, dy))
-            turns = [float(np.arctan2(dy, dx)), float(np.arctan2(across, dz)), 0.0]
+            turns = [math.atan2(dy, dx), math.atan2(math.hypot(dx, dy), dz), 0.0]
             self.rows.append([label, x, y, z, 1.12 * r, 1.12 * r, 0.6 * length + 0.8 * r, *turns])
 
     def tubes(self, label: int, points: Sequence[tuple[float, float, float, float]]) -> None:
@@ -56,7 +57,7 @@ class _Table:
         rows = []
         for label, x, y, z, rx, ry, rz, tz, ty, tx in self.rows:
             numbers = [z / half, -y / half, x / half, rz / half, ry / half, rx / half, tz, ty, tx]
-            rows.append([label, *[round(float(n), 5) for n in numbers]])
+            rows.append([label, *[round(n, 5) for n in numbers]])
         return rows
 
 
@@ -253,10 +254,10 @@ def _recipe(
 ) -> Recipe:  # fmt: skip
     """``tissue[label]``: labels with the same number look alike in every image (both sides of the body, say)."""
     tissue = [same.get(k, k) for k in range(count)]
-    shift = random.normal(0, 0.06, 3)
+    shift = random.normal(0, 0.06, 3).tolist()
     rows = table.ellipsoids(half)
     for row in rows:
-        row[1:4] = [round(float(c + s), 5) for c, s in zip(row[1:4], shift, strict=True)]
+        row[1:4] = [round(c + s, 5) for c, s in zip(row[1:4], shift, strict=True)]
     warp = [_seed(random), round(float(random.uniform(0.008, 0.035)), 4)]
     return {"ellipsoids": rows, "rules": rules, "tissue": tissue, "warp": warp, **pose}
 
