@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .batch_command import add_batch
 from .errors import InputError
 from .image import read_image
 from .points import is_point_file, read_points, write_points
@@ -23,6 +24,7 @@ Commands = Any  # argparse's own class for sub-parsers is private
 def add_commands(commands: Commands) -> None:
     """Add every command's parser; each sets ``run``, a function of the parsed options."""
     _add_register(commands)
+    add_batch(commands, _add_how)
     _add_apply(commands)
     _add_evaluate(commands)
     _add_methods(commands)
@@ -40,6 +42,20 @@ def _add_register(commands: Commands) -> None:
     out.add_argument("--output-doubt", metavar="D.nii.gz", help="where not to trust the result, 0 to 1")
     out.add_argument("--no-compression", action="store_true", help="larger files, written faster (.nrrd, .mha)")
     out.add_argument("--report", metavar="DIR", help="report.html, report.json and overlay.png")
+    how = _add_how(parser)
+    how.add_argument("--initial-transform", metavar="T0.h5", help="taken instead of the affine stage")
+    how.add_argument("--fixed-mask", metavar="F")
+    how.add_argument("--moving-mask", metavar="M")
+    how.add_argument("--fixed-points", metavar="P", help="landmarks that the field is drawn to join")
+    how.add_argument("--moving-points", metavar="P")
+    how.add_argument("--fixed-labels", metavar="L", help="label maps that the field is drawn to join")
+    how.add_argument("--moving-labels", metavar="L")
+    parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
+    parser.set_defaults(run=run_register)
+
+
+def _add_how(parser: argparse.ArgumentParser) -> Any:
+    """The options that are the same for one pair and for many; returns their group."""
     how = parser.add_argument_group("how")
     how.add_argument(
         "--method", default="none", help="see the command methods, or a bundle's path (default: %(default)s)"
@@ -50,17 +66,9 @@ def _add_register(commands: Commands) -> None:
     how.add_argument("--affine", choices=("auto", "none"), default="auto")
     how.add_argument("--similarity", choices=("auto", "lncc", "mind", "ssd", "gradient"), default="auto")
     how.add_argument("--smoothness", type=float, default=1.0, help="1 is usual, more is stiffer")
-    how.add_argument("--initial-transform", metavar="T0.h5", help="taken instead of the affine stage")
-    how.add_argument("--fixed-mask", metavar="F")
-    how.add_argument("--moving-mask", metavar="M")
-    how.add_argument("--fixed-points", metavar="P", help="landmarks that the field is drawn to join")
-    how.add_argument("--moving-points", metavar="P")
-    how.add_argument("--fixed-labels", metavar="L", help="label maps that the field is drawn to join")
-    how.add_argument("--moving-labels", metavar="L")
     how.add_argument("--device", default="auto", help="auto, cpu or cuda")
     how.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
-    parser.set_defaults(run=run_register)
+    return how
 
 
 def run_register(options: argparse.Namespace) -> None:
