@@ -124,7 +124,8 @@ class Placement:
     def _fading(self, u: Tensor) -> list[int]:
         """Network voxels over which each axis fades: none where the network saw all of the image."""
         ends = zip(self.offset, self.scale, self.size, self.image_size, strict=True)
-        seen = [o <= 0.5 and o + s * (m - 1) >= n - 1.5 for o, s, m, n in ends]
+        # A large network voxel lies far inside of the image and still sees it up to the border.
+        seen = [o - (s - 1) / 2 <= 0.5 and o + s * (m - 1) + (s - 1) / 2 >= n - 1.5 for o, s, m, n in ends]
         if all(seen):
             return [0] * self.ndim
         # The ramp's steepest slope is 1.5 / width, on every axis at once in a corner: this wide it cannot fold.

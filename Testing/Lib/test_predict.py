@@ -250,3 +250,13 @@ def test_running_a_network_leaves_its_weights_precision_and_mode_alone():
 def test_bfloat16_is_decided_once_for_the_process():
     assert isinstance(bfloat16_is_good(), bool)
     assert bfloat16_is_good.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize(("shape", "longest"), [((60, 52, 44), 20), ((61, 50, 43), 16), ((64, 64), 10)])
+def test_a_field_of_much_larger_voxels_comes_back_whole(shape, longest):
+    place = Placement.on(Grid.from_shape(shape), WorkingGrid(longest=longest))
+    assert max(place.scale) > 2
+    ndim = len(shape)
+    u = torch.ones(1, ndim, *place.size)
+    expected = torch.tensor(place.scale).view(1, -1, *[1] * ndim).expand(1, ndim, *shape)
+    torch.testing.assert_close(place.bring_back(u), expected)
