@@ -25,6 +25,9 @@ for _folder in (Path(__file__).resolve().parent, Path(__file__).resolve().parent
         sys.path.append(str(_folder))
 
 
+TUTORIAL = "https://github.com/SlicerDeepRegistration/SlicerDeepRegistration/blob/main/docs/tutorial.md"
+
+
 class DeepRegistration(ScriptedLoadableModule):
     """What Slicer shows of the module before it is opened."""
 
@@ -33,11 +36,12 @@ class DeepRegistration(ScriptedLoadableModule):
         parent.title = _("Deep Registration")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
         parent.dependencies = ["Volumes", "Transforms", "Segmentations", "Markups"]
-        parent.contributors = ["The SlicerDeepRegistration contributors"]
+        parent.contributors = ["Deep Registration Developers (SlicerDeepRegistration)"]
         parent.helpText = _(
             "Brings a moving image onto a fixed one with a smooth, invertible transform, and judges the result. "
             "Works in a process of its own, on the graphics card or the processor; nothing is sent anywhere."
         )
+        parent.helpText += f'<p><a href="{TUTORIAL}">{_("Tutorial")}</a></p>'
         parent.acknowledgementText = _("See the README for the papers this module is built on.")
         slicer.app.connect("startupCompleted()", self.registerSampleData)
 

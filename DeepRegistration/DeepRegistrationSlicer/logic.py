@@ -14,6 +14,7 @@ import slicer
 from . import views
 from .errors import CancelledError, RegistrationError
 from .install import Installer, TorchInstaller
+from .methods import BEST
 from .nodes import Node
 from .process import POLL_SECONDS, LibraryProcess, Process, QtTicker, Ticker, newFolder, processEvents
 from .request import Request
@@ -72,7 +73,7 @@ class RegistrationLogic:
         self,
         fixedNode: Node,
         movingNode: Node,
-        method: str = "none",
+        method: str = BEST,
         refine: str = "fast",
         affine: str = "auto",
         device: str = "auto",

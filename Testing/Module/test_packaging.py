@@ -27,12 +27,53 @@ def test_only_the_module_lies_in_its_folder():
     assert [p.name for p in (ROOT / "DeepRegistration").glob("*.py")] == ["DeepRegistration.py"]
 
 
+HOME = "https://github.com/SlicerDeepRegistration/SlicerDeepRegistration"
+RAW = "https://raw.githubusercontent.com/SlicerDeepRegistration/SlicerDeepRegistration/main/"
+
+
+def metadata() -> dict[str, str]:
+    """EXTENSION_... of the top CMakeLists.txt, as the index reads them: each on one line, in double quotes."""
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    return dict(re.findall(r'^set\(EXTENSION_(\w+) "([^"]*)"\)$', text, re.MULTILINE))
+
+
 def test_the_extension_describes_itself_as_the_index_wants_it():
     text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert "\r" not in text
     assert re.search(r"^project\(DeepRegistration\)$", text, re.MULTILINE)
-    for name in ("ICONURL", "SCREENSHOTURLS"):
-        assert re.search(rf'^set\(EXTENSION_{name} "https://[^"]+\.png"\)$', text, re.MULTILINE)
-    assert re.search(r'^set\(EXTENSION_DEPENDS "PyTorch"\)$', text, re.MULTILINE)
+    found = metadata()
+    assert set(found) == {"HOMEPAGE", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS", "DEPENDS"}
+    assert found["DEPENDS"] == "PyTorch"
+    assert found["HOMEPAGE"] == HOME
+    assert HOME.rsplit("/", 1)[1] == "Slicer" + "DeepRegistration"  # the index wants Slicer + the project's name
+    for person in found["CONTRIBUTORS"].split(", "):
+        assert re.fullmatch(r"\w[\w.-]*( \w[\w.-]*)+ \([^()]+\)", person), person
+    assert 60 < len(found["DESCRIPTION"]) < 500
+    assert found["DESCRIPTION"].endswith(".")
+
+
+@pytest.mark.parametrize("name", ["ICONURL", "SCREENSHOTURLS"])
+def test_the_pictures_of_the_index_are_files_of_this_repository(name):
+    addresses = metadata()[name].split(" ")
+    assert all(addresses)
+    for address in addresses:
+        assert address.startswith(RAW)
+        assert (ROOT / address.removeprefix(RAW)).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_module_links_to_its_tutorial():
+    text = (ROOT / "DeepRegistration" / "DeepRegistration.py").read_text(encoding="utf-8")
+    address = re.search(r'TUTORIAL = "([^"]+)"', text).group(1)
+    assert (ROOT / address.removeprefix(f"{HOME}/blob/main/")).is_file()
+    for line in re.findall(r'parent.contributors = \["([^"]+)"\]', text):
+        assert line == metadata()["CONTRIBUTORS"]
+
+
+def test_the_readme_has_what_reviewers_look_for():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"!\[[^]]+\]\(Resources/Screenshots/[^)]+\.png\)", text)
+    for words in ("## Modules", "## How to cite", "## License", "docs/tutorial.md", "docs/console.md"):
+        assert words in text, words
 
 
 def test_the_icons_are_128_pixels_wide():

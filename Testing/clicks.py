@@ -1,0 +1,148 @@
+"""Clicks and seconds from opening the panel to a finished overlay: ``python -m Testing.clicks [--write FILE]``.
+
+Ours are counted while a program clicks; those of two other modules of Slicer are the steps of their own pages. A choice
+from a list is two clicks (open it, choose), a button one. Going to a module is not counted, for nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from Testing import host
+from Testing.host import interact
+
+ROOT = Path(__file__).resolve().parents[1]
+LIST, BUTTON = 2, 1
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What a module's page tells its user to do: (step, clicks); ``seconds`` in the words of the page."""
+
+    name: str
+    page: str
+    steps: tuple[tuple[str, int], ...]
+    seconds: str
+    overlay: str
+
+    @property
+    def clicks(self) -> int:
+        return sum(clicks for _step, clicks in self.steps)
+
+
+GUIDES = (
+    Guide(
+        "Elastix",
+        "https://github.com/lassoan/SlicerElastix#register-two-volumes",
+        (
+            ("fixed volume", LIST),
+            ("moving volume", LIST),
+            ("preset", LIST),
+            ("new output volume", LIST),
+            ("new output transform", LIST),
+            ("Apply", BUTTON),
+        ),
+        "“a couple of minutes”, no images or computer stated",
+        "by hand: fixed volume as foreground in the slice viewers, then fade (clicks not stated)",
+    ),
+    Guide(
+        "UniGradICON",
+        "https://github.com/uncbiag/SlicerUniGradICON#user-guide",
+        (
+            ("fixed image", LIST),
+            ("moving image", LIST),
+            ("modality", LIST),
+            ("model", LIST),
+            ("output transform", LIST),
+            ("output image", LIST),
+            ("Run Registration", BUTTON),
+        ),
+        "“may take a few minutes”, no images or computer stated",
+        "by hand: in the Data module; a checkerboard with the CheckerBoard Filter module (clicks not stated)",
+    ),
+)
+
+
+def count() -> tuple[list[str], float, float, str]:
+    """Steps, seconds to the overlay, seconds of them after Apply, and the verdict, on the generated pair."""
+    running = host.boot()
+    import slicer
+
+    host.load_module(ROOT / "DeepRegistration" / "DeepRegistration.py")
+    from DeepRegistrationSlicer import results, samples
+
+    samples.load()
+    opened = time.monotonic()
+    slicer.util.selectModule("DeepRegistration")
+    slicer.modules.deepregistration.widgetRepresentation().show()
+    widget = slicer.modules.DeepRegistrationWidget
+    ui, steps = widget.ui, []
+    for selector, name in ((ui.fixedSelector, "Head T1"), (ui.movingSelector, "Head T2")):
+        if selector.currentNode() is None or selector.currentNode().GetName() != name:
+            interact.choose(selector, name)
+            steps += [name] * LIST
+    steps.append("Apply")
+    applied = time.monotonic()
+    interact.click(ui.applyButton)
+    interact.wait_until(lambda: not widget.panel.logic.isRunning, 1800)
+    finished = time.monotonic()
+    composite = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    moved = widget.panel.parameters.outputVolume
+    assert moved is not None, ui.statusLabel.text
+    assert composite.GetForegroundVolumeID() == moved.GetID(), "the overlay is not shown"
+    verdict = results.reportOf(widget.panel.parameters.outputTransform)["verdict"]
+    widget.panel.close()
+    running.reset()
+    return steps, finished - opened, finished - applied, verdict
+
+
+def table(steps: list[str], seconds: float) -> str:
+    """The comparison in Markdown."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    ours = f"{seconds:.0f} s, generated pair, {cores} {platform.machine()} processor cores, no graphics card"
+    lines = [
+        "| module | clicks to the result | which | time | overlay |",
+        "|---|---|---|---|---|",
+        f"| Deep Registration (counted) | {len(steps)} | {', '.join(dict.fromkeys(steps))} | {ours} | shown at once |",
+    ]
+    for guide in GUIDES:
+        which = ", ".join(f"{step} ({clicks})" for step, clicks in guide.steps)
+        cells = [f"{guide.name} ([its page]({guide.page}))", str(guide.clicks), which, guide.seconds, guide.overlay]
+        lines.append(f"| {' | '.join(cells)} |")
+    note = (
+        "A choice from a list is two clicks, a button one; opening the module is not counted. Volumes that are already "
+        "chosen when the panel opens need no click here; the other modules' pages do not say whether theirs are. Times "
+        "of different pages were measured on different images and computers: they are no race."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def write(path: Path, text: str) -> None:
+    """Put ``text`` between the marks of a document."""
+    before = path.read_text(encoding="utf-8")
+    marks = re.compile(r"(<!-- clicks -->\n).*?(<!-- /clicks -->)", re.DOTALL)
+    after = marks.sub(lambda found: f"{found[1]}{text}\n{found[2]}", before)
+    path.write_text(after, encoding="utf-8")
+
+
+def main() -> None:
+    """Count, print, and write if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    steps, seconds, working, verdict = count()
+    text = table(steps, seconds)
+    print(text)
+    print(f"{seconds:.1f} s from opening the panel, {working:.1f} s of them after Apply; verdict {verdict}")
+    if options.write:
+        write(options.write, text)
+
+
+if __name__ == "__main__":
+    main()
