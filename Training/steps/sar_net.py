@@ -22,16 +22,18 @@ from DeepRegistrationLib.regularization import diffusion
 
 from ..pairs import Batch
 from ..plan import TrainingPlan
+from .frozen_encoder import perceptual_term
 from .region import region_of
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, fresh, keywords, registration_network, settings
 
-OPTIONS = {"segmentation": True, "adversarial": True, "cycle": 10.0, "smoothness": 0.0, "region": ()}
+OPTIONS = {"segmentation": True, "adversarial": True, "cycle": 10.0, "smoothness": 0.0, "region": (), "perceptual": ""}
 
 
 def steps(plan: TrainingPlan, ndim: int) -> Steps:
     guides = keywords(objectives.sar_generator, plan.loss, "loss")
     settings(plan.options, OPTIONS, "options")
     options = {**OPTIONS, **plan.options}
+    guides["perceptual"] = perceptual_term(options["perceptual"], ndim)
     networks: dict[str, Any] = {REGISTRATION: registration_network(plan, ndim)}
     if not options["adversarial"]:
         turn = Turn(REGISTRATION, (REGISTRATION,), lambda context, batch: _alone(context, batch, guides, options))
@@ -94,7 +96,7 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
 
 def _alone(context: Context, batch: Batch, guides: dict[str, Any], options: dict[str, Any]) -> Terms:
     u = context.register(batch).displacement
-    terms = content_loss(warp(batch.moving, u), batch.fixed)
+    terms = content_loss(warp(batch.moving, u), batch.fixed, guides["perceptual"])
     if batch.displacement is not None:
         terms["field"] = field_loss(u, batch.displacement, guides.get("largest", 20.0))
     if options["smoothness"]:
