@@ -1,0 +1,120 @@
+"""Make the models in the box: train their plans, export them, keep those that are better than nothing, measure them.
+
+    python -m benchmarks.box train --threads 1                 # all plans, most needed first; stopped, it goes on
+    python -m benchmarks.box export                            # what has been trained so far, as bundles beside the runs
+    python -m benchmarks.models measure runs/box/models/*.safetensors --embed
+    python -m benchmarks.box ship                              # copy those that beat the identity into Resources/Models
+    python -m benchmarks.models measure Resources/Models/*.safetensors && python -m benchmarks.models write
+
+A run that was stopped early is exported as it is: the best validated weights so far, and the steps they took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.models import load_model
+from Training import checkpoint
+from Training.export import export
+from Training.plan import read_plan
+
+from .model_scores import difference, score_held_out
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = ROOT / "runs" / "box"
+BOX = ROOT / "Resources" / "Models"
+MODELS = {
+    "universal-2d": "universal-2d",
+    "dual-branch-gated": "box-dual-branch-gated",
+    "flownet-pme-mask": "box-flownet-pme-mask",
+    "voxelmorph-2": "box-voxelmorph-2",
+    "deform-gan-2": "box-deform-gan-2",
+    "sar-net": "box-sar-net",
+    "voxelmorph-lg": "box-voxelmorph-lg",
+    "flownet-pe": "box-flownet-pe",
+    "dual-branch-average": "box-dual-branch-average",
+    "voxelmorph-1": "box-voxelmorph-1",
+    "deform-gan-1": "box-deform-gan-1",
+    "sar-noseg": "box-sar-noseg",
+    "dual-branch-vm": "box-dual-branch-vm",
+}
+"""Bundle -> plan, in the order in which they are trained. The rows that papers only compare with come last."""
+SHIPPED = (
+    "universal",
+    "universal-2d",
+    "voxelmorph-2",
+    "dual-branch-gated",
+    "deform-gan-2",
+    "sar-net",
+    "flownet-pme-mask",
+)
+LARGEST, TOTAL = 4e6, 15e6
+"""Bytes."""
+
+
+def train(options: argparse.Namespace) -> None:
+    for name in options.models or MODELS:
+        command = [sys.executable, "-m", "Training", "train", MODELS[name], "--output", str(RUNS / name)]
+        command += ["--device", "cpu", "--threads", str(options.threads), "--quiet"]
+        print(name, flush=True)
+        subprocess.run(command, check=True)
+
+
+def export_all(options: argparse.Namespace) -> None:
+    (RUNS / "models").mkdir(parents=True, exist_ok=True)
+    for name in options.models or MODELS:
+        if not (RUNS / name / checkpoint.NAME).exists():
+            print(f"{name}: not trained")
+            continue
+        header = export(read_plan(MODELS[name]), RUNS / name, RUNS / "models" / f"{name}.safetensors")
+        print(f"{name}: {header.training['steps']} steps, {header.scores}")
+
+
+def ship(options: argparse.Namespace) -> None:
+    """Copy what beats the identity by the error of the field on held-out pairs, beyond chance, and is small enough."""
+    torch.set_num_threads(options.threads)
+    total = 0.0
+    for path in [RUNS / "models" / f"{name}.safetensors" for name in SHIPPED]:
+        if not path.exists():
+            print(f"{path.stem}: not there")
+            continue
+        found = score_held_out(load_model(path), options.pairs)
+        gain, error = difference(found["identity"], found["network"], "end_point")
+        size = path.stat().st_size
+        if not gain > 2 * error or size > LARGEST or total + size > TOTAL:
+            print(f"{path.stem}: NOT shipped: gain {gain:.3f} ± {error:.3f} voxels, {size / 1e6:.2f} MB")
+            continue
+        total += size
+        (BOX / path.name).write_bytes(path.read_bytes())
+        print(f"{path.stem}: shipped: gain {gain:.3f} ± {error:.3f} voxels, {size / 1e6:.2f} MB")
+
+
+def main() -> int:
+    """Run a command; 2 and one sentence for bad input."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.box", description="Make the models in the box.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, run in (("train", train), ("export", export_all), ("ship", ship)):
+        command = commands.add_parser(name)
+        command.add_argument("--threads", type=int, default=1)
+        command.add_argument("--models", nargs="+", choices=list(MODELS), help="default: all")
+        command.add_argument("--pairs", type=int, default=50, help="held-out pairs that decide")
+        command.set_defaults(run=run)
+    options = parser.parse_args()
+    try:
+        options.run(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
