@@ -1,7 +1,7 @@
 """Make the models in the box: train their plans, export them, keep those that are better than nothing, measure them.
 
     python -m benchmarks.box train --threads 1                 # all plans, most needed first; stopped, it goes on
-    python -m benchmarks.box export                            # what has been trained so far, as bundles beside the runs
+    python -m benchmarks.box export                            # what has been trained so far, as bundles
     python -m benchmarks.models measure runs/box/models/*.safetensors --embed
     python -m benchmarks.box ship                              # copy those that beat the identity into Resources/Models
     python -m benchmarks.models measure Resources/Models/*.safetensors && python -m benchmarks.models write
@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "runs" / "box"
 BOX = ROOT / "Resources" / "Models"
 MODELS = {
+    "universal": "universal",
     "universal-2d": "universal-2d",
     "dual-branch-gated": "box-dual-branch-gated",
     "flownet-pme-mask": "box-flownet-pme-mask",
@@ -44,7 +45,10 @@ MODELS = {
     "sar-noseg": "box-sar-noseg",
     "dual-branch-vm": "box-dual-branch-vm",
 }
-"""Bundle -> plan, in the order in which they are trained. The rows that papers only compare with come last."""
+"""Bundle -> plan, in the order in which they are trained. The rows that papers only compare with come last.
+
+The run of the 3-D universal model, hours long, lies in a folder of its own (``runs/universal``).
+"""
 SHIPPED = (
     "universal",
     "universal-2d",
@@ -58,9 +62,15 @@ LARGEST, TOTAL = 4e6, 15e6
 """Bytes."""
 
 
+def _run(name: str) -> Path:
+    return ROOT / "runs" / name if name == "universal" else RUNS / name
+
+
 def train(options: argparse.Namespace) -> None:
     for name in options.models or MODELS:
-        command = [sys.executable, "-m", "Training", "train", MODELS[name], "--output", str(RUNS / name)]
+        if name == "universal" and not options.models:
+            continue
+        command = [sys.executable, "-m", "Training", "train", MODELS[name], "--output", str(_run(name))]
         command += ["--device", "cpu", "--threads", str(options.threads), "--quiet"]
         print(name, flush=True)
         subprocess.run(command, check=True)
@@ -69,10 +79,10 @@ def train(options: argparse.Namespace) -> None:
 def export_all(options: argparse.Namespace) -> None:
     (RUNS / "models").mkdir(parents=True, exist_ok=True)
     for name in options.models or MODELS:
-        if not (RUNS / name / checkpoint.NAME).exists():
+        if not (_run(name) / checkpoint.NAME).exists():
             print(f"{name}: not trained")
             continue
-        header = export(read_plan(MODELS[name]), RUNS / name, RUNS / "models" / f"{name}.safetensors")
+        header = export(read_plan(MODELS[name]), _run(name), RUNS / "models" / f"{name}.safetensors")
         print(f"{name}: {header.training['steps']} steps, {header.scores}")
 
 
