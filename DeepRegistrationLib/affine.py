@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .affine_measure import JointMeasure, make_side
 from .affine_pyramid import Content, find_content
-from .affine_solver import Prior, distinct, effort, growth, improve, plausible, rotation
+from .affine_solver import Prior, apart, distinct, effort, growth, improve, plausible, rotation
 from .errors import InputError
 from .image import Image
 from .progress import SILENT, Reporter
@@ -96,15 +96,16 @@ def align(
 
 @dataclass(frozen=True)
 class _Track:
-    """Candidates (B, ndim, ndim + 1) on their way, best first.
+    """Candidates (B, ndim, ndim + 1) on their way, best first, and two that are never dropped.
 
-    The ``anchor`` is the best without scale. Thin layers (skull, scalp) melt on a coarse grid and may pull the scale;
-    on the finest one the anchor gets its own chance.
+    The ``anchor`` is the best without scale: thin layers (skull, scalp) melt on a coarse grid and may pull the scale; on
+    the finest one the anchor gets its own chance. ``home`` began where the images lie.
     """
 
     inside: bool
     candidates: Tensor
     anchor: Tensor
+    home: Tensor
 
 
 class _Search:
@@ -120,7 +121,7 @@ class _Search:
     def run(self) -> np.ndarray:
         self.reporter(0.4, "trying orientations")
         first = self._first_candidates(self._measure(_SEARCH, False))
-        whole = _Track(False, first, first[:1])
+        whole = _Track(False, first, first[:1], self._start()[None])
         inside: _Track | None = None
         for number, each in enumerate(_PASSES):
             self.reporter(0.5 + 0.5 * number / len(_PASSES), f"improving, pass {number + 1} of {len(_PASSES)}")
@@ -128,7 +129,7 @@ class _Search:
             if inside is not None:
                 inside = self._advance(inside, each)
             if number == 0 and (self.fixed.inside or self.moving.inside):
-                inside = _Track(True, whole.candidates[:3], whole.anchor)
+                inside = _Track(True, whole.candidates[:3], whole.anchor, whole.home)
             if number == _DECIDE and inside is not None:
                 measure = self._measure(each, True)
                 whole, inside = (inside if self._one_is_stripped(measure, whole, inside) else whole), None
@@ -142,17 +143,19 @@ class _Search:
     def _advance(self, track: _Track, each: _Pass) -> _Track:
         measure = self._measure(each, track.inside)
 
-        def improved(matrices: Tensor, freedom: str) -> Tensor:
+        def improved(matrices: Tensor, freedom: str) -> tuple[Tensor, Tensor]:
             moved, losses = improve(measure, self._prior, matrices, freedom, each.steps, self.reporter)
-            return distinct(moved, losses + effort(moved), 0.05, each.keep)
+            return moved, losses + effort(moved, self._start())
 
-        if each.freedom == "rigid" or self.settings.kind == "rigid":
-            candidates = improved(track.candidates, "rigid")
-            return _Track(track.inside, candidates, candidates[:1])
-        if each is _PASSES[-1]:
-            both = torch.cat([track.candidates, track.anchor])
-            return _Track(track.inside, improved(both, each.freedom), track.anchor)
-        return _Track(track.inside, improved(track.candidates, each.freedom), improved(track.anchor, "rigid"))
+        last = each is _PASSES[-1]
+        freedom = "rigid" if self.settings.kind == "rigid" else each.freedom
+        others = torch.cat([track.candidates, track.anchor]) if last else track.candidates
+        moved, losses = improved(apart(torch.cat([track.home, others]), 0.02), freedom)
+        kept = distinct(moved, losses, 0.05, each.keep)
+        if freedom == "rigid":
+            return _Track(track.inside, kept, kept[:1], moved[:1])
+        anchor = track.anchor if last else improved(track.anchor, "rigid")[0]
+        return _Track(track.inside, kept, anchor, moved[:1])
 
     def _one_is_stripped(self, measure: JointMeasure, whole: _Track, inside: _Track) -> bool:
         """Whether the outlines are not of the same thing, so that only what lies inside them may be compared.
@@ -193,7 +196,7 @@ class _Search:
         turned = kept[:, None].repeat(1, len(rotations), 1, 1)
         turned[..., :-1] = rotations
         turned = turned.flatten(0, 1)
-        losses = measure.losses(turned) + effort(turned)
+        losses = measure.losses(turned) + effort(turned, self._start())
         return torch.cat([starts, distinct(turned, losses, 0.3, _SEARCH.keep)])
 
     def _rotations(self) -> Tensor:

@@ -5,6 +5,7 @@ Matrices are A|t (B, ndim, ndim + 1) in the normalized coordinates of ``affine_m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,24 +36,37 @@ def _corners(n: int) -> Tensor:
     return torch.cat([points, torch.ones(len(points), 1)], 1)
 
 
+def apart(matrices: Tensor, distance: float) -> Tensor:
+    """Those that move the corners of the anatomy ``distance`` radii or more away from all before them."""
+    return matrices[_apart(matrices, range(len(matrices)), distance, len(matrices))]
+
+
 def distinct(matrices: Tensor, losses: Tensor, distance: float, keep: int) -> Tensor:
-    """The ``keep`` best that move the corners of the anatomy ``distance`` radii or more apart, best first."""
-    moved = _corners(matrices.shape[1]) @ matrices.transpose(1, 2)
+    """The ``keep`` best that lie ``distance`` radii or more apart, best first."""
+    return matrices[_apart(matrices, losses.argsort().tolist(), distance, keep)]
+
+
+def _apart(matrices: Tensor, order: Iterable[int], distance: float, keep: int) -> list[int]:
+    moved = (_corners(matrices.shape[1]) @ matrices.transpose(1, 2)).numpy()
     chosen: list[int] = []
-    for i in losses.argsort().tolist():
-        if all(float((moved[i] - moved[j]).norm(dim=1).mean()) > distance for j in chosen):
+    for i in order:
+        if all(np.linalg.norm(moved[i] - moved[j], axis=1).mean() > distance for j in chosen):
             chosen.append(i)
             if len(chosen) == keep:
                 break
-    return matrices[chosen]
+    return chosen
 
 
-def effort(matrices: Tensor) -> Tensor:
-    """(B,) a small loss for rotating and scaling, which decides between candidates that agree about as well."""
+def effort(matrices: Tensor, start: Tensor) -> Tensor:
+    """(B,) a small loss for turning, scaling and leaving the ``start`` (ndim, ndim + 1).
+
+    It decides between candidates that agree about as well. The last part has a bound, for headers may say anything.
+    """
     u, _, v = torch.linalg.svd(matrices[..., :-1])
     trace = (u @ v).diagonal(dim1=1, dim2=2).sum(1)
     angle = ((trace - 1) / 2 if matrices.shape[1] == 3 else trace / 2).clamp(-1, 1).arccos()
-    return 0.02 * angle.square() + 0.2 * growth(matrices).square()
+    away = (matrices[..., -1] - start[:, -1]).square().sum(1)
+    return 0.02 * angle.square() + 0.2 * growth(matrices).square() + 0.004 * (1 - (-away).exp())
 
 
 def growth(matrices: Tensor) -> Tensor:
