@@ -1,0 +1,68 @@
+"""The page of the models says what was found, whatever the papers say, and who trained on what."""
+
+import pytest
+
+from benchmarks import model_page
+from benchmarks.model_papers import PAPERS, Claim
+from DeepRegistrationLib.method_list import find_method
+
+CLAIM = Claim("gated", "average", "dice", "gated fusion is better than the average of both fields")
+
+
+def model(variant, dice, method="dual-branch", **more):
+    rows = [{"dice": d, "asd": 1.0, "end_point": 2.0, "folds": 0.0, "seconds": 0.1} for d in dice]
+    before = [{"dice": 0.3, "asd": 2.0, "end_point": 4.0, "folds": 0.0} for _ in dice]
+    plan = {"synthesis": {"shape": [96, 96], "families": {"head": 1.0}}, "seed": 0, "schedule": {"batch": 4}}
+    training = {"plan": plan, "plan_sha256": "abc", "steps": 500, "seconds": 90}
+    header = {
+        "method": method,
+        "variant": variant,
+        "dimensions": 2,
+        "training": training,
+        "network": "DualBranch",
+        "license": "Apache-2.0",
+        "grid": {"longest": 96},
+    }
+    described = {"name": f"dual-{variant}", "bytes": 400_000, "parameters": 200_000, "header": header, "box": True}
+    return {"model": described, "own": {"identity": before, "network": rows}, **more}
+
+
+@pytest.mark.parametrize(
+    ("gated", "said"),
+    [
+        ([0.60, 0.61, 0.63, 0.64], "the same order"),
+        ([0.40, 0.41, 0.43, 0.44], "the paper's is NOT repeated"),
+        ([0.40, 0.61, 0.43, 0.61], "no difference beyond chance"),
+    ],
+)
+def test_the_page_says_which_order_was_found(gated, said):
+    models = [model("gated", gated), model("average", [0.5, 0.52, 0.52, 0.54])]
+    text = model_page.page(models)
+    assert said in text
+    assert "Not compared here: vm was not trained" in text
+    assert text.index("| Average |") < text.index("| Gated fusion |")
+
+
+def test_the_gain_as_a_start_is_the_mean_over_the_groups_of_images():
+    real = {
+        "lungs|a|no start + fast": {"dice": 0.90},
+        "lungs|a|network + fast": {"dice": 0.94},
+        "slices|b|no start + fast": {"end_point": 2.0},
+        "slices|b|network + fast": {"end_point": 1.6},
+        "slices|c|no start + fast": {"end_point": 2.0},
+    }
+    assert model_page.start_gain(real) == pytest.approx((0.04 + 0.2) / 2)
+    assert model_page.start_gain({}) is None
+
+
+def test_a_card_names_data_plan_steps_time_and_limits():
+    text = model_page.card(model("gated", [0.6, 0.7]))
+    for part in ("no image of anybody", "sha256 of the plan abc", "500 steps", "2 minutes", "Apache-2.0", "## Limits"):
+        assert part in text
+
+
+def test_every_row_that_a_paper_claims_something_about_is_a_variant():
+    for paper in PAPERS:
+        rows = {v.name for m in paper.methods for v in find_method(m).variants} | set(paper.methods)
+        assert {r for claim in paper.claims for r in (claim.better, claim.worse)} <= rows
+        assert {c.metric for c in paper.claims} <= set(paper.columns)
