@@ -98,8 +98,8 @@ def align(
 class _Track:
     """Candidates (B, ndim, ndim + 1) on their way, best first, and two that are never dropped.
 
-    The ``anchor`` is the best without scale: thin layers (skull, scalp) melt on a coarse grid and may pull the scale; on
-    the finest one the anchor gets its own chance. ``home`` began where the images lie.
+    The ``anchor`` is the best without scale: thin layers (skull, scalp) melt on a coarse grid and may pull the scale;
+    on the finest one the anchor gets its own chance. ``home`` began where the images lie.
     """
 
     inside: bool
