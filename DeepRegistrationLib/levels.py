@@ -88,6 +88,7 @@ class Level:
         step: the largest displacement of a step.
         similarity: what is compared on this level.
         radius: of LNCC's window.
+        blend: share of matched intensities (SSD) beside LNCC.
     """
 
     shape: tuple[int, ...]
@@ -99,6 +100,7 @@ class Level:
     step: float
     similarity: str = "lncc"
     radius: int = 3
+    blend: float = 0.0
 
     @property
     def voxels(self) -> int:

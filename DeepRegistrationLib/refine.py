@@ -8,7 +8,7 @@ u <- d + u o (id + d). At the end folds are removed and the inverse is computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,6 +74,9 @@ class Refined:
     iterations: tuple[int, ...]
 
 
+Planner = Callable[[Sequence[int], Sequence[float], RefineSettings, str], list[Level]]
+
+
 def plan(
     shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings, similarity: str = "lncc"
 ) -> list[Level]:
@@ -108,6 +111,7 @@ def plan(
                 step=1.0,
                 similarity=measure,
                 radius=4 if factor == 1 else 3,
+                blend=BLEND if factor == 1 else 0.0,
             )
         )
     return out
@@ -124,6 +128,7 @@ def refine(
     moving_mask: Tensor | None = None,
     landmarks: tuple[Tensor, Tensor] | None = None,
     labels: tuple[Tensor, Tensor] | None = None,
+    planner: Planner | None = None,
     reporter: Reporter = SILENT,
 ) -> Refined:
     """The field that aligns ``moving`` with ``fixed``; both (1, 1, *S) on one grid, any intensities.
@@ -134,6 +139,7 @@ def refine(
         fixed_mask, moving_mask: (1, 1, *S); what is 0 does not count.
         landmarks: (n, ndim) voxel positions in fixed and in moving that belong together.
         labels: (1, 1, *S) integer maps of fixed and moving; equal labels attract.
+        planner: makes the levels, in place of ``plan``: for those who measure other settings.
         reporter: told about every step; raises Cancelled.
 
     Raises:
@@ -161,7 +167,7 @@ def refine(
         similarity = settings.similarity
         if similarity == "auto":
             similarity = choose_similarity(shrink(f, multiples), shrink(m, multiples))
-        levels = plan(window.shape, mm, settings, similarity)
+        levels = (planner or plan)(window.shape, mm, settings, similarity)
         counts = []
         total, done = sum(level.cost for level in levels), 0.0
         for number, level in enumerate(levels):
@@ -237,9 +243,9 @@ def _make_force(fixed: Tensor, moving: Tensor, level: Level, u: Tensor) -> tuple
         if pair is not None:
             return Lncc(pair[0], level.windows(level.radius)), pair[1]
         similarity = "mind"
-    if similarity == "lncc" and max(level.factors) == 1:
+    if similarity == "lncc" and level.blend > 0:
         matched = match_intensities(fixed, moving, warp(moving, u))
-        return Blend(fixed, level.windows(level.radius), BLEND), torch.cat([moving, matched], 1)
+        return Blend(fixed, level.windows(level.radius), level.blend), torch.cat([moving, matched], 1)
     if similarity == "lncc":
         return Lncc(fixed, level.windows(level.radius)), moving
     if similarity == "gradient":

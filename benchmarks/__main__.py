@@ -14,6 +14,7 @@ from typing import Any
 from DeepRegistrationLib.errors import InputError
 
 from . import tables
+from .attempts import add_attempts
 from .pairs import Pair, project_pairs, read_pairs, write_pairs
 from .peers import METHODS, ONE_CONTRAST, VOLUMES_ONLY
 from .worker import environment
@@ -44,6 +45,7 @@ def main() -> int:
     scaling.add_argument("--output", type=Path, default=Path("docs"))
     scaling.add_argument("--threads", type=int, default=2)
     scaling.set_defaults(run=run_scaling)
+    add_attempts(commands)
     options = parser.parse_args()
     try:
         options.run(options)

@@ -46,7 +46,7 @@ def _machine(records: list[dict[str, Any]]) -> list[str]:
             continue
     threads = sorted({str(r["threads"]) for r in records if "threads" in r})
     return [
-        f"Machine: {_processor()}, {', '.join(threads)} threads for every method. {platform.system()}, "
+        f"Machine: {processor()}, {', '.join(threads)} threads for every method. {platform.system()}, "
         f"Python {platform.python_version()}, {', '.join(found)}.",
         "",
         "Each registration is a process of its own and starts from the same images in memory, on one grid, after the "
@@ -56,7 +56,8 @@ def _machine(records: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

@@ -1,0 +1,143 @@
+"""What other settings of the engine give: ``python -m benchmarks attempts pairs.json`` writes docs/attempts.md.
+
+Every variation changes one thing of the levels that ``DeepRegistrationLib.refine.plan`` makes; the rest is as shipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from .pairs import Pair, read_pairs
+from .tables import processor
+from .worker import prepare, score
+
+VARIATIONS: dict[str, dict[str, float]] = {
+    "as shipped": {},
+    "no Gaussian on the field": {"field_sigma": 0.0},
+    "Gaussian on the field 0.3": {"field_sigma": 0.3},
+    "Gaussian on the field 0.7": {"field_sigma": 0.7},
+    "Gaussian on the field 1.0": {"field_sigma": 1.0},
+    "Gaussian on the force 1.0": {"force_sigma": 1.0},
+    "Gaussian on the force 2.0": {"force_sigma": 2.0},
+    "Gaussian on the force 2.5": {"force_sigma": 2.5},
+    "window of radius 2": {"radius": 2},
+    "window of radius 4": {"radius": 4},
+    "60 steps a level": {"iterations": 60},
+    "15 steps a level": {"iterations": 15},
+    "steps of half a voxel": {"step": 0.5},
+    "no matched intensities": {"blend": 0.0},
+    "matched intensities 0.1": {"blend": 0.1},
+}
+
+
+def add_attempts(commands: argparse._SubParsersAction) -> None:
+    """``attempts pairs.json``."""
+    parser = commands.add_parser("attempts", help="the engine at other settings; goes on where it stopped")
+    parser.add_argument("pairs", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("docs"), help="folder of attempts.md")
+    parser.add_argument("--results", type=Path, default=Path("runs/attempts.jsonl"))
+    parser.add_argument("--quality", choices=("fast", "accurate"), default="fast")
+    parser.add_argument("--variations", nargs="*", choices=VARIATIONS, help="default: all")
+    parser.add_argument("--names", nargs="*", help="of the pairs; default: all of the list")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    import torch
+
+    from .__main__ import read_results
+
+    torch.set_num_threads(options.threads)
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    done = {(r["pair"], r["variation"], r["quality"]) for r in read_results(options.results)}
+    for pair in read_pairs(options.pairs):
+        if options.names and pair.name not in options.names:
+            continue
+        for name in options.variations or VARIATIONS:
+            if (pair.name, name, options.quality) in done:
+                continue
+            found = measure(pair, VARIATIONS[name], options.quality)
+            record = {"pair": pair.name, "group": pair.group, "variation": name, "quality": options.quality, **found}
+            with options.results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+            print(pair.name, "|", name, "|", {k: round(v, 4) for k, v in found.items()}, flush=True)
+    write(read_results(options.results), options.output)
+
+
+def measure(pair: Pair, change: Mapping[str, float], quality: str) -> dict[str, Any]:
+    """The engine on one pair with one change on every level; CPU seconds of the engine alone."""
+    import torch
+
+    from DeepRegistrationLib.image import Grid
+    from DeepRegistrationLib.levels import Level
+    from DeepRegistrationLib.refine import RefineSettings, plan, refine
+    from DeepRegistrationLib.transform import Transform
+
+    def planner(shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings, kind: str) -> list[Level]:
+        levels = plan(shape, spacing, settings, kind)
+        return [replace(level, **_fitting(change, level)) for level in levels]
+
+    fixed, moving, before = prepare(pair)
+    grid = Grid.from_sitk(fixed)
+    first, second = (torch.from_numpy(_array(image))[None, None] for image in (fixed, moving))
+    used = time.process_time()
+    found = refine(first, second, RefineSettings(quality), spacing=grid.spacing.tolist(), planner=planner)
+    used = time.process_time() - used
+    transform = Transform.from_field(found.field, grid)
+    whole = transform if before is None else sitk.CompositeTransform([before, transform])
+    return {"cpu": used, **score(pair, whole, transform, fixed)}
+
+
+def _fitting(change: Mapping[str, float], level: Any) -> dict[str, float]:
+    """The change; intensities are matched only where the plan does so."""
+    return {} if "blend" in change and level.blend == 0 else dict(change)
+
+
+def _array(image: Any) -> np.ndarray:
+    return np.ascontiguousarray(sitk.GetArrayFromImage(image), dtype=np.float32)
+
+
+def write(records: Sequence[Mapping[str, Any]], output: Path) -> None:
+    """One table a quality: rows variations, columns groups (Dice or mm), and the seconds."""
+    lines = [
+        "# What other settings of the engine give",
+        "",
+        "Written by `python -m benchmarks attempts`. One thing is changed at a time, on every level. Means over the "
+        f"pairs of a group; CPU seconds are the engine's alone, summed over the pairs. Machine: {processor()}.",
+    ]
+    for quality in ("fast", "accurate"):
+        rows = [r for r in records if r["quality"] == quality]
+        groups = list(dict.fromkeys(r["group"] for r in rows))
+        if not rows:
+            continue
+        lines += ["", f"## {quality.capitalize()}", ""]
+        counts = {g: len({r["pair"] for r in rows if r["group"] == g}) for g in groups}
+        lines.append("| changed | " + " | ".join(f"{g}, {counts[g]} pairs" for g in groups) + " | folds % | CPU s |")
+        lines.append("|---|" + "---|" * (len(groups) + 2))
+        for name in VARIATIONS:
+            own = [r for r in rows if r["variation"] == name]
+            if not own:
+                continue
+            cells = [_mean([r for r in own if r["group"] == g], counts[g]) for g in groups]
+            folds, cpu = max(r["folds"] for r in own), sum(r["cpu"] for r in own)
+            lines.append(f"| {name} | " + " | ".join(cells) + f" | {folds:.3g} | {cpu:.0f} |")
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "attempts.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], wanted: int) -> str:
+    if len(rows) < wanted:
+        return ""
+    if "dice" in rows[0]:
+        return f"{np.mean([r['dice'] for r in rows]):.4f}"
+    return f"{np.mean([r['tre'] for r in rows]):.2f} mm"
