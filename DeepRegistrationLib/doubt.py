@@ -82,10 +82,13 @@ def measure_doubt(
         lost = _explained(still, _onto(source, grid))[1] - explained
         worry = np.maximum(worry, np.clip(lost / LOSS, 0, 1))
     worry = worry * np.clip(energy / enough, 0, 1)
+    frame = moving.grid.to_sitk(np.ones(moving.grid.shape, np.float32))
+    seen = sitk.GetArrayFromImage(_onto(frame, grid, transform)) > 0.5
     if transform is not None and inverse is not None:
-        worry = np.maximum(worry, np.clip(_misses(transform, inverse, grid) / max(MISS_MM, min(grid.spacing)), 0, 1))
-    seen = moving.grid.to_sitk(np.ones(moving.grid.shape, np.float32))
-    anatomy = (energy > enough) & (sitk.GetArrayViewFromImage(_onto(seen, grid, transform)) > 0.5)
+        # At the border of the moving image and beyond it there is no way back, nor anything to come back from.
+        missed = np.clip(_misses(transform, inverse, grid) / max(MISS_MM, min(grid.spacing)), 0, 1)
+        worry = np.maximum(worry, missed * (_local_mean(seen, still) > 0.99))
+    anatomy = (energy > enough) & seen
     if mask is not None:
         inside = _onto(fixed.grid.to_sitk(mask.reshape(fixed.grid.shape).astype(np.float32)), grid)
         anatomy &= sitk.GetArrayViewFromImage(inside) > 0.5

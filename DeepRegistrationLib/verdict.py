@@ -50,7 +50,11 @@ def judge(report: Report) -> tuple[str, list[str]]:
         return "bad", bad + check
     if check:
         return "check", check
-    return "good", ["The field is smooth and invertible, and the images are more alike than before."]
+    share = 100 - report.doubt_percent
+    return "good", [
+        "The field is smooth and invertible, the images are more alike than before, and nothing speaks against the "
+        f"result in {share:.0f} % of the anatomy."
+    ]
 
 
 def _judge_doubt(report: Report, bad: list[str], check: list[str]) -> None:

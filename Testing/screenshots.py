@@ -37,13 +37,13 @@ def main(folder: Path) -> None:
     widget.show()
 
     def grab(name: str) -> None:
-        for _twice in range(2):  # word-wrapped labels settle in the second round
+        for _again in range(4):  # word-wrapped labels and selectors settle slowly
             interact.process_events(50)
             widget.resize(WIDTH, widget.layout().totalHeightForWidth(WIDTH))
         interact.process_events(50)
         path = folder / f"{name}.png"
         widget.grab().save(str(path))
-        Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
+        Image.open(path).convert("RGB").save(path, optimize=True)  # all colors: the light is a small dot
 
     def views(name: str, *names: str) -> None:
         pictures = [running.slice_view(view).render() for view in names or ("Red", "Yellow", "Green")]
@@ -77,6 +77,8 @@ def main(folder: Path) -> None:
     ui.imagesButton.collapsed = True
     grab("panel-finished")
     for look in Look:
+        if look is Look.OVERLAY:  # taken already
+            continue
         button = panel.sections[1].buttons[look]
         if not button.checked:
             interact.click(button)

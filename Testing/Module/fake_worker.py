@@ -40,6 +40,14 @@ def main() -> int:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         say(0.3, f"child {child.pid}")
         time.sleep(600)
+    if method.startswith("hang-in-"):
+        print(json.dumps({"stage": method[8:], "fraction": 0.5, "message": "now"}), flush=True)
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        time.sleep(600)
+    if method == "garbage-and-hang":
+        os.write(1, b"\xff\xfe\x00" * 400_000 + b"\n")
+        say(0.2, "still here")
+        time.sleep(600)
     if method == "garbage":
         os.write(1, b"\xff\xfe\x00 not json\n{\n[1, 2]\nnull\n" + b'{"stage": "x", "fraction": "high"}\n' * 3)
         os.write(1, b'{"stage": "done"}\n')
