@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from DeepRegistrationLib.errors import InputError
+
 from . import checkpoint as files
 from .logs import Bar, Log
 from .pairs import Batch, Source
@@ -39,7 +41,10 @@ def train(
         InputError: the data do not fit the method, or the folder holds another run.
         TrainingFailed: the loss is not finite, or a checkpoint cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The run cannot be kept in {folder} ({error.strerror}); choose another folder.") from error
     run = Run(plan, source, device)
     last = folder / files.NAME
     if last.exists():

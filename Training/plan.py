@@ -202,8 +202,10 @@ def read_plan(path: Path | str) -> TrainingPlan:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        names = ", ".join(sorted(p.stem for p in PLANS.glob("*.toml")))
-        raise InputError(f"There is no plan {path}; give a TOML file, or one of {names}.") from error
+        names = ", ".join(sorted(p.stem for p in PLANS.glob("*-smoke.toml")))
+        raise InputError(
+            f"There is no plan {path}; give a TOML file, or the name of one in Training/plans (such as {names})."
+        ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"The plan {path} cannot be read ({error}).") from error
     return plan_of(table, path.resolve().parent)

@@ -38,7 +38,9 @@ def add_train(commands: argparse._SubParsersAction) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     plan = read_plan(options.plan)
-    if options.steps:
+    if options.steps is not None:
+        if options.steps < 1:
+            raise InputError(f"--steps must be at least 1, not {options.steps}.")
         plan = replace(plan, schedule=replace(plan.schedule, steps=options.steps))
     if options.data:
         plan = with_data(plan, options.data)

@@ -15,15 +15,21 @@ import pytest
 import torch
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models import load_model
+from DeepRegistrationLib.losses.perceptual import VGG16Features
+from DeepRegistrationLib.method_list import find_method, fresh_model
+from DeepRegistrationLib.models import load_model, save_bundle
+from DeepRegistrationLib.weights_file import write_weights
 from Testing.data import ROOT
 from Testing.Training.runs import tiny_plan, write_data
 from Training import checkpoint as files
+from Training.__main__ import main
 from Training.checkpoint import TrainingFailed, read_checkpoint, write_checkpoint
 from Training.export import export
 from Training.logs import read_log
 from Training.plan import TrainingPlan
 from Training.run import Run
+from Training.steps import steps_of
+from Training.steps.frozen_encoder import perceptual_term
 from Training.synthetic import SyntheticSource
 from Training.train import source_of, start
 from Training.validation import score_pair
@@ -287,3 +293,31 @@ def test_the_universal_network_overfits_one_pair() -> None:
     assert scores["dice"] > 0.9
     assert scores["end_point"] < 0.15 * before["end_point"]
     assert scores["folds"] < 0.1
+
+
+def test_a_run_of_no_steps_or_in_no_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["train", "universal-smoke", "--output", str(tmp_path / "run"), "--steps", "0"]) == 2
+    assert "at least 1" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main(["train", "universal-smoke", "--output", str(tmp_path / "file"), "--device", "cpu"]) == 2
+    assert "choose another folder" in capsys.readouterr().err
+
+
+def test_sar_nets_perceptual_term_takes_our_own_encoder(tmp_path: Path) -> None:
+    encoder = fresh_model(find_method("universal"), 2)
+    save_bundle(tmp_path / "encoder.safetensors", encoder.network, encoder.header)
+    options = {"perceptual": str(tmp_path / "encoder.safetensors")}
+    plan = tiny_plan("sar-net", options=options, **small("sar-net"))
+    run = Run(plan, source_of(plan, CPU), CPU)
+    values = run.update(run.fetch(0))
+    assert values["registration/perceptual"] > 0
+    with pytest.raises(InputError, match="universal 3-D model"):
+        steps_of(plan, 3)
+    vgg = VGG16Features()
+    write_weights(tmp_path / "vgg.safetensors", dict(vgg.state_dict()), {})
+    term = perceptual_term(str(tmp_path / "vgg.safetensors"), 2)
+    assert term is not None
+    a, b = torch.rand(2, 1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert float(term(a, a)) == 0
+    assert float(term(a, b)) > 0

@@ -246,3 +246,14 @@ def test_a_plan_changes_what_it_names_and_keeps_the_rest() -> None:
     assert plan.deform.largest == 10.0
     assert not plan.deform.fixed
     assert math.isclose(sum(plan.families.values()), 1.0)
+
+
+def test_two_modalities_look_the_same_in_every_pair() -> None:
+    plan = replace(PRESETS["deform-gan"], shape=(32, 32), modalities=5)
+    one, two = draw(plan, 1), draw(plan, 2)
+    assert one["fixed"]["mean"] == two["fixed"]["mean"]
+    assert one["moving"]["mean"] == two["moving"]["mean"]
+    assert one["fixed"]["mean"] != one["moving"]["mean"]
+    assert one["fixed"]["noise"] != two["fixed"]["noise"]
+    free = draw(replace(plan, modalities=None), 1)
+    assert free["deform"] == one["deform"]
