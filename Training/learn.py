@@ -34,13 +34,15 @@ KEYS = ("plan", "title", "data", "folder", "images", "labels")
 
 @dataclass(frozen=True)
 class Learned:
-    """A run of the list, done."""
+    """A run of the list, done: wall and processor seconds, and the share of the time waited for pairs."""
 
     title: str
     data: str
     plan_name: str
     plan: TrainingPlan
     seconds: float
+    processor: float
+    waiting: float
     steps: int
     curve: list[dict[str, Any]]
     rows: list[Row]
@@ -64,6 +66,7 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         device = choose_device(options.device)
         entries = read_list(options.list, options.only)
         done = [learn(entry, options.images, options.runs, options.pairs, device) for entry in entries]
+        write_page(done, {}, options.output, device)  # in case that the rest is interrupted
         write_page(done, speeds(device), options.output, device)
         print(f"wrote {options.output / PAGE}")
 
@@ -104,14 +107,20 @@ def learn(entry: Mapping[str, str], images: Path, runs: Path, pairs: int, device
     title = entry.get("title", plan.method.title)
     rows = evaluate([Subject(name, network, header, plan)], Wanted(pairs=pairs), device)
     state = files.read_checkpoint(folder / files.NAME)
-    curve = [line for line in read_log(folder) if line["kind"] == "validation"]
-    data = entry.get("data", "")
-    return Learned(title, data, name, plan, float(state["seconds"]), int(state["step"]), curve, rows)
+    lines = read_log(folder)
+    curve = [line for line in lines if line["kind"] == "validation"]
+    steps = [line for line in lines if line["kind"] == "train"]
+    processor = sum(line.get("processor", np.nan) for line in steps)
+    waiting = float(np.mean([line["waiting"] for line in steps])) if steps else np.nan
+    return Learned(
+        title, entry.get("data", ""), name, plan, float(state["seconds"]), processor, waiting, int(state["step"]),
+        curve, rows,
+    )  # fmt: skip
 
 
 def speeds(device: torch.device) -> dict[str, Speed]:
     """Of each smoke plan."""
-    return {path.stem: speed(read_plan(path), device) for path in sorted(PLANS.glob("*-smoke.toml"))}
+    return {path.stem: speed(read_plan(path), device, 6, 2) for path in sorted(PLANS.glob("*-smoke.toml"))}
 
 
 def write_page(done: Sequence[Learned], measured: Mapping[str, Speed], output: Path, device: torch.device) -> None:
@@ -136,17 +145,26 @@ def write_page(done: Sequence[Learned], measured: Mapping[str, Speed], output: P
         "",
         "The averaged network on (at most) the first 16 of the held-out pairs, as `log.jsonl` has it.",
         "",
-        "## Speed",
-        "",
-        *_speed_table(measured, device),
-        "",
+        *(["## Speed", "", *_speed_table(measured, device), ""] if measured else []),
     ]
     (output / PAGE).write_text("\n".join(text), encoding="utf-8")
 
 
 def _table(done: Sequence[Learned]) -> list[str]:
     shown = [m for m in MEASURES if m.name in ("dice", "end_point", "folds")]
-    titles = ["method", "data", "plan", "seed", "steps", "minutes", "pairs", *[m.title for m in shown], "better"]
+    titles = [
+        "method",
+        "data",
+        "plan",
+        "seed",
+        "steps",
+        "minutes",
+        "of processor",
+        "waiting",
+        "pairs",
+        *[m.title for m in shown],
+        "better",
+    ]
     lines = [f"| {' | '.join(titles)} |", f"| {' | '.join('---' for _ in titles)} |"]
     for run in done:
         cells = [
@@ -156,12 +174,19 @@ def _table(done: Sequence[Learned]) -> list[str]:
             str(run.plan.seed),
             str(run.steps),
             f"{run.seconds / 60:.1f}",
+            "" if np.isnan(run.processor) else f"{run.processor / 60:.1f}",
+            f"{100 * run.waiting:.0f} %",
             str(len(run.rows)),
             *[change(run.rows, m) for m in shown],
             _better(run.rows),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, "", "better: pairs whose Dice rose."]
+    return [
+        *lines,
+        "",
+        "of processor: minutes of processor time, where the log has them; waiting: share of the time waited for pairs; "
+        "better: pairs whose Dice rose.",
+    ]
 
 
 def _better(rows: Sequence[Row]) -> str:

@@ -75,6 +75,7 @@ def _steps(run: Run, folder: Path, held: Sequence[Batch], log: Log | None, bar: 
     if log is not None and held and progress.step == 0:
         _validate(run, folder, held, log)
     waited = worked = 0.0
+    saved, processor = progress.step, time.process_time()
     for batch, waiting in _ahead(run):
         began = time.monotonic()
         values = run.update(batch)
@@ -86,17 +87,20 @@ def _steps(run: Run, folder: Path, held: Sequence[Batch], log: Log | None, bar: 
             bar.show(step, values["loss"], f"Dice {progress.scores['dice']:.3f}" if "dice" in progress.scores else "")
         if log is not None and _due(step, schedule.log_every, schedule.steps):
             share = waited / max(waited + worked, 1e-9)
-            log.write(step, "train", {**values, "learning_rate": run.learning_rate(step - 1), "waiting": share})
-            waited = worked = 0.0
+            now = time.process_time()
+            more = {"learning_rate": run.learning_rate(step - 1), "waiting": share, "processor": now - processor}
+            log.write(step, "train", {**values, **more})
+            waited, worked, processor = 0.0, 0.0, now
         if log is not None and held and _due(step, schedule.validate_every, schedule.steps):
             _validate(run, folder, held, log)
         if log is not None and schedule.pictures_every and _due(step, schedule.pictures_every, schedule.steps):
             _draw(run, folder, (list(held) or [batch])[:4], log)
         if run.rank == 0 and _due(step, schedule.checkpoint_every, schedule.steps):
             files.write_checkpoint(folder / files.NAME, run.state())
+            saved = step
         if _stop_early(run):
             break
-    if run.rank == 0:
+    if run.rank == 0 and saved != progress.step:
         files.write_checkpoint(folder / files.NAME, run.state())
 
 
