@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -71,30 +72,41 @@ class Prepared:
         return self.image.nbytes + (0 if self.labels is None else self.labels.nbytes)
 
 
+Kept = TypeVar("Kept", Prepared, Tensor)
+
+
+def _bytes(kept: Prepared | Tensor) -> int:
+    return kept.nbytes if isinstance(kept, Tensor) else kept.bytes
+
+
 class Cases:
     """Prepared images by file, the least recently used forgotten first where memory ends."""
 
     def __init__(self, plan: DataPlan) -> None:
         self.plan, self.limit, self.held = plan, int(plan.cache_gb * (1 << 30)), 0
-        self._kept: OrderedDict[tuple[str, str], Prepared] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._lock = Lock()
 
     def get(self, case: Case, onto: Case | None = None) -> Prepared:
         """``case`` on the network's grid; ``onto`` first resamples it onto that image (two images of one patient)."""
         key = (str(case.image), "" if onto is None else str(onto.image))
+        return self.remember(key, lambda: self._prepare(case, onto))
+
+    def remember(self, key: tuple[str, str], make: Callable[[], Kept]) -> Kept:
+        """What ``make`` gave for this key, made again if it was forgotten."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        prepared = self._prepare(case, onto)
+        made = make()
         with self._lock:
-            if key not in self._kept and prepared.bytes <= self.limit:
-                self._kept[key] = prepared
-                self.held += prepared.bytes
+            if key not in self._kept and _bytes(made) <= self.limit:
+                self._kept[key] = made
+                self.held += _bytes(made)
                 while self.held > self.limit:
                     _, dropped = self._kept.popitem(last=False)
-                    self.held -= dropped.bytes
-        return prepared
+                    self.held -= _bytes(dropped)
+        return made
 
     def _prepare(self, case: Case, onto: Case | None) -> Prepared:
         image = read_image(case.image, "image")
@@ -153,7 +165,6 @@ class RealSource:
     def __init__(self, plan: DataPlan, manifest: Manifest, seed: int) -> None:
         self.plan, self.manifest, self.seed = plan, manifest, seed
         self.cases = Cases(plan)
-        self._fields: dict[tuple[str, str], Tensor] = {}
         self._check_pairing()
         first = self.cases.get(manifest.training[0])
         self.ndim = first.image.ndim - 2
@@ -245,13 +256,14 @@ class RealSource:
 
     def _with_field(self, batch: Batch, one: Prepared, two: Prepared, path: Path) -> Batch:
         """The pair with the field of a file: each voxel of the one through the transform into the other."""
-        key = (batch.names[0], str(path))
-        if key not in self._fields:
+
+        def read() -> Tensor:
             voxels = fields.identity(one.image.shape[2:])[0].flatten(1).T.double().numpy()
             end = two.to_network(map_points(read_transform(path, "displacement field"), one.to_world(voxels)))
             moved = torch.from_numpy((end - voxels).astype(np.float32).T.copy())
-            self._fields[key] = moved.view(1, self.ndim, *one.image.shape[2:])
-        u = self._fields[key]
+            return moved.view(1, self.ndim, *one.image.shape[2:])
+
+        u = self.cases.remember((batch.names[0], str(path)), read)
         return replace(batch, displacement=u, weight=_ends_inside(u).float())
 
     def validation(self, count: int) -> list[Batch]:
