@@ -22,7 +22,7 @@ from Training.synthesis.recipe import deform_recipe
 from . import worker
 from .pairs import Pair, project_pairs
 
-KNOWN = "CT and MR slices (known field)"
+KNOWN = "T1 and T2 slices of one brain (known field)"
 SLICES = "brain slices (MR, 2-D)"
 GROUPS: dict[tuple[str, int], tuple[str, ...]] = {
     ("universal", 3): (
@@ -68,7 +68,7 @@ def cases(header: Header, data: Path, most: int) -> Iterator[Case]:
 
         yield pair.group, pair.name, fixed, moving, score
     if KNOWN in wanted:
-        yield from known_fields(data / "ct_mr_slices", most)
+        yield from known_fields(data / "brain_multimodal", most)
 
 
 def _slices(folder: Path) -> list[Pair]:
@@ -88,25 +88,31 @@ def _slices(folder: Path) -> list[Pair]:
 
 
 def known_fields(folder: Path, most: int) -> Iterator[Case]:
-    """Aligned MR and CT slices; the CT is moved by a random known field, which is to be found again."""
-    for number, path in enumerate(sorted(folder.glob("fixed_*.png"))[:most]):
-        fixed, moving = read_image(path), read_image(path.with_name(path.name.replace("fixed", "moving")))
-        shape = fixed.grid.shape
-        recipe = deform_recipe(DEFORM, shape, np.random.default_rng([number, 22]), 1.0)
-        made = maps([recipe], shape, torch.device("cpu"))
-        array = torch.from_numpy(moving.array.astype(np.float32))[None, None]
+    """Axial T1 and T2 slices of one patient, aligned; the T2 slice is moved by a random known field, to be found again.
+
+    The protocol of the Deform-GAN paper, on another patient.
+    """
+    paths = [folder / f"preop_{name}.nii.gz" for name in ("t1", "t2")]
+    if not all(path.exists() for path in paths):
+        return
+    t1, t2 = (read_image(path).array for path in paths)
+    for number, z in enumerate(np.linspace(0.35, 0.7, most) * t1.shape[0]):
+        plane = t1[int(z)].astype(np.float32)
+        grid = Grid.from_shape(plane.shape)
+        fixed = Image(plane, grid)
+        recipe = deform_recipe(DEFORM, plane.shape, np.random.default_rng([number, 22]), 1.0)
+        made = maps([recipe], plane.shape, torch.device("cpu"))
+        array = torch.from_numpy(t2[int(z)].astype(np.float32))[None, None]
         deformed = fields.sample(array, made.moving)[0, 0].numpy()
-        truth = made.displacement
-        body = torch.from_numpy(fixed.array > 0.05 * float(fixed.array.max()))[None]
+        body = torch.from_numpy(plane > 0)[None]
 
         def score(
-            found: sitk.Transform, grid: Grid = fixed.grid, truth: torch.Tensor = truth, body: torch.Tensor = body
+            found: sitk.Transform, grid: Grid = grid, truth: torch.Tensor = made.displacement, body: torch.Tensor = body
         ) -> dict[str, Any]:
             u = lps_to_voxels(displacement_on(found, grid), grid)
             return {"end_point": float((u - truth).square().sum(1).sqrt()[body].mean())}
 
-        image = Image(fixed.array.astype(np.float32), fixed.grid)
-        yield KNOWN, path.stem, image.to_sitk(), Image(deformed, fixed.grid).to_sitk(), score
+        yield KNOWN, f"slice {int(z)}", fixed.to_sitk(), Image(deformed, grid).to_sitk(), score
 
 
 RUNS: dict[str, dict[str, Any]] = {
