@@ -103,7 +103,7 @@ def learn(entry: Mapping[str, str], images: Path, runs: Path, pairs: int, device
     name = Path(entry["plan"]).stem
     folder = runs / name
     start(plan, folder, str(device), tensorboard=False)
-    network, header = trained(plan, folder)
+    network, header = trained(plan, folder, last=True)  # the best ones were chosen on these very pairs
     title = entry.get("title", plan.method.title)
     rows = evaluate([Subject(name, network, header, plan)], Wanted(pairs=pairs), device)
     state = files.read_checkpoint(folder / files.NAME)
@@ -137,7 +137,8 @@ def write_page(done: Sequence[Learned], measured: Mapping[str, Speed], output: P
         "trained on, by the network alone, without refinement: mean ± standard deviation over the pairs, before → "
         "after. The plans are quicker than the papers' (fewer steps, larger learning rates, smaller images, some "
         "narrower networks; each says so in its first lines), so these figures show that a trainer works, not how "
-        "good its method can be.",
+        "good its method can be; learning rates and numbers of steps were tried out on these same pairs. The weights "
+        "are the last ones.",
         "",
         *_table(done),
         "",
