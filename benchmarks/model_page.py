@@ -14,7 +14,7 @@ from .model_checks import MOTIONS, RIGHT
 from .model_papers import PAPERS, Claim, Paper
 from .model_real import RUNS, main_figure
 from .model_scores import difference, summary
-from .tables import _processor as processor
+from .tables import processor
 
 Values = dict[str, Any]
 
