@@ -106,6 +106,8 @@ def table(steps: list[str], seconds: float) -> str:
     """The comparison in Markdown."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     ours = f"{seconds:.0f} s, generated pair, {cores} {platform.machine()} processor cores, no graphics card"
+    if hasattr(os, "getloadavg") and cores and os.getloadavg()[0] > cores + 1:
+        ours = "not measured: the computer was busy with other programs"
     lines = [
         "| module | clicks to the result | which | time | overlay |",
         "|---|---|---|---|---|",
