@@ -27,6 +27,8 @@ def page(models: list[Values]) -> str:
         members = [m for m in models if _header(m)["method"] in paper.methods]
         if members:
             text += [f"## {paper.title}", "", *_paper(paper, members)]
+        else:
+            text += [f"## {paper.title}", "", "No model of it has been trained and measured here yet.", ""]
     return "\n".join(text).rstrip() + "\n"
 
 
