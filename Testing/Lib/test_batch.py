@@ -105,9 +105,7 @@ def test_an_interrupt_ends_the_workers_and_keeps_what_is_finished(tmp_path, fake
 
 
 def test_a_csv_list_with_extra_files(tmp_path):
-    (tmp_path / "l.csv").write_text(
-        "fixed,moving,name,fixed_mask\nf.nii,m.nrrd,one,mask.nrrd\ng.nii.gz,m.nrrd,,\n"
-    )
+    (tmp_path / "l.csv").write_text("fixed,moving,name,fixed_mask\nf.nii,m.nrrd,one,mask.nrrd\ng.nii.gz,m.nrrd,,\n")
     jobs = read_jobs(tmp_path / "l.csv")
     assert [job.name for job in jobs] == ["one", "g_m"]
     assert jobs[0].fixed == tmp_path / "f.nii"
