@@ -55,7 +55,7 @@ def test_a_model_of_the_library_is_read(folder, tmp_path):
     library.save_bundle(tmp_path / "small.safetensors", made.network, made.header)
     model = models.importModel(tmp_path / "small.safetensors")
     assert model.header["method"] == "voxelmorph-1"
-    assert [b.name for b in library.list_bundles()][-1:] == ["small"]
+    assert "small" in [b.name for b in library.list_bundles()]
 
 
 def test_importing_copies_and_removing_deletes(folder, tmp_path):
