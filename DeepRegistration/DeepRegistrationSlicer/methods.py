@@ -35,17 +35,23 @@ def resolve(name: str, isFlat: bool = False) -> str:
     """The library's name for ``name``, which may be ``BEST``; ``isFlat``: for 2-D images."""
     if name != BEST:
         return name
-    headers = [model.header for model in listModels()]
+    headers = [model.header for model in listModels() if _helpsRefinement(model.header)]
     dimensions = 2 if isFlat else 3
     isHere = any(h.get("method") == UNIVERSAL and h.get("dimensions") == dimensions for h in headers)
     return UNIVERSAL if isHere else NO_NETWORK
+
+
+def _helpsRefinement(header: dict) -> bool:
+    """False where the model's own scores say that refinement ends better without it."""
+    gain = (header.get("scores") or {}).get("start_gain")
+    return not isinstance(gain, (int, float)) or gain >= 0
 
 
 def bestAvailable() -> Method:
     return Method(
         BEST,
         _("Best available"),
-        _("The universal network if its weights are here, else refinement alone; then refined on this pair."),
+        _("The universal network where it helps and is here, else refinement alone; then refined on this pair."),
     )
 
 

@@ -129,12 +129,15 @@ def test_opening_advanced_shows_the_devices(panel):
     assert slicer.mrmlScene is not None
 
 
-def test_the_best_method_is_the_universal_network_where_its_weights_are(folder, tmp_path):
+def test_the_best_method_is_the_universal_network_where_its_weights_are_and_help(folder, tmp_path, monkeypatch):
     from DeepRegistrationSlicer import methods
 
-    hasOne = [m for m in models.listModels() if m.header.get("method") == "universal"]
-    if not hasOne:
-        assert methods.resolve("auto") == "none"
+    monkeypatch.setattr(models, "boxFolder", lambda: tmp_path / "empty box")
+    assert methods.resolve("auto") == "none"
+    harmful = HEADER | {"scores": {"start_gain": -0.004}}
+    models.importModel(bundle(tmp_path / "harmful.safetensors", harmful))
+    assert methods.resolve("auto") == "none"
     models.importModel(bundle(tmp_path / "u.safetensors"))
     assert methods.resolve("auto") == "universal"
+    assert methods.resolve("auto", isFlat=True) == "none"
     assert methods.resolve("voxelmorph-1") == "voxelmorph-1"
