@@ -48,7 +48,7 @@ class EncoderLevel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, *2S) -> (N, outputs, *S), signed: what is compared by angle must be able to point anywhere."""
-        return self.features(_activate(self.down(x)))
+        return self.features(F.leaky_relu_(self.down(x), 0.2))
 
 
 class Head(nn.Module):
@@ -62,7 +62,8 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = like(x, self.velocity.weight)
-        return self.velocity(_activate(self.second(_activate(self.first(x))))).float()
+        x = F.leaky_relu_(self.second(F.leaky_relu_(self.first(x), 0.2)), 0.2)
+        return self.velocity(x).float()
 
 
 class UniversalNetwork(RegistrationNetwork):
@@ -108,7 +109,8 @@ class UniversalNetwork(RegistrationNetwork):
         """(N, 1, *S) each -> displacement (N, ndim, *S) and velocity at half the grid."""
         check_pair(fixed, moving, self.ndim)
         n, shape = fixed.shape[0], fixed.shape[2:]
-        levels = self.encode(torch.cat([fixed, moving]))
+        # One image after the other: the descriptors of both at once would be the largest thing in memory.
+        levels = [torch.cat(both) for both in zip(self.encode(fixed), self.encode(moving), strict=True)]
         padded = [-(-s // self.divisor) * self.divisor for s in shape]
         velocities: list[Tensor] = []
         for level in reversed(range(len(levels))):
@@ -128,9 +130,9 @@ class UniversalNetwork(RegistrationNetwork):
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """Unit features (N, width, *S / 2, / 4, / 8) of images (N, 1, *S)."""
-        descriptors = mind_features(images, self.mind, self.patch, self.dilation) - 0.5
         weight = self.last_convolution().weight
-        x = like(pad_to_multiple(descriptors, self.divisor), weight)
+        x = like(mind_features(images, self.mind, self.patch, self.dilation), weight).sub_(0.5)
+        x = pad_to_multiple(x, self.divisor)
         levels = []
         for level in self.encoder:
             features = level(x)
