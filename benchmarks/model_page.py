@@ -169,12 +169,11 @@ def _real_table(models: list[Values]) -> list[str]:
             cells = []
             for run in runs:
                 values = [main_figure(p[run])[1] for p in whole if run in p]
-                seconds = [p[run]["seconds"] for p in whole if run in p and "seconds" in p[run]]
                 cell = f"{np.mean(values):.3f}" if values else "-"
                 folds = [p[run]["folds"] for p in whole if run in p and "folds" in p[run]]
                 if folds and run == "network alone":
                     cell += f", folds {np.mean(folds):.3f} %"
-                cells.append(cell + (f" ({np.median(seconds):.1f} s)" if seconds else ""))
+                cells.append(cell)
             title = {"dice": "Dice", "tre": "landmark error, mm", "end_point": "error of the field, pixels"}[what]
             lines.append(f"| {m['model']['name']} | {group} | {len(whole)} | {title} | " + " | ".join(cells) + " |")
     head = "| model | images | pairs | figure | " + " | ".join(runs) + " |"

@@ -6,6 +6,7 @@ fixed to moving. Settings of the peers are those found best on the first brain p
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -93,8 +94,9 @@ def elastix() -> Registration:
         parameters = itk.ParameterObject.New()
         parameters.AddParameterMap(parameters.GetDefaultParameterMap("bspline"))
         _, found = itk.elastix_registration_method(*pair, parameter_object=parameters, log_to_console=False)
-        field = itk.transformix_deformation_field(pair[1], found)
-        array = np.asarray(itk.array_from_image(field), dtype=np.float64)
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # it leaves a file where it runs
+            field = itk.transformix_deformation_field(pair[1], found)
+            array = np.asarray(itk.array_from_image(field), dtype=np.float64)
         image = sitk.GetImageFromArray(array, isVector=True)
         image.CopyInformation(fixed)
         return sitk.DisplacementFieldTransform(image)
