@@ -131,7 +131,7 @@ class UniversalNetwork(RegistrationNetwork):
     def encode(self, images: Tensor) -> list[Tensor]:
         """Unit features (N, width, *S / 2, / 4, / 8) of images (N, 1, *S)."""
         weight = self.last_convolution().weight
-        x = like(mind_features(images, self.mind, self.patch, self.dilation), weight).sub_(0.5)
+        x = like(mind_features(images, self.mind, self.patch, self.dilation), weight) - 0.5
         x = pad_to_multiple(x, self.divisor)
         levels = []
         for level in self.encoder:
