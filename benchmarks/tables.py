@@ -128,6 +128,10 @@ def _plot(groups: dict[str, list[dict[str, Any]]], path: Path) -> None:
         panel.set_ylabel({"dice": "mean Dice", "tre": "landmark error, mm"}[what])
         panel.set_title(group, fontsize=10)
         panel.margins(0.25)
+        low, high = panel.get_xlim()
+        ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if low <= t <= high]
+        panel.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        panel.minorticks_off()
     canvas.print_png(str(path))
 
 
