@@ -54,9 +54,9 @@ def _machine(records: list[dict[str, Any]]) -> list[str]:
         "the pairs. Folds: share of voxels with a Jacobian determinant of 0 or less. Inverse: what is left after going "
         "forward and back through a numerical inverse of the field. Settings of the peers: `benchmarks/peers.py`.",
         "",
-        "Read with care: this library's settings were chosen on some of these pairs (the brains and the tumor pair among "
-        "them), the peers run at their defaults or one common setting. Where a row has one or two pairs, differences of "
-        "0.01 are ties.",
+        "Read with care: this library's settings were chosen on some of these pairs (the brains, the hearts and the "
+        "tumor pair among them), the peers run at their defaults or one common setting. Where a row has one or two "
+        "pairs, differences of 0.01 are ties.",
     ]
 
 
