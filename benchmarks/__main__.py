@@ -11,12 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from DeepRegistrationLib.errors import InputError
-
 from . import tables
 from .attempts import add_attempts
 from .pairs import Pair, project_pairs, read_pairs, write_pairs
 from .peers import METHODS, ONE_CONTRAST, VOLUMES_ONLY
+from .running import run_command
 from .worker import environment
 
 
@@ -46,13 +45,7 @@ def main() -> int:
     scaling.add_argument("--threads", type=int, default=2)
     scaling.set_defaults(run=run_scaling)
     add_attempts(commands)
-    options = parser.parse_args()
-    try:
-        options.run(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run_command(parser)
 
 
 def run_all(options: argparse.Namespace) -> None:

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch
 
-from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models import load_model
 from Training import checkpoint
 from Training.export import export
 from Training.plan import read_plan
 
 from .model_scores import difference, score_held_out
+from .running import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "runs" / "box"
@@ -115,15 +115,10 @@ def main() -> int:
         command.add_argument("--models", nargs="+", choices=list(MODELS), help="default: all")
         command.add_argument("--pairs", type=int, default=50, help="held-out pairs that decide")
         command.set_defaults(run=run)
-    options = parser.parse_args()
     try:
-        options.run(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+        return run_command(parser)
     except subprocess.CalledProcessError as error:
         return error.returncode
-    return 0
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from .model_checks import contrast, motions
 from .model_cost import cost
 from .model_real import RUNS, cases, main_figure, measure
 from .model_scores import score_held_out, summary
+from .running import run_command
 
 PARTS = ("own", "real", "cost", "checks")
 ROOT = Path(__file__).resolve().parents[1]
@@ -188,13 +189,7 @@ def main() -> int:
     two.set_defaults(run=run_write)
     for command in (one, two):
         command.add_argument("--results", type=Path, default=RESULTS, help="the cache")
-    options = parser.parse_args()
-    try:
-        options.run(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run_command(parser)
 
 
 if __name__ == "__main__":
