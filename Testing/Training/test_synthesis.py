@@ -257,3 +257,10 @@ def test_two_modalities_look_the_same_in_every_pair() -> None:
     assert one["fixed"]["noise"] != two["fixed"]["noise"]
     free = draw(replace(plan, modalities=None), 1)
     assert free["deform"] == one["deform"]
+
+
+def test_with_one_contrast_a_pair_and_given_modalities_all_images_look_alike() -> None:
+    plan = replace(PRESETS["sar-net"], shape=(32, 32), modalities=5)
+    one, two = draw(plan, 1), draw(plan, 2)
+    assert one["fixed"]["mean"] == one["moving"]["mean"] == two["fixed"]["mean"] == two["moving"]["mean"]
+    assert one["fixed"]["seed"] != one["moving"]["seed"]

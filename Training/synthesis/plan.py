@@ -78,7 +78,8 @@ class SynthesisPlan:
         same_contrast: probability that both images have one contrast (Deform-GAN's and SAR-Net's aligned images: see
             presets); noise and artifacts are always drawn for each.
         modalities: if given, a seed of two fixed contrasts: every fixed image shows the one, every moving image the
-            other, as T1 and T2 do. The methods for two given modalities learn from this.
+            other, as T1 and T2 do. The methods for two given modalities learn from this. Where a pair has one contrast
+            (``same_contrast``), both images show the first.
     """
 
     shape: tuple[int, ...] = (64, 64, 64)

@@ -29,11 +29,12 @@ def draw(plan: SynthesisPlan, seed: int, given: int = 0, fade: float = 1.0) -> R
     tissues = max(labels["tissue"]) + 1 if "tissue" in labels else 256
     fixed = _contrast(plan.contrast, plan.shape, tissues, random)
     moving = _contrast(plan.contrast, plan.shape, tissues, random)
-    if random.random() < plan.same_contrast:
+    same = random.random() < plan.same_contrast
+    if same:
         moving["mean"], moving["sd"] = fixed["mean"], fixed["sd"]
     if plan.modalities is not None:
         for side, contrast in enumerate((fixed, moving)):
-            _show_modality(contrast, [plan.modalities, side, 21], tissues)
+            _show_modality(contrast, [plan.modalities, 0 if same else side, 21], tissues)
     if random.random() < plan.lesion:
         (fixed if random.random() < 0.5 else moving)["lesion"] = _lesion(random, len(plan.shape))
     return {
