@@ -114,7 +114,9 @@ def register(
     place = choose_device(device)
     chosen = find_method(method)
     reporter = Reporter(progress, cancel)
-    report = Report(chosen.name, refine, affine, str(place), __version__, seed=seed)
+    report = Report(
+        chosen.name, refine, affine, str(place), __version__, seed=seed, fine_tune=fine_tune and chosen.network
+    )
 
     with reporter.stage("read", 0.0, 0.05) as stage:
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
@@ -160,13 +162,14 @@ def register(
         level = Level.prepare(pair, grid, onto)
         stage(1.0, "images on one grid")
 
-    with reporter.stage("network", 0.25, 0.35 if model else 0.25) as stage:
+    predicted = 0.25 if model is None else 0.65 if fine_tune else 0.35
+    with reporter.stage("network", 0.25, predicted) as stage:
         if model is not None:
             start_field = _network_start(
                 model, level, start_field, place, stage, chosen.similarity if fine_tune else None
             )
 
-    with reporter.stage("refine", 0.35 if model else 0.25, 0.9) as stage:
+    with reporter.stage("refine", predicted, 0.9) as stage:
         if refine == "none":
             field = torch.zeros(1, grid.ndim, *grid.shape) if start_field is None else start_field
             inverse = fields.invert(field)

@@ -25,6 +25,7 @@ class Report:
     """Everything measured in one registration.
 
     Attributes:
+        fine_tune: whether the network was fitted to this pair first.
         similarity: name of the measure; larger is more alike.
         similarity_before, similarity_after: without any transform, and with the result.
         folding_percent: voxels of the fixed image where the field folds (determinant <= 0), %.
@@ -44,6 +45,7 @@ class Report:
     device: str
     version: str
     model_hash: str = ""
+    fine_tune: bool = False
     similarity: str = ""
     similarity_before: float = float("nan")
     similarity_after: float = float("nan")
@@ -94,7 +96,11 @@ class Report:
             ("In doubt", f"{self.doubt_percent:.0f} % of the anatomy"),
             ("Inverse error", f"{self.inverse_error_mm:.3f} mm mean, {self.max_inverse_error_mm:.2f} mm largest"),
             ("Time", f"{self.total_seconds:.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in self.seconds.items())})"),
-            ("Method", f"{self.method}, refinement {self.refine}, affine {self.affine}, on {self.device}"),
+            (
+                "Method",
+                f"{self.method}{' (fine-tuned)' if self.fine_tune else ''}, refinement {self.refine}, "
+                f"affine {self.affine}, on {self.device}",
+            ),
             ("Model", self.model_hash or "no network"),
             ("Working resolution", " x ".join(f"{s:.2f}" for s in reversed(self.working_spacing_mm)) + " mm"),
             ("Version", f"SlicerDeepRegistration {self.version}, seed {self.seed}"),
