@@ -86,6 +86,7 @@ class RegistrationLogic:
         movingLandmarks: Node | None = None,
         fixedLabels: Node | None = None,
         movingLabels: Node | None = None,
+        fineTune: bool = False,
         seed: int = 0,
         outputTransform: Node | None = None,
         outputVolume: Node | bool = True,
@@ -115,6 +116,8 @@ class RegistrationLogic:
             movingLandmarks: ... that belong to these points of the moving volume, in the same order.
             fixedLabels: segmentation or label map of the fixed volume ...
             movingLabels: ... and of the moving volume; segments of the same name are drawn onto each other.
+            fineTune: fit the network's last layer to this pair first, for images of a kind it was not trained on;
+                without a network it does nothing.
             seed: of everything random.
             outputTransform: node to put the transform into; a new one if None.
             outputVolume: node for the moved volume on the fixed grid; True makes one, False makes none.
@@ -148,6 +151,7 @@ class RegistrationLogic:
             movingNode,
             method=method,
             refine=refine,
+            fineTune=fineTune,
             affine=affine,
             device=device,
             similarity=similarity,

@@ -70,7 +70,7 @@ def voxels(volumeNode: Node) -> np.ndarray:
 def isSlice(volumeNode: Node) -> bool:
     """Whether this is a 2-D image; Slicer keeps it as a volume of one slice."""
     imageData = volumeNode.GetImageData()
-    return imageData is not None and imageData.GetDimensions()[2] == 1
+    return imageData is not None and 1 in imageData.GetDimensions()
 
 
 def toFile(array: np.ndarray, matrix: np.ndarray) -> sitk.Image:

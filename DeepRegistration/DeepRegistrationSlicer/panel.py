@@ -9,7 +9,8 @@ import slicer
 from .errors import RegistrationError
 from .judgment import stageTitle, summary
 from .logic import RegistrationLogic
-from .methods import BEST, NO_NETWORK, MethodCatalog
+from .methods import BEST, NO_NETWORK, MethodCatalog, resolve
+from .nodes import isSlice
 from .parameters import OUTPUTS, DeepRegistrationParameterNode, requestFrom
 from .request import volumesProblem
 from .results import Result
@@ -115,7 +116,9 @@ class RegistrationPanel:
             self._fillMethods()
         method = self.catalog.find(self.parameters.method)
         self.ui.methodLabel.text = method.purpose if method is not None else ""
-        self.ui.fineTuneCheckBox.enabled = self.parameters.method != NO_NETWORK
+        fixed = self.parameters.fixedVolume
+        hasNetwork = resolve(self.parameters.method, fixed is not None and isSlice(fixed)) != NO_NETWORK
+        self.ui.refineCheckBox.enabled = self.ui.fineTuneCheckBox.enabled = hasNetwork
 
     # --- What can be done now ---
 

@@ -17,6 +17,7 @@ from slicer import (
 from slicer.parameterNodeWrapper import Decimals, Minimum, SingleStep, WithinRange, parameterNodeWrapper
 
 from .methods import BEST, NO_NETWORK, resolve
+from .nodes import isSlice
 from .request import Request
 from .results import TABLE_ROLE
 from .texts import tr as _
@@ -102,7 +103,8 @@ class DeepRegistrationParameterNode:
     outputDoubt: vtkMRMLScalarVolumeNode
 
     useAffine: bool = True
-    fineTune: bool = True
+    useRefinement: bool = True
+    fineTuneNetwork: bool = False
     smoothness: Annotated[float, WithinRange(0.2, 5.0), SingleStep(0.1), Decimals(1)] = 1.0
     fixedMask: MaskNode
     movingMask: MaskNode
@@ -143,12 +145,14 @@ def requestFrom(parameters: DeepRegistrationParameterNode) -> tuple[Request, dic
         into["report"] = parameters.outputTransform.GetNodeReference(TABLE_ROLE)
     guided = parameters.useGuidance
     # Without a network, refinement is all there is.
-    isAlone = resolve(parameters.method) == NO_NETWORK
+    isFlat = parameters.fixedVolume is not None and isSlice(parameters.fixedVolume)
+    isAlone = resolve(parameters.method, isFlat) == NO_NETWORK
     request = Request(
         parameters.fixedVolume,
         parameters.movingVolume,
         method=parameters.method,
-        refine=parameters.quality.value if parameters.fineTune or isAlone else "none",
+        refine=parameters.quality.value if parameters.useRefinement or isAlone else "none",
+        fineTune=parameters.fineTuneNetwork,
         affine="auto" if parameters.useAffine else "none",
         similarity=parameters.imageKind.similarity,
         smoothness=parameters.smoothness,

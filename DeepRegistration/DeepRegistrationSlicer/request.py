@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import masks, nodes
 from .errors import InputError
-from .methods import resolve
+from .methods import NO_NETWORK, resolve
 from .nodes import Node
 from .texts import tr as _
 
@@ -32,6 +33,7 @@ class Request:
     movingNode: Node
     method: str = "none"
     refine: str = "fast"
+    fineTune: bool = False
     affine: str = "auto"
     device: str = "auto"
     similarity: str = "auto"
@@ -56,6 +58,23 @@ class Request:
         found = [self.fixedNode, self.movingNode, self.fixedMask, self.movingMask, self.initialTransform]
         found += [self.fixedLandmarks, self.movingLandmarks, self.fixedLabels, self.movingLabels]
         return [node for node in found if node is not None]
+
+    def settings(self) -> str:
+        """All that decides what one moving volume becomes, as text: two runs that differ in it are not the same."""
+        method = resolve(self.method, self.fixedNode is not None and nodes.isSlice(self.fixedNode))
+        chosen = {
+            "method": method,
+            "fineTune": self.fineTune and method != NO_NETWORK,
+            "refine": self.refine,
+            "affine": self.affine,
+            "similarity": self.similarity,
+            "smoothness": self.smoothness,
+            "seed": self.seed,
+        }
+        given = {"fixedMask": self.fixedMask, "movingMask": self.movingMask, "initialTransform": self.initialTransform}
+        given |= {"fixedLandmarks": self.fixedLandmarks, "movingLandmarks": self.movingLandmarks}
+        given |= {"fixedLabels": self.fixedLabels, "movingLabels": self.movingLabels}
+        return json.dumps(chosen | {name: node.GetID() for name, node in given.items() if node is not None})
 
     def files(self) -> dict[str, str]:
         """The outputs that the worker has to write besides the transform, and their names."""
@@ -91,8 +110,11 @@ class Request:
         )
         if self.initialTransform is not None:
             arguments += ["--initial-transform", nodes.writeTransform(self.initialTransform, fixed, folder)]
+        method = resolve(self.method, 1 in fixed.GetSize())
+        if self.fineTune and method != NO_NETWORK:
+            arguments += ["--fine-tune"]
         options: dict[str, Any] = {
-            "method": resolve(self.method, fixed.GetSize()[2] == 1),
+            "method": method,
             "refine": self.refine,
             "affine": self.affine,
             "similarity": self.similarity,

@@ -16,7 +16,7 @@ from .errors import RegistrationError
 from .nodes import Node
 from .texts import tr as _
 
-REPORT_ATTRIBUTE = "DeepRegistration.Report"
+REPORT_ATTRIBUTE, SETTINGS_ATTRIBUTE = "DeepRegistration.Report", "DeepRegistration.Settings"
 INVERSE_ROLE, VOLUME_ROLE = "DeepRegistration.inverse", "DeepRegistration.warped"
 TABLE_ROLE, DOUBT_ROLE = "DeepRegistration.report", "DeepRegistration.doubt"
 TRANSFORM_KINDS = ("transform", "inverse")
@@ -109,6 +109,7 @@ def reportOf(transformNode: Node | None) -> dict[str, Any]:
 def _describe(result: Result, ask: request.Request) -> None:
     nodes.setRoles(result.transform, ask.fixedNode, ask.movingNode)
     result.transform.SetAttribute(REPORT_ATTRIBUTE, json.dumps(result.report))
+    result.transform.SetAttribute(SETTINGS_ATTRIBUTE, ask.settings())
     if result.inverse is not None:
         nodes.setRoles(result.inverse, ask.movingNode, ask.fixedNode)
         result.transform.SetNodeReferenceID(INVERSE_ROLE, result.inverse.GetID())

@@ -10,7 +10,6 @@ import slicer
 from . import judgment, nodes, results
 from .errors import InputError, RegistrationError
 from .logic import RegistrationLogic
-from .methods import resolve
 from .nodes import Node
 from .request import Request
 from .signals import Signal
@@ -168,15 +167,12 @@ class Series:
         if self._sequence is not None:
             found = self._outputs["transform"].GetDataNodeAtValue(item.index)
             return results.reportOf(found) if found is not None else None
-        method = resolve(self._template.method, nodes.isSlice(item.node))
+        settings = self._template.settings()
         for node in slicer.util.getNodesByClass("vtkMRMLTransformNode"):
             report = results.reportOf(node)
             if not report or nodes.fixedOf(node) is not self._template.fixedNode:
                 continue
-            settings = (method, self._template.refine, self._template.affine)
-            if nodes.movingOf(node) is item.node and settings == tuple(
-                report.get(key) for key in ("method", "refine", "affine")
-            ):
+            if nodes.movingOf(node) is item.node and node.GetAttribute(results.SETTINGS_ATTRIBUTE) == settings:
                 return report
         return None
 
@@ -211,8 +207,7 @@ class Series:
         """The sequence for results of ``sequenceNode``, that of an earlier run if there is one."""
         assert self._template is not None
         name = form.format(name=sequenceNode.GetName())
-        settings = "/".join((self._template.method, self._template.refine, self._template.affine))
-        key = f"{self._template.fixedNode.GetID()} {settings}"
+        key = f"{self._template.fixedNode.GetID()} {self._template.settings()}"
         for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
             isOurs = node.GetNodeReference(SOURCE_ROLE) is sequenceNode and node.GetAttribute(FIXED_ATTRIBUTE) == key
             if isOurs and node.GetName().startswith(name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 import re
 import sys
 import time
@@ -98,14 +99,63 @@ def test_a_selector_sets_its_parameter_and_lets_go_of_it(faked, ui, name):
     assert getattr(faked.panel.parameters, name) is None
 
 
-def test_fine_tuning_can_be_switched_off_where_there_is_a_network(faked, ui):
+def arguments(ui, monkeypatch):
+    """Apply by click; the command line that the worker got."""
+    import DeepRegistrationSlicer.logic as logicModule
+
+    said = []
+    load = results.load
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            logicModule,
+            "load",
+            lambda ask, folder, *rest: (
+                said.extend(json.loads((folder / "arguments.json").read_text())) or load(ask, folder, *rest)
+            ),
+        )
+        interact.click(ui.applyButton)
+        finish(ui)
+    return said
+
+
+def test_a_network_is_fine_tuned_by_click_and_only_a_network(faked, ui, monkeypatch):
     interact.click(ui.advancedButton)
     pretend(faked, "vm2")
-    assert ui.fineTuneCheckBox.enabled
+    assert not ui.fineTuneCheckBox.checked
+    assert "--fine-tune" not in arguments(ui, monkeypatch)
     interact.click(ui.fineTuneCheckBox)
-    assert not faked.panel.parameters.fineTune
+    assert faked.panel.parameters.fineTuneNetwork
+    assert "--fine-tune" in arguments(ui, monkeypatch)
     pretend(faked, "none")
     assert not ui.fineTuneCheckBox.enabled
+    assert "network" in ui.fineTuneCheckBox.toolTip
+    assert "--fine-tune" not in arguments(ui, monkeypatch)
+
+
+def test_refinement_can_be_switched_off_where_there_is_a_network(faked, ui, monkeypatch):
+    interact.click(ui.advancedButton)
+    pretend(faked, "vm2")
+    interact.click(ui.refineCheckBox)
+    assert not faked.panel.parameters.useRefinement
+    said = arguments(ui, monkeypatch)
+    assert said[said.index("--refine") + 1] == "none"
+    pretend(faked, "none")
+    assert not ui.refineCheckBox.enabled
+    said = arguments(ui, monkeypatch)
+    assert said[said.index("--refine") + 1] == "fast"  # without a network there would be nothing else
+
+
+def test_best_available_counts_as_a_network_where_it_is_one(faked, ui, monkeypatch):
+    from DeepRegistrationSlicer import methods
+
+    monkeypatch.setattr(methods, "listModels", list)
+    pretend(faked, "auto")
+    faked.panel.update()
+    assert not ui.fineTuneCheckBox.enabled
+    header = {"method": "universal", "dimensions": 3}
+    monkeypatch.setattr(methods, "listModels", lambda: [types.SimpleNamespace(header=header)])
+    faked.panel.update()
+    assert ui.fineTuneCheckBox.enabled
 
 
 def test_results_go_into_the_nodes_that_are_chosen(faked, ui):

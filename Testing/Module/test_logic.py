@@ -100,6 +100,7 @@ def test_the_keywords_reach_the_command_line(logic, pair, monkeypatch):
         *pair,
         method="vm2",
         refine="accurate",
+        fineTune=True,
         affine="none",
         similarity="mind",
         smoothness=2.5,
@@ -114,8 +115,9 @@ def test_the_keywords_reach_the_command_line(logic, pair, monkeypatch):
         initialTransform=cases.linearTransform(np.eye(4)),
     )
     said = kept["a"]
-    assert "--no-compression" in said  # nobody keeps these files
-    options = dict(zip(said[4::2], said[5::2], strict=True))
+    for switch in ("--no-compression", "--fine-tune"):  # nobody keeps these files, so they need no compression
+        said.remove(switch)
+    options = dict(zip(said[3::2], said[4::2], strict=True))
     assert said[:3] == ["register", "fixed.nrrd", "moving.nrrd"]
     assert options == {
         "--output-transform": "transform.nrrd",
@@ -137,6 +139,15 @@ def test_the_keywords_reach_the_command_line(logic, pair, monkeypatch):
         "--progress": "json",
     }
     assert {v for v in options.values() if "." in v and v != "2.5"} <= kept["files"]
+
+
+def test_fine_tuning_is_only_asked_of_a_network(logic, pair, tmp_path):
+    from DeepRegistrationSlicer.request import Request
+
+    asked = {m: Request(*pair, method=m, fineTune=True).write(tmp_path) for m in ("vm2", "none")}
+    assert "--fine-tune" in asked["vm2"]
+    assert "--fine-tune" not in asked["none"]
+    assert "--fine-tune" not in Request(*pair, method="vm2").write(tmp_path)
 
 
 def test_the_overlay_is_shown_and_readable(logic, pair):

@@ -211,7 +211,8 @@ def test_the_request_is_what_the_panel_shows(faked, ui, pair):
     parameters = faked.panel.parameters
     mask = addVolume(np.ones((3, 3, 3), np.uint8), OBLIQUE, "mask", "vtkMRMLLabelMapVolumeNode")
     parameters.fixedMask = mask
-    parameters.fineTune = False
+    parameters.useRefinement = False
+    parameters.fineTuneNetwork = True
     request, into = requestFrom(parameters)
     assert request.refine == "fast"  # without a network there would be nothing else
     assert request.fixedMask is mask
@@ -219,6 +220,7 @@ def test_the_request_is_what_the_panel_shows(faked, ui, pair):
     assert set(into) == {"transform", "volume"}
     parameters.method = "vm2"
     assert requestFrom(parameters)[0].refine == "none"
+    assert requestFrom(parameters)[0].fineTune
 
 
 def test_the_scene_keeps_every_parameter(faked, ui, pair, tmp_path):

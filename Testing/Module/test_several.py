@@ -12,7 +12,7 @@ from Testing.host import interact
 from .cases import OBLIQUE, addVolume, blobs, sceneContent
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer import nodes, results, process  # isort: skip
+from DeepRegistrationSlicer import nodes, process  # isort: skip
 from DeepRegistrationSlicer.errors import InputError  # isort: skip
 from DeepRegistrationSlicer.logic import RegistrationLogic  # isort: skip
 from DeepRegistrationSlicer.request import Request  # isort: skip
@@ -91,12 +91,24 @@ def test_what_is_done_is_not_done_again(counted, fixed):
     series, moving = Series(counted.logic), volumes()
     run(series, Request(fixed, None), moving[:2])
     assert counted.runs == 2
-    for name in ("CT0 to fixed", "CT1 to fixed"):  # what the real worker would say
-        node = slicer.util.getNode(name)
-        results.setReport(node, {**results.reportOf(node), "method": "none", "refine": "fast", "affine": "auto"})
     run(series, Request(fixed, None), moving)
     assert counted.runs == 3
-    run(series, Request(fixed, None, refine="accurate"), moving[:1])  # other settings
+
+
+@pytest.mark.parametrize(
+    "other", [{"refine": "accurate"}, {"smoothness": 2.0}, {"similarity": "mind"}, {"method": "vm2", "fineTune": True}]
+)
+def test_with_other_settings_it_is_done_again(counted, fixed, other):
+    series, moving = Series(counted.logic), volumes(1)
+    method = {"method": "vm2"} if "method" in other else {}
+    run(series, Request(fixed, None, **method), moving)
+    run(series, Request(fixed, None, **other), moving)
+    assert counted.runs == 2
+    run(series, Request(fixed, None, **other), moving)
+    assert counted.runs == 2
+    source = sequence(1)
+    run(series, Request(fixed, None, **method), [], source)
+    run(series, Request(fixed, None, **other), [], source)
     assert counted.runs == 4
 
 
