@@ -223,17 +223,19 @@ def curves(done: Sequence[Learned], path: Path) -> None:
 def _speed_table(measured: Mapping[str, Speed], device: torch.device) -> list[str]:
     how = "one thread, processor time" if device.type == "cpu" and torch.get_num_threads() == 1 else str(device)
     lines = [
-        f"The smoke plans, {how}. Data: share of the time spent on making or reading pairs.",
+        f"The smoke plans, {how}. Data: share of the time in which pairs are made "
+        "or read, when that is done in turn with the steps. Waiting: share of the wall time for which the training "
+        "loop, which gets pairs ahead, waits.",
         "",
-        "| plan | method | voxels | batch | steps / s | data |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| plan | method | voxels | batch | steps / s | data | waiting |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, found in measured.items():
         plan = read_plan(name)
         size = " x ".join(str(n) for n in plan.synthesis.shape) if plan.synthesis else ""
         lines.append(
             f"| `{name}` | {plan.method.title} | {size} | {plan.batch} | {found.steps_per_second:.2f} "
-            f"| {100 * found.data_share:.0f} % |"
+            f"| {100 * found.data_share:.0f} % | {100 * found.waiting:.1f} % |"
         )
     return lines
 

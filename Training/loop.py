@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -76,7 +76,7 @@ def _steps(run: Run, folder: Path, held: Sequence[Batch], log: Log | None, bar: 
         _validate(run, folder, held, log)
     waited = worked = 0.0
     saved, processor = progress.step, time.process_time()
-    for batch, waiting in _ahead(run):
+    for batch, waiting in ahead(run):
         began = time.monotonic()
         values = run.update(batch)
         step = progress.step
@@ -108,7 +108,7 @@ def _due(step: int, every: int, end: int) -> bool:
     return bool(every) and (step % every == 0 or step == end)
 
 
-def _ahead(run: Run) -> Iterable[tuple[Batch, float]]:
+def ahead(run: Run) -> Generator[tuple[Batch, float], None, None]:
     """The batches from the current step on and the seconds waited for each; reading goes on meanwhile."""
     first, end = run.progress.step, run.plan.schedule.steps
     with ThreadPoolExecutor(1) as pool:

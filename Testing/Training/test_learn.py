@@ -41,10 +41,10 @@ def test_a_list_is_trained_once_and_written_down(tmp_path: Path) -> None:
     assert again.steps == 2
     assert checkpoint.read_bytes() == before
     assert [len(run.rows) for run in done] == [2, 3]
-    write_page(done, {"universal-smoke": Speed(1.5, 0.04)}, tmp_path / "docs", CPU)
+    write_page(done, {"universal-smoke": Speed(1.5, 0.04, 0.01)}, tmp_path / "docs", CPU)
     text = (tmp_path / "docs" / "learning.md").read_text()
     assert "| Toy | toys | `real` |" in text
-    assert "| `universal-smoke` | Universal | 32 x 32 x 32 | 2 | 1.50 | 4 % |" in text
+    assert "| `universal-smoke` | Universal | 32 x 32 x 32 | 2 | 1.50 | 4 % | 1.0 % |" in text
     assert (tmp_path / "docs" / "figures" / "learning-curves.png").stat().st_size > 5000
 
 
@@ -68,3 +68,4 @@ def test_speed_is_measured_for_any_plan() -> None:
     found = speed(tiny_plan("voxelmorph-1", batch=1), CPU, steps=2, warm_up=1)
     assert found.steps_per_second > 0
     assert 0 <= found.data_share <= 1
+    assert 0 <= found.waiting <= 1
