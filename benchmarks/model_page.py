@@ -158,7 +158,8 @@ def _real_groups(m: Values) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _real_table(models: list[Values]) -> list[str]:
-    runs = ["before", *RUNS]
+    known = {run for m in models for pairs in _real_groups(m).values() for p in pairs.values() for run in p}
+    runs = [run for run in ("before", *RUNS) if run in known]
     lines = []
     for m in models:
         for group, pairs in _real_groups(m).items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,13 @@ Case = tuple[str, str, sitk.Image, sitk.Image, Score]
 """Group, name, fixed and moving image on one grid, and how to score a transform between them."""
 
 
-def cases(header: Header, data: Path, most: int) -> Iterator[Case]:
-    """The real pairs that fit a model, at most ``most`` a group; none where the data are absent."""
+def cases(header: Header, data: Path, most: int, only: Sequence[str] = ()) -> Iterator[Case]:
+    """The real pairs that fit a model, at most ``most`` a group; none where the data are absent.
+
+    ``only``: groups, by the beginning of their names; all if empty.
+    """
     wanted = GROUPS.get((header.method, header.dimensions), ())
+    wanted = tuple(group for group in wanted if not only or group.startswith(tuple(only)))
     counts: dict[str, int] = {}
     for pair in [*project_pairs(data), *_slices(data / "brain_slices")]:
         if pair.group not in wanted or counts.get(pair.group, 0) >= most:
@@ -119,8 +123,16 @@ RUNS: dict[str, dict[str, Any]] = {
     "network alone": {"refine": "none"},
     "no start + fast": {"refine": "fast", "method": "none"},
     "network + fast": {"refine": "fast"},
+    "no start + accurate": {"refine": "accurate", "method": "none"},
+    "network + accurate": {"refine": "accurate"},
     "fine-tuned alone": {"refine": "none", "fine_tune": True},
 }
+
+
+def runs_of(header: Header, accurate: bool = False) -> list[str]:
+    """What is measured of a model, "before" first; SAR-Net adapts itself to a new kind of image, too."""
+    chosen = [run for run in RUNS if accurate or "accurate" not in run]
+    return ["before", *(run for run in chosen if "fine-tuned" not in run or header.method == "sar-net")]
 
 
 def measure(case: Case, run: str, bundle: Path) -> dict[str, Any]:

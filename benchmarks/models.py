@@ -6,8 +6,9 @@
 ``measure`` keeps what it finds in ``--results``, one JSON file for each bundle (by the hash of its file), after every
 pair: stopped, it goes on where it was, and another model costs its own time alone. Parts: ``own`` (held-out generated
 pairs of its own plan), ``real`` (real pairs that it fits), ``cost`` (seconds and memory), ``checks`` (the universal
-model's: contrast, inverse, large motion). ``--embed`` writes the scores into the bundle's header, where the list of
-methods finds them: run it before the bundle is committed.
+model's: contrast, inverse, large motion). ``--most``, ``--only`` and ``--motions`` make it small, ``--minutes`` stops
+it before the next pair; the same command goes on. ``--embed`` writes the scores into the bundle's header, where the
+list of methods finds them: run it before the bundle is committed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from DeepRegistrationLib.models import Header, Model, load_model, save_bundle
 from . import model_page
 from .model_checks import contrast, motions
 from .model_cost import cost
-from .model_real import RUNS, cases, main_figure, measure
+from .model_real import cases, main_figure, measure, runs_of
 from .model_scores import score_held_out, summary
 from .running import run_command
 
@@ -36,7 +39,7 @@ PARTS = ("own", "real", "cost", "checks")
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "runs" / "models"
-SHARED_RUNS = ("before", "no start + fast")
+SHARED_RUNS = ("before", "no start + fast", "no start + accurate")
 """Runs that no network takes part in: measured once for all models."""
 
 
@@ -70,8 +73,25 @@ def cache_of(model: Model, folder: Path) -> Cache:
     return Cache(folder / f"{model.name}-{weights_of(model)}.json")
 
 
+class OutOfTimeError(Exception):
+    """The minutes given are over."""
+
+
 def run_measure(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
+    options.end = time.monotonic() + 60 * options.minutes
+    try:
+        _measure_all(options)
+    except OutOfTimeError:
+        print(f"stopped after {options.minutes:g} minutes; the same command goes on", flush=True)
+
+
+def _check_time(options: argparse.Namespace) -> None:
+    if time.monotonic() > options.end:
+        raise OutOfTimeError
+
+
+def _measure_all(options: argparse.Namespace) -> None:
     for path in options.bundles:
         model = load_model(path)
         cache = cache_of(model, options.results)
@@ -89,6 +109,7 @@ def run_measure(options: argparse.Namespace) -> None:
             _real(model, path, cache, Cache(options.results / "no-network.json"), options)
         if "cost" in options.parts:
             for precision in ("bfloat16", "float32"):
+                _check_time(options)
                 if f"cost {precision}" not in cache:
                     cache[f"cost {precision}"] = cost(str(path), model.header.dimensions, precision, options.threads)
                     print(f"{model.name}: {precision}: {cache.values[f'cost {precision}']}", flush=True)
@@ -107,15 +128,16 @@ def _own(model: Model, cache: Cache, count: int) -> None:
 
 
 def _real(model: Model, path: Path, cache: Cache, shared: Cache, options: argparse.Namespace) -> None:
-    runs = ["before", *RUNS] if model.header.method == "sar-net" else ["before", *list(RUNS)[:3]]
+    runs = runs_of(model.header, options.accurate)
     if not options.data.is_dir():
         print(f"{model.name}: skipped real pairs: there is no folder {options.data}", flush=True)
         return
-    for case in cases(model.header, options.data, options.most):
+    for case in cases(model.header, options.data, options.most, options.only):
         shown = []
         for run in runs:
             key, place = f"{case[0]}|{case[1]}|{run}", shared if run in SHARED_RUNS else cache
             if key not in place:
+                _check_time(options)
                 place[key] = measure(case, run, path)
             cache[key] = place.values[key]
             name, value, _ = main_figure(place.values[key])
@@ -131,6 +153,7 @@ def _checks(model: Model, path: Path, cache: Cache, options: argparse.Namespace)
     if len(done) < options.motions:
         for name, found in motions(path, options.motions, skip=done):
             cache[name] = found
+            _check_time(options)
             print(f"{model.name}: {name}: {found}", flush=True)
 
 
@@ -178,6 +201,11 @@ def main() -> int:
     one.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     one.add_argument("--pairs", type=int, default=100, help="held-out generated pairs")
     one.add_argument("--most", type=int, default=20, help="real pairs a group")
+    one.add_argument(
+        "--only", nargs="+", default=(), metavar="GROUP", help="groups of real pairs: how their names begin"
+    )
+    one.add_argument("--accurate", action="store_true", help="the accurate refinement of real pairs, too")
+    one.add_argument("--minutes", type=float, default=math.inf, help="stop before the next pair after that long")
     one.add_argument("--motions", type=int, default=12, help="cases of large motion")
     one.add_argument("--data", type=Path, default=DATA, help="the project's data folder")
     one.add_argument("--threads", type=int, default=2)
