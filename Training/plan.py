@@ -16,6 +16,7 @@ from DeepRegistrationLib.method_list import find_method
 from DeepRegistrationLib.models import Normalization, WorkingGrid
 from DeepRegistrationLib.presets import Optimizer
 
+from .setting_types import check_setting
 from .synthesis import SynthesisPlan, plan_from
 from .synthesis.plan import LATER, DeformPlan
 
@@ -249,12 +250,15 @@ def plan_of(table: Mapping[str, Any], folder: Path = Path()) -> TrainingPlan:
         raise InputError("The family given takes the label maps of [data]; add that table, or choose another family.")
     schedule = _replaced(Schedule(), table.get("schedule", {}), "schedule")
     _check_schedule(schedule)
+    optimizer = _replaced(preset.optimizer, table.get("optimizer", {}), "optimizer")
+    if optimizer.learning_rate <= 0:
+        raise InputError(f"optimizer.learning_rate must be above 0, not {optimizer.learning_rate}.")
     return TrainingPlan(
         method,
         variant.name,
         preset.name,
         dict(table.get("network", {})),
-        _replaced(preset.optimizer, table.get("optimizer", {}), "optimizer"),
+        optimizer,
         {**preset.loss, **variant.loss, **table.get("loss", {})},
         {**preset.options, **variant.options, **table.get("options", {})},
         data,
@@ -277,6 +281,9 @@ def _data(table: Mapping[str, Any], normalization: Normalization) -> DataPlan:
         raise InputError(f"data.pairing is one of {', '.join(PAIRINGS)}, not {plan.pairing!r}.")
     if plan.pairing == "atlas" and not plan.atlas:
         raise InputError('The pairing "atlas" needs data.atlas, the image all others are registered to.')
+    for name in ("shape", "spacing"):
+        if any(n <= 0 for n in getattr(plan, name) or ()):
+            raise InputError(f"data.{name} needs numbers above 0, not {list(getattr(plan, name))}.")
     if not 0 <= plan.validation < 1:
         raise InputError(f"data.validation is a share from 0 to below 1, not {plan.validation}.")
     return plan
@@ -286,6 +293,10 @@ def _check_schedule(schedule: Schedule) -> None:
     for name, known in (("precision", PRECISIONS), ("decay", DECAYS)):
         if getattr(schedule, name) not in known:
             raise InputError(f"schedule.{name} is one of {', '.join(known)}, not {getattr(schedule, name)!r}.")
+    for f in fields(schedule):
+        value = getattr(schedule, f.name)
+        if isinstance(value, int | float) and value < 0:
+            raise InputError(f"schedule.{f.name} must not be negative, as {value} is.")
     if schedule.steps < 1 or (schedule.batch is not None and schedule.batch < 1):
         raise InputError("schedule.steps and schedule.batch must be at least 1.")
     if not 0 <= schedule.average < 1:
@@ -304,26 +315,11 @@ def _replaced(default: T, table: Any, name: str) -> T:
         raise InputError(f"{name} must be a table of settings, not {table!r}.")
     known = {f.name: getattr(default, f.name) for f in fields(default)}  # type: ignore[arg-type]
     _known(name, table, set(known))
-    values = {key: _like(known[key], value, f"{name}.{key}") for key, value in table.items()}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    for key, value in values.items():
+        check_setting(type(default), key, value, f"{name}.{key}")
+        values[key] = float(value) if isinstance(known[key], float) and value is not None else value
     return replace(default, **values)  # type: ignore[type-var]
-
-
-def _like(old: Any, new: Any, name: str) -> Any:
-    if isinstance(new, list):
-        new = tuple(new)
-    if old is None or new is None:
-        return new
-    if isinstance(old, bool) or isinstance(new, bool):
-        good = isinstance(old, bool) and isinstance(new, bool)
-    elif isinstance(old, int):
-        good = isinstance(new, int)
-    elif isinstance(old, float):
-        good, new = isinstance(new, int | float), float(new) if isinstance(new, int) else new
-    else:
-        good = isinstance(new, type(old))
-    if not good:
-        raise InputError(f"{name} cannot be {new!r}; it should be like {old!r}.")
-    return new
 
 
 def _whole(value: Any, name: str) -> int:

@@ -49,6 +49,13 @@ def test_every_plan_that_comes_along_can_be_read_and_its_networks_built(path: Pa
             "data.normalization.hi",
         ),
         ({"method": "universal", "synthesis": {"shape": [32, 32], "families": {"given": 1.0}}}, "label maps of"),
+        ({"method": "universal", "synthesis": SYNTHESIS, "schedule": {"batch": "four"}}, "batch cannot be 'four'"),
+        ({"method": "universal", "synthesis": SYNTHESIS, "schedule": {"clip": -1}}, "clip must not be negative"),
+        ({"method": "universal", "synthesis": SYNTHESIS, "optimizer": {"learning_rate": 0}}, "must be above 0"),
+        ({"method": "universal", "synthesis": {"shape": "32 x 32"}}, "a list of whole numbers"),
+        ({"method": "universal", "synthesis": {**SYNTHESIS, "modalities": 1.5}}, "modalities cannot be 1.5"),
+        ({"method": "universal", "data": {"manifest": "d.json", "shape": [32, 0]}}, "shape needs numbers above 0"),
+        ({"method": "universal", "data": {"manifest": "d.json", "longest": True}}, "longest cannot be True"),
     ],
 )
 def test_a_plan_that_cannot_be_used_is_refused_in_one_sentence(table: dict[str, object], message: str) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from DeepRegistrationLib.errors import InputError
 
+from ..setting_types import check_setting
+
 Range = tuple[float, float]
 LATER = {"later": True}
 """Marks a setting that came after runs had been made: a plan that does not use it keeps its hash (``plan.hash``)."""
@@ -169,4 +171,7 @@ def _changed(plan: Any, table: Any, name: str) -> Any:
     for key in table:
         if key not in known:
             raise InputError(f"{name}.{key} is not a setting; choose from {', '.join(sorted(known))}.")
-    return replace(plan, **{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    for key, value in values.items():
+        check_setting(type(plan), key, value, f"{name}.{key}")
+    return replace(plan, **values)
