@@ -13,7 +13,7 @@ from DeepRegistrationLib.models import Header, WorkingGrid, save_bundle
 from DeepRegistrationLib.networks import RegistrationNetwork
 
 from . import checkpoint as files
-from .plan import TrainingPlan, read_plan
+from .plan import RUN_PLAN, TrainingPlan, read_plan, read_run_plan
 from .steps.turns import REGISTRATION, registration_network
 from .train import with_data
 
@@ -34,6 +34,9 @@ def add_export(commands: argparse._SubParsersAction) -> None:
         plan = read_plan(options.plan)
         if options.data:
             plan = with_data(plan, options.data)
+        if (options.folder / RUN_PLAN).exists():  # train --steps may have said another number than the plan
+            steps = read_run_plan(options.folder).schedule.steps
+            plan = replace(plan, schedule=replace(plan.schedule, steps=steps))
         header = export(plan, options.folder, options.output, options.last, options.license)
         print(f"wrote {options.output}: {header.method}, {header.training['steps']} steps, scores {header.scores}")
 

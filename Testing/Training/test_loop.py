@@ -321,3 +321,14 @@ def test_sar_nets_perceptual_term_takes_our_own_encoder(tmp_path: Path) -> None:
     a, b = torch.rand(2, 1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert float(term(a, a)) == 0
     assert float(term(a, b)) > 0
+
+
+def test_a_run_of_other_steps_than_the_plans_is_exported_by_the_same_plan(tmp_path: Path) -> None:
+    plan = tmp_path / "toy.toml"
+    plan.write_text(
+        'method = "voxelmorph-1"\n[synthesis]\nshape = [32, 32]\nfamilies = { shapes = 1.0 }\n[schedule]\nsteps = 9\n'
+    )
+    run, bundle = tmp_path / "run", tmp_path / "toy.safetensors"
+    assert main(["train", str(plan), "--output", str(run), "--steps", "1", "--device", "cpu", "--quiet"]) == 0
+    assert main(["export", str(plan), str(run), str(bundle), "--last"]) == 0
+    assert load_model(bundle).header.training["steps"] == 1
