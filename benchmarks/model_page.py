@@ -42,7 +42,8 @@ def _machine() -> str:
         f"Machine: {processor()}, {os.cpu_count()} cores, {platform.system()}, shared with other work: seconds are the "
         "best of several runs, and the CPU seconds beside them are the better measure. All models were trained on "
         "generated images alone (`Training/synthesis`), on the CPU, in minutes to hours; what they reach is what that "
-        "buys, not what their papers' networks reach after days on a GPU."
+        "buys, not what their papers' networks reach after days on a GPU. Each was trained once: the errors beside "
+        "differences are over pairs, and another run of the same plan could turn a small difference round."
     )
 
 
@@ -142,7 +143,8 @@ def _verdict(claim: Claim, models: list[Values]) -> str:
     gain = mean if more else -mean
     figures = f"{title} {mean:+.3f} ± {error:.3f} (mean paired difference and its standard error)"
     if math.isnan(error) or abs(gain) < 2 * error:
-        return f"* The paper: {claim.text}. Here: no difference beyond chance, {figures}: its order is not repeated."
+        agrees = "which agrees" if claim.or_equal else "its order is NOT repeated"
+        return f"* The paper: {claim.text}. Here: no difference beyond chance, {figures}: {agrees}."
     word = "the same order" if gain > 0 else "the opposite order: the paper's is NOT repeated"
     return f"* The paper: {claim.text}. Here: {word}, {figures}."
 
@@ -247,6 +249,14 @@ def _checks(m: Values) -> list[str]:
     return text
 
 
+def _contrasts(synthesis: Values) -> str:
+    """Whose contrasts a network has seen, after what its images show."""
+    one = synthesis.get("same_contrast") == 1
+    if synthesis.get("modalities") is not None:
+        return ", all of one contrast" if one else ", all fixed images of one contrast and all moving ones of another"
+    return ", both images of a pair of one random contrast" if one else ", random contrasts"
+
+
 def card(m: Values) -> str:
     """The model card of a bundle."""
     h, t = _header(m), _header(m)["training"]
@@ -261,7 +271,7 @@ def card(m: Values) -> str:
         "",
         f"* Method: {h['method']}, variant {h['variant']}, {h['dimensions']}-D; {h['network']} with "
         f"{_parameters(m)} weights, float16, {m['model']['bytes'] / 1e6:.2f} MB.",
-        f"* Data: generated pairs of {shape} voxels ({families}); no image of anybody.",
+        f"* Data: generated pairs of {shape} voxels ({families}){_contrasts(synthesis)}; no image of anybody.",
         f"* Plan: preset {plan.get('preset')}, {t.get('steps')} steps of {(plan.get('schedule') or {}).get('batch')} "
         f"pairs, seed {plan.get('seed')}; sha256 of the plan {t.get('plan_sha256')}.",
         f"* Trained in {t.get('seconds', 0) / 60:.0f} minutes of wall time on {processor()}, one thread, shared with "

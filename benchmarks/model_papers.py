@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Claim:
-    """The paper finds the row ``better`` better than ``worse`` by ``metric``; ``text`` in words."""
+    """The paper finds the row ``better`` better than ``worse`` by ``metric``; ``text`` in words.
+
+    ``or_equal``: it says that ``better`` is at least as good.
+    """
 
     better: str
     worse: str
     metric: str
     text: str
+    or_equal: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,15 @@ PAPERS = (
         ("voxelmorph-1", "voxelmorph-2"),
         ("dice", "end_point", "folds", "seconds"),
         {"voxelmorph-1": "VoxelMorph-1", "voxelmorph-2": "VoxelMorph-2"},
-        (Claim("voxelmorph-2", "voxelmorph-1", "dice", "VoxelMorph-2 is as good as VoxelMorph-1 or a little better"),),
+        (
+            Claim(
+                "voxelmorph-2",
+                "voxelmorph-1",
+                "dice",
+                "VoxelMorph-2 is as good as VoxelMorph-1 or a little better",
+                True,
+            ),
+        ),
     ),
     Paper(
         "Gradient-guided dual branch",
@@ -54,6 +66,7 @@ PAPERS = (
             Claim("average", "vm", "dice", "two branches are better than one"),
             Claim("gated", "vm", "dice", "gated fusion is better than one branch"),
         ),
+        "In 2-D; contrasts ordered like those of T1 and T2.",
     ),
     Paper(
         "Deform-GAN",
@@ -66,7 +79,8 @@ PAPERS = (
             Claim("deform-gan-2", "voxelmorph-lg", "rmse", "Deform-GAN-2 is better than VoxelMorph-LG"),
         ),
         "RMSE: of the floating image warped by the predicted against the true field. Dice of all tissues: the "
-        "generated lesions have no label. At 2-D and a quarter of the paper's size.",
+        "generated lesions have no label. In 2-D and smaller than the paper's images, with smaller motions; contrasts "
+        "ordered like those of T1 and T2.",
     ),
     Paper(
         "SAR-Net",

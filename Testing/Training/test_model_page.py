@@ -43,6 +43,29 @@ def test_the_page_says_which_order_was_found(gated, said):
     assert text.index("| Average |") < text.index("| Gated fusion |")
 
 
+def test_no_difference_agrees_with_a_paper_that_says_at_least_as_good():
+    models = [
+        model(None, [0.40, 0.61, 0.43, 0.61], "voxelmorph-2"),
+        model(None, [0.50, 0.52, 0.52, 0.54], "voxelmorph-1"),
+    ]
+    assert "which agrees" in model_page.page(models)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"same_contrast": 1.0, "modalities": 3}, "all of one contrast"),
+        ({"modalities": 3}, "all moving ones of another"),
+        ({"same_contrast": 1.0}, "of one random contrast"),
+        ({}, "random contrasts"),
+    ],
+)
+def test_a_card_says_whose_contrasts_were_seen(settings, said):
+    m = model("gated", [0.6, 0.7])
+    m["model"]["header"]["training"]["plan"]["synthesis"].update(settings)
+    assert said in model_page.card(m)
+
+
 def test_the_gain_as_a_start_is_the_mean_over_the_groups_of_images():
     real = {
         "lungs|a|no start + fast": {"dice": 0.90},
