@@ -20,6 +20,7 @@ from .image import Grid, Image, ImageSource, PathLike
 from .measure import measure_field, measure_images
 from .method_list import find_method, model_for
 from .models import Model
+from .orientation import measure_mirror
 from .predict import predict
 from .prepare import Level, Pair, label_tensors, landmark_voxels, working_grid
 from .progress import CancelToken, ProgressCallback, Reporter
@@ -115,7 +116,13 @@ def register(
     chosen = find_method(method)
     reporter = Reporter(progress, cancel)
     report = Report(
-        chosen.name, refine, affine, str(place), __version__, seed=seed, fine_tune=fine_tune and chosen.network
+        chosen.name,
+        refine,
+        affine,
+        str(place),
+        __version__,
+        seed=seed,
+        fine_tune=fine_tune and chosen.network is not None,
     )
 
     with reporter.stage("read", 0.0, 0.05) as stage:
@@ -132,7 +139,7 @@ def register(
             raise InputError("An initial transform cannot be used with single slices; align them without it.")
         model = model_for(chosen, pair.fixed.ndim, variant=variant, seed=seed) if chosen.network else None
         if model is not None:
-            report.model_hash = model.sha256
+            report.model, report.model_hash = model.name, model.sha256
             if model.path is None:
                 report.warnings.append(
                     f"The method {chosen.name} has no trained weights here; its start means nothing."
@@ -154,6 +161,15 @@ def register(
         elif affine == "auto":
             matrix = align(
                 pair.fixed, pair.moving, fixed_mask=pair.fixed_mask, moving_mask=pair.moving_mask, reporter=stage
+            )
+        if start_field is None:
+            report.mirror = measure_mirror(
+                pair.fixed,
+                pair.moving,
+                matrix,
+                fixed_mask=pair.fixed_mask,
+                moving_mask=pair.moving_mask,
+                reporter=stage,
             )
         stage(1.0, "images aligned as a whole")
 

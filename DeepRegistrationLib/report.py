@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import InputError
 from .image import Grid, Image, PathLike
-from .plausible import Shape
+from .plausible import Mirror, Shape
 from .transform import resample
 from .verdict import judge
 
@@ -25,6 +25,7 @@ class Report:
     """Everything measured in one registration.
 
     Attributes:
+        model, model_hash: of the network's weights; empty if there is none.
         fine_tune: whether the network was fitted to this pair first.
         similarity: name of the measure; larger is more alike.
         similarity_before, similarity_after: without any transform, and with the result.
@@ -35,6 +36,7 @@ class Report:
         inverse_error_mm, max_inverse_error_mm: what is left of inverse(transform(p)) - p.
         doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
         shape: how the anatomy is turned, scaled, bent and squeezed; see ``plausible.py``.
+        mirror: how the moving image would fit if it were mirrored; see ``orientation.py``.
         seconds: wall time of each stage.
         warnings: sentences the user should read.
     """
@@ -44,6 +46,7 @@ class Report:
     affine: str
     device: str
     version: str
+    model: str = ""
     model_hash: str = ""
     fine_tune: bool = False
     similarity: str = ""
@@ -58,6 +61,7 @@ class Report:
     max_inverse_error_mm: float = 0.0
     doubt_percent: float = 0.0
     shape: Shape = field(default_factory=Shape)
+    mirror: Mirror = field(default_factory=Mirror)
     working_spacing_mm: tuple[float, ...] = ()
     seed: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -101,7 +105,7 @@ class Report:
                 f"{self.method}{' (fine-tuned)' if self.fine_tune else ''}, refinement {self.refine}, "
                 f"affine {self.affine}, on {self.device}",
             ),
-            ("Model", self.model_hash or "no network"),
+            ("Model", f"{self.model} {self.model_hash}".strip() or "no network"),
             ("Working resolution", " x ".join(f"{s:.2f}" for s in reversed(self.working_spacing_mm)) + " mm"),
             ("Version", f"SlicerDeepRegistration {self.version}, seed {self.seed}"),
         ]
