@@ -54,6 +54,7 @@ def main(folder: Path) -> None:
 
     interact.wait_until(lambda: not panel.catalog.answer.isRunning, 60)
     grab("panel")
+    interact.choose(ui.methodComboBox, panel.catalog.find("universal").title)
     ui.outputsButton.collapsed = True
     interact.click(ui.advancedButton)
     interact.wait_until(lambda: ui.deviceLabel.text, 60)

@@ -40,12 +40,12 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
         return []
     found = [
         (
-            _("Likeness ({measure})").format(measure=report.get("similarity") or "?"),
-            _values(report, _("{0:.3f} before, {1:.3f} after"), "similarity_before", "similarity_after"),
+            _("Likeness"),
+            _likeness(report),
         ),
-        (_("Labels (mean Dice)"), _values(report, _("{0:.3f} before, {1:.3f} after"), "dice_before", "dice_after")),
+        (_("Mean Dice"), _values(report, _("{0:.3f} before, {1:.3f} after"), "dice_before", "dice_after")),
         (
-            _("Landmarks (mean distance)"),
+            _("Mean landmark distance"),
             _values(report, _("{0:.2f} mm before, {1:.2f} mm after"), "tre_before_mm", "tre_after_mm"),
         ),
         (_("Folded"), _values(report, "{0:.4f} %", "folding_percent")),
@@ -53,7 +53,7 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
             _("Displacement"),
             _values(report, _("{0:.1f} mm mean, {1:.1f} mm largest"), "mean_displacement_mm", "max_displacement_mm"),
         ),
-        (_("Deformation beyond the affine part"), _values(report, _("{0:.1f} mm largest"), "max_deformation_mm")),
+        (_("Beyond the affine part"), _values(report, _("{0:.1f} mm largest"), "max_deformation_mm")),
         (
             _("Anatomy bent"),
             _values(
@@ -64,17 +64,17 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
             ),
         ),
         (_("Anatomy in doubt"), _values(report, "{0:.0f} %", "doubt_percent")),
-        (_("Spread of volume change"), _values(report, "{0:.3f}", "log_jacobian_sd")),
+        (_("Volume change"), _values(report, _("{0:.3f} (SD of its logarithm)"), "log_jacobian_sd")),
         (
-            _("There and back misses by"),
+            _("Inverse error"),
             _values(report, _("{0:.3f} mm mean, {1:.2f} mm largest"), "inverse_error_mm", "max_inverse_error_mm"),
         ),
         (_("Time"), _values(report, _("{0:.1f} s"), "total_seconds")),
         (_("Method"), _text(report, "method") + (_(" (fine-tuned)") if report.get("fine_tune") else "")),
         (_("Refinement"), _text(report, "refine")),
-        (_("Alignment as a whole"), _text(report, "affine")),
+        (_("Affine"), _text(report, "affine")),
         (_("Computed on"), _text(report, "device")),
-        (_("Model"), _text(report, "model_hash") or _("no network")),
+        (_("Model"), _model(report, full=most is None)),
         (_("Version"), _text(report, "version")),
     ]
     dice, distances = list(report.get("dice") or []), list(report.get("tre") or [])
@@ -103,7 +103,7 @@ def fillTable(tableNode: Any, report: dict[str, Any]) -> None:
 def toHtml(report: dict[str, Any]) -> str:
     """The numbers as two columns for a label; of many labels and landmarks the worst."""
     cells = "".join(
-        f"<tr><td>{html.escape(name)}&nbsp;&nbsp;</td><td>{html.escape(value)}</td></tr>"
+        f"<tr><td style='white-space: nowrap'>{html.escape(name)}&nbsp;&nbsp;</td><td>{html.escape(value)}</td></tr>"
         for name, value in rows(report, WORST)
     )
     return f"<table cellspacing='2'>{cells}</table>" if cells else ""
@@ -129,6 +129,18 @@ def withScores(report: dict[str, Any], scores: dict[str, Any], labelNames: dict[
         kept = [r for r in merged.get("reasons") or [] if r not in worse and merged.get("verdict") != "good"]
         merged["verdict"], merged["reasons"] = "bad", worse + kept
     return merged
+
+
+def _likeness(report: dict[str, Any]) -> str:
+    values = _values(report, _("{0:.3f} before, {1:.3f} after"), "similarity_before", "similarity_after")
+    measure = report.get("similarity")
+    return f"{values} ({measure})" if values and measure else values
+
+
+def _model(report: dict[str, Any], full: bool) -> str:
+    """Name and SHA-256 of the weights; on the narrow panel its first digits, which tell models apart as well."""
+    name, sha = str(report.get("model") or ""), str(report.get("model_hash") or "")
+    return f"{name} {sha if full else sha[:12]}".strip() or _("no network")
 
 
 def _isWorse(low: float | None, high: float | None) -> bool:

@@ -51,8 +51,16 @@ def test_the_verdict_says_why():
 
 def test_what_was_not_measured_is_left_out():
     names = [name for name, _ in judgment.rows(REPORT)]
-    assert "There and back misses by" not in names
+    assert "Inverse error" not in names
     assert ("Displacement", "3.2 mm mean, 11.0 mm largest") in judgment.rows(REPORT)
+
+
+def test_the_model_is_named_and_its_long_number_does_not_widen_the_panel():
+    report = {**REPORT, "model": "universal", "model_hash": "0123456789abcdef" * 4, "fine_tune": True}
+    assert ("Model", "universal " + "0123456789abcdef" * 4) in judgment.rows(report)
+    assert "universal 0123456789ab<" in judgment.toHtml(report)
+    assert dict(judgment.rows(report))["Method"].endswith("(fine-tuned)")
+    assert ("Model", "no network") in judgment.rows(REPORT)
 
 
 def test_scores_join_the_report_under_the_users_names():
@@ -68,7 +76,7 @@ def test_scores_join_the_report_under_the_users_names():
     assert report["verdict"] == "good"
     assert ("Dice of liver", "0.400 → 0.800") in judgment.rows(report)
     assert not [name for name, _ in judgment.rows(report) if "spleen" in name]
-    assert ("Landmarks (mean distance)", "8.00 mm before, 2.00 mm after") in judgment.rows(report)
+    assert ("Mean landmark distance", "8.00 mm before, 2.00 mm after") in judgment.rows(report)
 
 
 def test_worse_scores_turn_the_verdict():
