@@ -139,11 +139,18 @@ def writeLandmarks(fixedNode: Node | None, movingNode: Node | None, folder: Path
     if fixedNode is None or movingNode is None:
         raise InputError(_("Landmarks come in pairs: choose a list of points for the fixed and for the moving volume."))
     points = [masks.landmarksOf(node) for node in (fixedNode, movingNode)]
-    if len(points[0]) != len(points[1]) or not len(points[0]):
+    for node, positions in zip((fixedNode, movingNode), points, strict=True):
+        if not len(positions):
+            raise InputError(
+                _("{name} has no points; place them with the Markups module, or choose no landmarks.").format(
+                    name=node.GetName()
+                )
+            )
+    if len(points[0]) != len(points[1]):
         raise InputError(
             _(
-                "{fixed} has {fixedCount} points and {moving} has {movingCount}; the first point of one belongs to the "
-                "first of the other, and so on, so both need the same number."
+                "Landmarks belong together in pairs, the first with the first and so on, but {fixed} has {fixedCount} "
+                "and {moving} has {movingCount}; make them the same number."
             ).format(
                 fixed=fixedNode.GetName(),
                 fixedCount=len(points[0]),

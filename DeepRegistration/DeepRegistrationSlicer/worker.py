@@ -175,7 +175,8 @@ def explain(code: int, errors: str) -> str:
             "The registration was ended from outside, most likely because the computer ran out of memory; close other "
             "programs or resample the images, then try again."
         )
-    if code > 0 and last.endswith(".") and not re.match(r"\w+(Error|Exception|Warning)\b", last):
+    isSentence = last.endswith(".") and not re.match(r"\w+(Error|Exception|Warning)\b", last)
+    if code > 0 and isSentence and "Traceback (most recent call last)" not in errors:
         return last
     if code == 0:
         return _("The registration ended without a result; try again, and report it if it happens again.")

@@ -280,7 +280,7 @@ def test_an_input_is_never_overwritten(logic, pair):
 
 
 @pytest.mark.parametrize(
-    ("counts", "sentence"), [((1, 2), "has 1 points and"), ((0, 0), "has 0 points"), ((1, None), "come in pairs")]
+    ("counts", "sentence"), [((1, 2), "has 1 and"), ((0, 0), "has no points"), ((1, None), "come in pairs")]
 )
 def test_landmarks_that_are_no_pairs_are_one_sentence(logic, pair, counts, sentence):
     points = []

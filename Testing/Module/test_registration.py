@@ -17,7 +17,7 @@ from .cases import OBLIQUE, OTHER, PLAIN, addVolume, blobs, sceneContent, unchan
 
 import slicer  # isort: skip
 import DeepRegistration  # isort: skip
-from DeepRegistrationSlicer import derived, nodes, results  # isort: skip
+from DeepRegistrationSlicer import derived, judgment, nodes, process, results  # isort: skip
 from DeepRegistrationSlicer.errors import RegistrationError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
@@ -245,3 +245,19 @@ class TestPanel:
         report = results.reportOf(parameters.outputTransform)
         assert report["dice_after"] > report["dice_before"]
         assert "Dice of 1" in ui.reportLabel.text
+
+
+@pytest.mark.skipif(
+    not (process.libraryFolder() / "Resources" / "Models" / "universal-2d.safetensors").exists(), reason="no 2-D model"
+)
+def test_the_console_fine_tunes_a_network_of_the_box(logic):
+    fixed = addVolume(blobs((3, 48, 48))[1:2], PLAIN, "x-ray")
+    moving = addVolume(blobs((3, 48, 48), shift=(0, 2, 1))[1:2], PLAIN, "x-ray 2")
+    said = []
+    logic.registration.progressed.connect(lambda stage, fraction, message: said.append((stage, message)))
+    node = logic.register(fixed, moving, method="universal", fineTune=True, refine="none", affine="none")
+    assert any(stage == "network" and "fitting to this pair" in message for stage, message in said)
+    report = results.reportOf(node)
+    assert report["fine_tune"] is True
+    assert report["model"] == "universal-2d"
+    assert judgment.rows(report)
