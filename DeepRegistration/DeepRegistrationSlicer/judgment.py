@@ -78,11 +78,14 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
         (_("Version"), _text(report, "version")),
     ]
     dice, distances = list(report.get("dice") or []), list(report.get("tre") or [])
+    overlap, distance = _("Dice of {name}"), _("Landmark {name}")
     if most is not None:
+        overlap = _("Lowest Dice: {name}") if len(dice) > most else overlap
+        distance = _("Farthest landmark: {name}") if len(distances) > most else distance
         dice = sorted(dice, key=lambda entry: entry[2])[:most]
         distances = sorted(distances, key=lambda entry: -entry[2])[:most]
-    found += [(_("Dice of {name}").format(name=name), f"{b:.3f} → {a:.3f}") for name, b, a in dice]
-    found += [(_("Landmark {name}").format(name=name), f"{b:.2f} → {a:.2f} mm") for name, b, a in distances]
+    found += [(overlap.format(name=name), f"{b:.3f} → {a:.3f}") for name, b, a in dice]
+    found += [(distance.format(name=name), f"{b:.2f} → {a:.2f} mm") for name, b, a in distances]
     return [(name, value) for name, value in found if value]
 
 

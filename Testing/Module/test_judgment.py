@@ -89,8 +89,8 @@ def test_worse_scores_turn_the_verdict():
 def test_of_many_labels_the_panel_shows_the_worst():
     report = {**REPORT, "dice": [[f"L{i}", 0.1, i / 100] for i in range(50)]}
     shown = judgment.toHtml(report)
-    assert "Dice of L0&nbsp;" in shown
-    assert "Dice of L49&nbsp;" not in shown
+    assert "Lowest Dice: L0&nbsp;" in shown
+    assert "L49&nbsp;" not in shown
     assert len([r for r in judgment.rows(report) if r[0].startswith("Dice")]) == 50
 
 

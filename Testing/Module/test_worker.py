@@ -186,8 +186,6 @@ def _gone(pid: int) -> bool:
 
 
 def test_the_last_line_of_a_traceback_is_no_sentence_for_the_user():
-    errors = (
-        "Traceback (most recent call last):\n  File x\nRuntimeError: Exception thrown\nsitk::ERROR: No."
-    )
+    errors = "Traceback (most recent call last):\n  File x\nRuntimeError: Exception thrown\nsitk::ERROR: No."
     assert "stopped unexpectedly" in worker.explain(1, errors)
     assert worker.explain(2, "a warning\nThe fixed image is empty.") == "The fixed image is empty."
