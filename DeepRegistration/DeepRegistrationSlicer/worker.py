@@ -19,6 +19,8 @@ LOGGER = logging.getLogger(__name__)
 
 BAD_INPUT, CANCELLED = 2, 130
 """Exit codes of the library's command line."""
+NO_MEMORY = ("memoryerror", "out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc")
+"""How Python and numpy, PyTorch on the graphics card and on the processor, ITK, and C++ say it."""
 
 
 class Job:
@@ -165,7 +167,7 @@ def explain(code: int, errors: str) -> str:
     last = lines[-1] if lines else ""
     if "No module named 'torch'" in errors:
         return _("PyTorch is not installed; press Apply again and accept its installation.")
-    if "MemoryError" in errors or "out of memory" in errors.lower() or "can't allocate memory" in errors.lower():
+    if any(phrase in errors.lower() for phrase in NO_MEMORY):
         return _(
             "There was not enough memory; crop or resample the images, close other programs or choose the processor "
             "(CPU) as the device, then try again."

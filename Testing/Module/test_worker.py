@@ -189,3 +189,18 @@ def test_the_last_line_of_a_traceback_is_no_sentence_for_the_user():
     errors = "Traceback (most recent call last):\n  File x\nRuntimeError: Exception thrown\nsitk::ERROR: No."
     assert "stopped unexpectedly" in worker.explain(1, errors)
     assert worker.explain(2, "a warning\nThe fixed image is empty.") == "The fixed image is empty."
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "MemoryError",
+        "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 9.00 GiB for an array",
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 9.00 GiB.",
+        "RuntimeError: [enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory",
+        "itk::MemoryAllocationError: Failed to allocate memory for image.",
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+    ],
+)
+def test_too_little_memory_is_recognized_whoever_says_it(last):
+    assert "not enough memory" in worker.explain(1, f"Traceback (most recent call last):\n{last}\n")
