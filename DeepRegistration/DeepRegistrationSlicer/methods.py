@@ -51,7 +51,7 @@ def bestAvailable() -> Method:
     return Method(
         BEST,
         _("Best available"),
-        _("The universal network where it helps and is here, else refinement alone; then refined on this pair."),
+        _("Takes the best that is here: the universal network where it helps, else refinement alone."),
     )
 
 
@@ -93,14 +93,17 @@ class MethodCatalog:
 
 
 def parseMethods(text: str) -> list[Method]:
-    """The library's JSON list; entries without a name are left out, and so is all that is not such a list."""
+    """The library's JSON list, those that can be used first.
+
+    Entries without a name are left out, and so is all that is not such a list; of those of one name the first counts.
+    """
     try:
         entries: Any = json.loads(text)
     except ValueError:
         return []
     if not isinstance(entries, list):
         return []
-    return [
+    found = [
         Method(
             str(entry["name"]),
             str(entry.get("title") or entry["name"]),
@@ -110,6 +113,9 @@ def parseMethods(text: str) -> list[Method]:
         for entry in entries
         if isinstance(entry, dict) and entry.get("name")
     ]
+    unique = {method.name: method for method in reversed(found)}
+    kept = [method for method in found if unique[method.name] is method]
+    return sorted(kept, key=lambda method: not method.isAvailable)
 
 
 def _sentence(text: str) -> str:

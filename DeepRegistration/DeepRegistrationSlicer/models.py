@@ -46,14 +46,31 @@ class ModelFile:
             (_("Variant"), header.get("variant")),
             (_("For"), header.get("modality")),
             (_("Dimensions"), header.get("dimensions")),
-            (_("Trained on"), training.get("data")),
-            (_("Scores"), header.get("scores")),
+            (_("Trained on"), _trainedOn(training.get("data"))),
+            (_("Scores"), _scores(header.get("scores"))),
             (_("License"), header.get("license")),
             (_("Source"), header.get("source")),
             (_("Size"), _("{size:.1f} MB").format(size=self.path.stat().st_size / 1e6)),
             (_("File"), str(self.path)),
         ]
         return [(name, _spoken(value)) for name, value in spoken if value]
+
+
+def _trainedOn(data: Any) -> Any:
+    isGenerated = isinstance(data, dict) and data.get("kind") == "synthetic"
+    return _("generated images; no image of anybody") if isGenerated else data
+
+
+def _scores(scores: Any) -> Any:
+    """The few that mean something to a user; all of them where they are not those of this project's training."""
+    network = scores.get("network") if isinstance(scores, dict) else None
+    start = scores.get("identity") if isinstance(scores, dict) else None
+    values = [part.get("dice") if isinstance(part, dict) else None for part in (start, network)]
+    if not all(isinstance(value, int | float) for value in values):
+        return scores
+    text = _("network alone: Dice {after:.2f}, {before:.2f} without it").format(before=values[0], after=values[1])
+    pairs = scores.get("held_out_pairs")
+    return _("{text}, on {count} pairs that it never saw").format(text=text, count=pairs) if pairs else text
 
 
 def _spoken(value: Any) -> str:

@@ -133,7 +133,7 @@ class RegistrationPanel:
         if method is None or not method.isAvailable:
             return _(
                 "There are no weights for the method {name} here; choose another method, or import its model."
-            ).format(name=self.parameters.method)
+            ).format(name=method.title if method is not None else self.parameters.method)
         return ""
 
     def update(self) -> None:

@@ -141,3 +141,25 @@ def test_the_best_method_is_the_universal_network_where_its_weights_are_and_help
     assert methods.resolve("auto") == "universal"
     assert methods.resolve("auto", isFlat=True) == "none"
     assert methods.resolve("voxelmorph-1") == "voxelmorph-1"
+
+
+def test_a_name_is_listed_once_and_what_cannot_be_used_comes_last():
+    from DeepRegistrationSlicer.methods import parseMethods
+
+    entries = [
+        {"name": "none", "title": "Refinement alone", "available": True},
+        {"name": "vm", "title": "VoxelMorph", "available": False},
+        {"name": "universal", "title": "Universal", "available": True},
+        {"name": "universal", "title": "Universal: universal", "available": True},
+    ]
+    found = parseMethods(json.dumps(entries))
+    assert [method.title for method in found] == ["Refinement alone", "Universal", "VoxelMorph"]
+
+
+def test_a_model_of_the_box_describes_itself_in_words():
+    for model in models.listModels():
+        if model.isInTheBox:
+            spoken = dict(model.details())
+            assert spoken["Trained on"].startswith("generated images")
+            assert "Dice" in spoken["Scores"]
+            assert len(spoken["Scores"]) < 120
