@@ -1,8 +1,11 @@
 """SAR-Net: two generators in a cycle, a discriminator for each image, masks and the applied field as guides.
 
 G registers the floating onto the reference image and deploys; F goes the other way. ``options``: ``segmentation``,
-``adversarial`` (false: one network alone, DIRNet), ``cycle`` (its weight), ``smoothness`` (diffusion, added),
-``region`` (the labels that are the mask; all if empty).
+``adversarial`` (false: one network alone, DIRNet), ``adversary`` and ``cycle`` (their weights; the paper: 1 and 10),
+``smoothness`` (diffusion, added), ``region`` (the labels that are the mask; all if empty).
+
+An image that is not warped at all is the best forgery where both images are of one kind, so judges that have become
+strong teach the generators the identity, unless known fields or a small ``adversary`` hold against it.
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ from .frozen_encoder import perceptual_term
 from .region import region_of
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, fresh, keywords, registration_network, settings
 
-OPTIONS = {"segmentation": True, "adversarial": True, "cycle": 10.0, "smoothness": 0.0, "region": (), "perceptual": ""}
+OPTIONS = {
+    "segmentation": True, "adversarial": True, "adversary": 1.0, "cycle": 10.0, "smoothness": 0.0, "region": (),
+    "perceptual": "",
+}  # fmt: skip
 
 
 def steps(plan: TrainingPlan, ndim: int) -> Steps:
@@ -67,6 +73,8 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
             logits = context.run("reference judge", as_fixed), context.run("floating judge", as_moving)
             first = objectives.sar_generator(as_fixed, batch.fixed, logits[0], **one, **guides)
             second = objectives.sar_generator(as_moving, batch.moving, logits[1], **two, **guides)
+        for terms in (first, second):
+            terms["adversary"] = options["adversary"] * terms["adversary"]
         moving_again = warp(as_fixed, context.run("back", batch.moving, as_fixed).displacement)
         fixed_again = warp(as_moving, context.run(REGISTRATION, batch.fixed, as_moving).displacement)
         cycle = options["cycle"] * cycle_loss(batch.moving, moving_again, batch.fixed, fixed_again)
