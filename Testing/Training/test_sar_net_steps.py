@@ -20,4 +20,4 @@ def test_the_adversary_has_the_weight_that_the_plan_gives_it() -> None:
     whole, quarter = found
     for name in whole:
         weight = 0.25 if name.endswith("adversary") else 1.0
-        assert float(quarter[name]) == pytest.approx(weight * float(whole[name]), rel=1e-4), name
+        assert float(quarter[name].detach()) == pytest.approx(weight * float(whole[name].detach()), rel=1e-4), name
