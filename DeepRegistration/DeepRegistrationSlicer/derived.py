@@ -94,6 +94,23 @@ def volumeChange(field: sitk.Image) -> np.ndarray:
     return (box / np.linalg.det(steps)).astype(np.float32)
 
 
+def changeOn(field: sitk.Image, reference: sitk.Image) -> sitk.Image:
+    """``volumeChange`` on the grid of ``reference``; a field reaches beyond it, where it only fades away."""
+    return _onto(volumeChange(field), field, reference, 1.0)
+
+
+def lengthOn(field: sitk.Image, reference: sitk.Image) -> sitk.Image:
+    """The length of a displacement field's vectors, mm, on the grid of ``reference``."""
+    vectors = sitk.GetArrayViewFromImage(field)
+    return _onto(np.sqrt(np.einsum("...c,...c->...", vectors, vectors)), field, reference, 0.0)
+
+
+def _onto(array: np.ndarray, image: sitk.Image, reference: sitk.Image, outside: float) -> sitk.Image:
+    whole = sitk.GetImageFromArray(array)
+    whole.CopyInformation(image)
+    return sitk.Resample(whole, reference, sitk.Transform(), sitk.sitkLinear, outside)
+
+
 def gray(image: sitk.Image) -> sitk.Image:
     """The mean of a color image's first three values."""
     array = sitk.GetArrayViewFromImage(image)[..., :3].astype(np.float32).mean(-1)

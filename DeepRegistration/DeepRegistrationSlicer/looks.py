@@ -192,10 +192,7 @@ class Viewer:
         if transformNode is None:
             change = np.ones(tuple(reversed(reference.GetSize())), np.float32)
         else:
-            field = derived.fieldOf(transformNode)
-            whole = sitk.GetImageFromArray(derived.volumeChange(field))
-            whole.CopyInformation(field)
-            change = sitk.GetArrayFromImage(sitk.Resample(whole, reference, sitk.Transform(), sitk.sitkLinear, 1.0))
+            change = sitk.GetArrayFromImage(derived.changeOn(derived.fieldOf(transformNode), reference))
         helper = self._helper(_("Volume change"), change, reference)
         display.setColors(helper, display.divergingColors(), 0.4, 1.6)
         views.overlay(fixedNode, helper, opacity, fit=False)

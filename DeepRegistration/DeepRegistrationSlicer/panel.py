@@ -144,7 +144,7 @@ class RegistrationPanel:
             ui.applyButton.toolTip = _("Stop the registration at once; nothing is changed.")
         else:
             ui.applyButton.text, ui.applyButton.enabled = _("Apply"), not problem
-            ui.applyButton.toolTip = problem or _("Bring the moving volume onto the fixed one.")
+            ui.applyButton.toolTip = problem or _("Bring the moving volume onto the fixed one (Ctrl+Return).")
             ui.statusLabel.text = self._message or problem or _("Ready.")
         if self.parameters is not None:
             self._showMethod()

@@ -14,7 +14,7 @@ from .nodes import Node
 from .texts import tr as _
 
 TRANSFORM = "transform.nrrd"
-FILES = {"volume": "warped.nrrd", "inverse": "inverse.nrrd", "jacobian": "jacobian.nrrd", "doubt": "doubt.nrrd"}
+FILES = {"volume": "warped.nrrd", "inverse": "inverse.nrrd", "doubt": "doubt.nrrd"}
 """What the worker writes for each output; the others are made of these."""
 
 

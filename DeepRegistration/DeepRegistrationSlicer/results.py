@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 import slicer
 
-from . import judgment, nodes, request
+from . import derived, judgment, nodes, request
 from .errors import RegistrationError
 from .nodes import Node
 from .texts import tr as _
@@ -58,8 +57,9 @@ def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[
     images: dict[str, sitk.Image] = {"transform": nodes.read(folder / request.TRANSFORM)}
     for kind, name in ask.files().items():
         images[kind] = nodes.read(folder / name)
-    if "magnitude" in ask.outputs:
-        images["magnitude"] = _magnitude(images["transform"])
+    for kind, compute in (("jacobian", derived.changeOn), ("magnitude", derived.lengthOn)):
+        if kind in ask.outputs:
+            images[kind] = compute(images["transform"], nodes.imageOf(ask.fixedNode))
 
     made: list[Node] = []
     result = Result(transform=None, report=report)
@@ -142,10 +142,3 @@ def _newNode(kind: str, ask: request.Request) -> Node:
     }[kind]
     unique = slicer.mrmlScene.GenerateUniqueName(name.format(fixed=fixed, moving=moving))
     return slicer.mrmlScene.AddNewNodeByClass(className, unique)
-
-
-def _magnitude(fieldImage: sitk.Image) -> sitk.Image:
-    vectors = sitk.GetArrayViewFromImage(fieldImage)
-    image = sitk.GetImageFromArray(np.sqrt(np.einsum("...c,...c->...", vectors, vectors)))
-    image.CopyInformation(fieldImage)
-    return image

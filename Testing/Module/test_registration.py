@@ -112,6 +112,27 @@ def test_a_linear_transform_above_a_volume_counts(logic):
     assert np.abs(center - [17, 2, 26]).max() < 1.5
 
 
+def test_the_map_of_volume_change_counts_the_affine_part_too(logic):
+    """As its tool tip and its look say: 8 times where the moving image is twice as large."""
+    fixed = addVolume(blobs(), PLAIN, "fixed")
+    twice = PLAIN.copy()
+    twice[:3, :3] *= 2
+    moving = addVolume(blobs(), cases.centered(twice, (32, 32, 32), PLAIN, (32, 32, 32)), "moving")
+    logic.register(fixed, moving, initialTransform=_scaling(fixed), refine="none", outputJacobian=True)
+    change = logic.registration.lastResult.jacobian
+    assert np.allclose(nodes.ijkToWorld(change), PLAIN)
+    assert np.median(slicer.util.arrayFromVolume(change)[8:-8, 8:-8, 8:-8]) == pytest.approx(8, rel=0.05)
+
+
+def _scaling(volumeNode):
+    """A transform node that makes a volume of twice the size fit ``volumeNode``, about its middle."""
+    middle = (nodes.ijkToWorld(volumeNode) @ [15.5, 15.5, 15.5, 1])[:3]
+    matrix = np.eye(4)
+    matrix[:3, :3] *= 0.5
+    matrix[:3, 3] = middle / 2
+    return cases.linearTransform(matrix)
+
+
 def test_single_slices_are_registered_in_their_plane(logic):
     fixed = addVolume(blobs((3, 64, 64))[1:2], OBLIQUE, "x-ray")
     moving = addVolume(blobs((3, 64, 64), shift=(0, 3, 2))[1:2], OBLIQUE, "x-ray 2")
