@@ -36,7 +36,7 @@ class Ssd:
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         residual = torch.sub(self._fixed, warped, out=self._out)
         weighted = residual.square() if weight is None else residual.square() * weight
-        value = -weighted.mean()
+        value = -_mean(weighted, weight)
         if weight is not None:
             residual.mul_(weight)
         return value, residual.mul_(2.0)
@@ -94,7 +94,7 @@ class Lncc:
         if weight is not None:
             value = value * weight
             coefficient.mul_(weight)
-        similarity = value.mean()
+        similarity = _mean(value, weight)
         coefficient.mul_(self._norm)
         coefficient.mul_(2.0)
         torch.mul(a[:, :1], cov.div_(var), out=a[:, 1:2])
@@ -157,7 +157,12 @@ class LocalGradient:
         self._out.zero_()
         for axis in range(self._ndim):
             central_difference_adjoint(filtered[:, axis : axis + 1].div_(self._step[axis]), axis, self._out)
-        return value.mean(), self._out
+        return _mean(value, weight), self._out
+
+
+def _mean(value: Tensor, weight: Tensor | None) -> Tensor:
+    """Of what counts: a mean over all voxels would grow with the part of the moving image that is in view."""
+    return value.mean() if weight is None else value.sum() / (weight.sum() * value.shape[1]).clamp_min(1e-6)
 
 
 def _typical_square(gradient: Tensor) -> float:
@@ -165,27 +170,6 @@ def _typical_square(gradient: Tensor) -> float:
     square = gradient.square().sum(1).flatten()
     strong = square[square > 1e-4 * square.max()]
     return float(strong.mean()) if len(strong) else 1.0
-
-
-class Blend:
-    """LNCC on the first channel and, on the second, SSD of intensities already matched to the fixed image.
-
-    The squared difference is weighted by ``share`` over its own mean at the moment, so that its part of the force is
-    that of a difference of one standard deviation whatever the units.
-    """
-
-    def __init__(self, fixed: Tensor, width: tuple[int, ...], share: float) -> None:
-        self._lncc, self._fixed, self._share = Lncc(fixed, width), fixed, share
-        self._out = fixed.new_empty((1, 2, *fixed.shape[2:]))
-
-    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        value, gradient = self._lncc(warped[:, :1], weight)
-        self._out[:, :1] = gradient
-        residual = torch.sub(self._fixed, warped[:, 1:], out=self._out[:, 1:])
-        residual.mul_(2 * self._share / residual.square().mean().clamp_min(1e-12))
-        if weight is not None:
-            residual.mul_(weight)
-        return value, self._out
 
 
 def match_intensities(fixed: Tensor, moving: Tensor, warped: Tensor, bins: int = 64) -> Tensor:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 MARGIN = 8
 """Voxels of background kept around what is seen in either image."""
+FEWEST = 12
+"""Voxels that an axis keeps on a coarse level; fewer show nothing to align."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,6 @@ class Level:
         step: the largest displacement of a step.
         similarity: what is compared on this level.
         radius: of LNCC's window.
-        blend: share of matched intensities (SSD) beside LNCC.
     """
 
     shape: tuple[int, ...]
@@ -100,7 +101,6 @@ class Level:
     step: float
     similarity: str = "lncc"
     radius: int = 3
-    blend: float = 0.0
 
     @property
     def voxels(self) -> int:
@@ -149,13 +149,21 @@ class Rim:
             step[:, axis].mul_(ramp)
 
 
-def keep_inside(u: Tensor, beyond: float = 0.25) -> None:
-    """Shorten ``u`` (1, ndim, *S), in place, where it leads further than ``beyond`` voxels out of its grid."""
+def keep_inside(u: Tensor, beyond: float = 0.25) -> float:
+    """Shorten ``u`` (1, ndim, *S), in place, where it leads further than ``beyond`` voxels out of its grid.
+
+    Returns the largest part cut off, in voxels.
+    """
+    most = 0.0
     for axis, n in enumerate(u.shape[2:]):
         view = [1] * (u.ndim - 1)
         view[axis + 1] = n
         index = torch.arange(n, device=u.device, dtype=u.dtype).view(view)
-        u[:, axis].clamp_(min=-index - beyond, max=n - 1 - index + beyond)
+        part = u[:, axis]
+        kept = part.clamp(min=-index - beyond, max=n - 1 - index + beyond)
+        most = max(most, float((kept - part).abs().max()))
+        part.copy_(kept)
+    return most
 
 
 def erode(mask: Tensor, reach: int) -> Tensor:
@@ -170,7 +178,7 @@ def factors_for(factor: int, shape: Sequence[int], spacing: Sequence[float]) -> 
     out = []
     for n, s in zip(shape, spacing, strict=True):
         f = factor
-        while f > 1 and (s * f > 1.5 * factor * unit or n / f < 6):
+        while f > 1 and (s * f > 1.5 * factor * unit or n / f < FEWEST):
             f //= 2
         out.append(f)
     return tuple(out)

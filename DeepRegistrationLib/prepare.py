@@ -11,6 +11,7 @@ from torch import Tensor
 from .device import available_bytes
 from .errors import InputError
 from .image import Grid, Image, ImageSource, read_image
+from .padding import seen_part
 from .planar import Plane, flatten
 from .transform import Transform, resample
 from .validate import read_mask, read_pair
@@ -22,7 +23,10 @@ MOST_VOXELS = {"cpu": 10_000_000, "cuda": 40_000_000}
 
 @dataclass(frozen=True)
 class Pair:
-    """The two images as they are registered (one-slice images as 2-D) and as they were given."""
+    """The two images as they are registered (one-slice images as 2-D) and as they were given.
+
+    The masks are the user's, less what is padding (None: all counts).
+    """
 
     fixed: Image
     moving: Image
@@ -40,13 +44,13 @@ class Pair:
         first, second = read_mask(fixed_mask, given[0], "fixed mask"), read_mask(moving_mask, given[1], "moving mask")
         flat = flatten(*given)
         if flat is None:
-            return cls(*given, first, second, None, *given)
+            return cls(*given, _measured(given[0], first), _measured(given[1], second), None, *given)
         flat_fixed, flat_moving, plane = flat
         if first is not None:
             first = first.reshape(flat_fixed.grid.shape)
         if second is not None:
             second = second.reshape(flat_moving.grid.shape)
-        return cls(flat_fixed, flat_moving, first, second, plane, *given)
+        return cls(flat_fixed, flat_moving, _measured(flat_fixed, first), _measured(flat_moving, second), plane, *given)
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,14 @@ class Level:
         if pair.moving_mask is None and bool(moving_mask.all()):
             return cls(grid, _tensor(fixed.array), _tensor(moving.array), fixed_mask, None)
         return cls(grid, _tensor(fixed.array), _tensor(moving.array), fixed_mask, moving_mask)
+
+
+def _measured(image: Image, mask: np.ndarray | None) -> np.ndarray | None:
+    seen = seen_part(image.array)
+    if seen is None or mask is None:
+        return seen if mask is None else mask
+    both = np.asarray(mask & seen)
+    return both if both.any() else mask
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -2,7 +2,8 @@
 
 Greedy compositive registration from coarse to fine. One step warps the moving image by the field so far, takes the
 exact gradient of the similarity, smooths it (a fluid regularization), scales it, and composes it with the field:
-u <- d + u o (id + d). At the end folds are removed and the inverse is computed.
+u <- d + u o (id + d), which for steps below a voxel is u + d + (grad u) d. At the end folds are removed and the inverse
+is computed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .choose import choose_similarity
 from .errors import InputError
 from .features import compact, mind_ssc
 from .fields import resize, warp
-from .forces import Blend, Force, Lncc, LocalGradient, Ssd, evidence, match_intensities, translate
+from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
 from .kernels import BandFilter, Sampler, central_difference, gaussian_weights
 from .levels import Level, Rim, Window, erode, factors_for, keep_inside, normalize, shrink, working_window
 from .progress import SILENT, Reporter
@@ -29,8 +30,8 @@ SIMILARITIES = ("auto", "lncc", "translated", "mind", "ssd", "gradient")
 QUALITIES = ("fast", "accurate")
 MIND_CHANNELS = 4
 TRANSLATED_ELASTIC = 0.7
-BLEND = 0.03
-"""Share of matched intensities beside LNCC at full resolution."""
+SMALL = 500_000
+"""Voxels of an image that is refined at full resolution in any case, and twice as long by LNCC: it costs a second."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def plan(
         steps.insert(0, (8, first, force, elastic))
     if similarity == "translated":
         steps.append((2, similarity, 1.5, TRANSLATED_ELASTIC))
-    if settings.quality == "accurate" or math.prod(shape) < 500_000:
+    if settings.quality == "accurate" or math.prod(shape) < SMALL:
         steps.append((1, similarity, 1.5 if first in ("lncc", "ssd") else 2.0, max(0.4, 0.8 * elastic)))
     out: list[Level] = []
     for factor, measure, force, elastic in steps:
@@ -105,13 +106,12 @@ def plan(
                 shape=tuple(-(-n // f) for n, f in zip(shape, factors, strict=True)),
                 factors=factors,
                 spacing=tuple(s * f for s, f in zip(spacing, factors, strict=True)),
-                iterations=30,
+                iterations=60 if measure == "lncc" and factor == 1 and math.prod(shape) < SMALL else 30,
                 force_sigma=force * soft,
                 field_sigma=elastic * soft,
                 step=1.0,
                 similarity=measure,
                 radius=4 if factor == 1 else 3,
-                blend=BLEND if factor == 1 else 0.0,
             )
         )
     return out
@@ -192,6 +192,8 @@ def refine(
         if start is None:
             keep_inside(u)
         u = unfold(u, reporter=reporter)
+        if start is None and keep_inside(u, 0.35) > 0:  # mending folds at the border led out again
+            u = unfold(u, reporter=reporter)
         reporter(0.92, "inverting")
         inverse = inverse_of(u, reporter)
         reporter(1.0, "")
@@ -243,9 +245,6 @@ def _make_force(fixed: Tensor, moving: Tensor, level: Level, u: Tensor) -> tuple
         if pair is not None:
             return Lncc(pair[0], level.windows(level.radius)), pair[1]
         similarity = "mind"
-    if similarity == "lncc" and level.blend > 0:
-        matched = match_intensities(fixed, moving, warp(moving, u))
-        return Blend(fixed, level.windows(level.radius), level.blend), torch.cat([moving, matched], 1)
     if similarity == "lncc":
         return Lncc(fixed, level.windows(level.radius)), moving
     if similarity == "gradient":
@@ -289,7 +288,8 @@ def _run_level(level: Level, pair: _Pair, u: Tensor, rim: Rim, reporter: Reporte
     there = evidence(pair.fixed, warp(pair.moving, u))
     weight = pair.fixed_mask
     warped_mask = None if pair.moving_mask is None else torch.empty_like(pair.moving_mask)
-    pace = _Pace(level.step)
+    # Landmarks may ask for what the images like less.
+    pace = _Pace(level.step, None if pair.pull is not None else u)
     for count in range(level.iterations):
         reporter(count / level.iterations, message)
         sampler.aim(u)
@@ -300,8 +300,10 @@ def _run_level(level: Level, pair: _Pair, u: Tensor, rim: Rim, reporter: Reporte
         value = float(terms[0].add(sampler, weight, buffer))
         buffer.mul_(there)
         value += sum(float(term.add(sampler, weight, buffer)) for term in terms[1:])
-        if not pace.go_on(value):
-            return count
+        if pace.turned_back(value, u):
+            if pace.over:
+                return count
+            continue
         fluid(buffer, d, scratch)
         largest = torch.mul(d, d, out=buffer).sum(1).max().sqrt()
         if pair.pull is None and float(largest) == 0:
@@ -310,30 +312,56 @@ def _run_level(level: Level, pair: _Pair, u: Tensor, rim: Rim, reporter: Reporte
         if pair.pull is not None:
             pair.pull(u, d, level.step)
         rim.hold(d)
-        sampler.aim(d)
-        sampler.take(u, buffer)
+        _compose(u, d, buffer, scratch)
         if elastic is None:
-            torch.add(buffer, d, out=u)
+            u.copy_(buffer)
         else:
-            elastic(buffer.add_(d), u, scratch)
+            elastic(buffer, u, scratch)
+    pace.settle(u)
     return level.iterations
 
 
+def _compose(u: Tensor, d: Tensor, out: Tensor, scratch: Tensor) -> None:
+    """``out`` = d + u o (id + d) to first order in ``d``: a quarter of the cost of sampling, and it does not blur u."""
+    torch.add(u, d, out=out)
+    for axis in range(u.shape[1]):
+        out.addcmul_(central_difference(u, axis, scratch), d[:, axis : axis + 1])
+
+
 class _Pace:
-    """The length of the next step: halved where the similarity no longer grows, until it is not worth it."""
+    """The length of the next step: where the similarity no longer grows, back to the best field and half as far.
 
-    def __init__(self, step: float, patience: int = 8) -> None:
+    Without the way back, steps that nothing asks for add up: where all is aligned the largest of them is still a voxel.
+    """
+
+    def __init__(self, step: float, u: Tensor | None, patience: int = 8) -> None:
         self.step, self._smallest, self._patience = step, step / 8, patience
-        self._best, self._waited = -math.inf, 0
+        self._best, self._waited, self._field = -math.inf, 0, None if u is None else u.clone()
 
-    def go_on(self, value: float) -> bool:
+    @property
+    def over(self) -> bool:
+        """Whether steps have become too short to be worth it."""
+        return self.step <= self._smallest
+
+    def turned_back(self, value: float, u: Tensor) -> bool:
+        """Whether ``u``, of similarity ``value``, ended a row of steps in vain; it is set back in place to the best."""
         if self._best == -math.inf or value > self._best + 1e-5 * abs(self._best):
             self._best, self._waited = value, 0
-            return True
+            if self._field is not None:
+                self._field.copy_(u)
+            return False
         self._waited += 1
-        if self._waited >= self._patience:
-            self.step, self._waited = self.step / 2, 0
-        return self.step > self._smallest
+        if self._waited < self._patience:
+            return False
+        self.step = self.step / 2
+        self.settle(u)
+        self._waited = 0
+        return True
+
+    def settle(self, u: Tensor) -> None:
+        """Set ``u`` back in place to the best field, if the last steps did not help."""
+        if self._waited and self._field is not None:
+            u.copy_(self._field)
 
 
 def _gaussian(level: Level, sigma: float, device: torch.device) -> BandFilter:

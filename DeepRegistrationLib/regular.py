@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from .fields import check_field, identity, jacobian_determinant, resize, resize_image, sample, smooth, warp
-from .kernels import Sampler
+from .fields import check_field, identity, jacobian_determinant, resize, resize_image, sample, smooth
+from .kernels import Sampler, central_difference
 from .progress import SILENT, Reporter
 
 SCHEMES = ("central", "forward", "backward")
@@ -149,90 +149,122 @@ def _mend(field: _Sparse, bad: Tensor, minimum: float, reporter: Reporter, round
 
 
 def inverse_of(u: Tensor, reporter: Reporter = SILENT) -> Tensor:
-    """The inverse field w, (1, ndim, *S): ``(id + u) o (id + w) = id``. See Chen 2008.
+    """The inverse field w, (1, ndim, *S): ``(id + u) o (id + w) = id``, to a tenth of a voxel or better.
 
-    The fixed point w <- -u(p + w), damped where it grows, first at half resolution if the field is large.
+    Newton's steps on the whole field, at half resolution first if it is large, and then voxel by voxel where they did
+    not converge.
     """
     check_field(u)
     shape = tuple(u.shape[2:])
     with torch.no_grad():
+        w, rounds = -u, 40
         if u[0, 0].numel() > 200_000:
             small = tuple(n // 2 if n >= 32 else n for n in shape)
             scale = u.new_tensor([s / n for s, n in zip(small, shape, strict=True)]).view(1, -1, *[1] * len(shape))
-            w = resize(_fixed_point(resize_image(u, small).mul_(scale), None, 24, 0.01, reporter), shape)
-            return _newton(u, _fixed_point(u, w.contiguous(), 3, 0.02, reporter), reporter)
-        return _newton(u, _fixed_point(u, None, 40, 0.005, reporter), reporter)
+            coarse = resize_image(u, small).mul_(scale)
+            w, rounds = resize(_invert(coarse, -coarse, 24, 0.01, reporter), shape).contiguous(), 3
+        return _invert(u, w, rounds, 0.005 if rounds > 3 else 0.01, reporter)
 
 
-def _fixed_point(u: Tensor, w: Tensor | None, rounds: int, tolerance: float, reporter: Reporter) -> Tensor:
-    """At most ``rounds`` corrections, until the mean error is under ``tolerance`` voxels."""
-    w = -u if w is None else w
+def _invert(u: Tensor, w: Tensor, rounds: int, tolerance: float, reporter: Reporter, largest: float = 0.1) -> Tensor:
+    """``w`` after at most ``rounds`` corrections, until the mean error is under ``tolerance`` voxels; in place.
+
+    A Newton step is r = u(p + w) + w and w <- w - (I + grad u(p + w))^-1 r, where the inverse of the Jacobian is that
+    of the inverse so far, I + grad w. What it leaves wrong by more than ``largest`` is solved voxel by voxel.
+    """
     sampler = Sampler(u.shape[2:], device=u.device, dtype=u.dtype)
-    residual = torch.empty_like(u)
+    residual, step, slope = (torch.empty_like(u) for _ in range(3))
     damping = torch.ones_like(u[:, :1])
     previous: Tensor | None = None
-    for _ in range(rounds):
+    for turn in range(rounds + 1):
         reporter.check()
         sampler.aim(w)
         sampler.take(u, residual)
         residual.add_(w)
         size = residual.square().sum(1, keepdim=True)
-        if float(size.sqrt().mean()) < tolerance:
+        if turn == rounds or float(size.sqrt().mean()) < tolerance:
             break
         if previous is not None:
             damping.mul_(torch.where(size > previous, 0.5, 1.0)).clamp_min_(0.1)
-        w.addcmul_(residual, damping, value=-1)
+        step.zero_()
+        for axis in range(u.shape[1]):
+            step.addcmul_(central_difference(w, axis, slope), residual[:, axis : axis + 1])
+        # Not to be trusted where it is the larger part, or where it did not help before.
+        trust = (size / step.square().sum(1, keepdim=True).clamp_min_(1e-12)).sqrt_().clamp_max_(1)
+        step.mul_(trust.mul_(damping == 1)).add_(residual)
+        w.addcmul_(step, damping, value=-1)
         previous = size
+    bad = torch.nonzero(size[0, 0] > largest**2)  # (n, ndim)
+    if len(bad):
+        _solve_each(u, w, bad, 0.2 * largest, reporter)
     return w
 
 
-def _newton(u: Tensor, w: Tensor, reporter: Reporter, tolerance: float = 0.1, rounds: int = 20) -> Tensor:
-    """``w`` with the voxels that the fixed point left wrong by more than ``tolerance`` solved one by one, in place.
+def _solve_each(u: Tensor, w: Tensor, bad: Tensor, tolerance: float, reporter: Reporter) -> None:
+    """Newton's steps for the voxels ``bad`` (n, ndim) of ``w``, in place, each by itself.
 
-    The fixed point does not converge where the field stretches more than twofold. Newton's steps do, from near enough:
-    the voxel of the fixed grid that lands nearest is known by sending all of them forward.
+    They start where ``w`` leads; those that don't arrive start again at the voxel of the fixed grid that lands nearest,
+    which is known by sending all of them forward.
     """
-    shape, ndim = tuple(u.shape[2:]), u.shape[1]
-    base = identity(shape, u.device, u.dtype)
-    residual = (w + warp(u, w)).square().sum(1).sqrt()[0]
-    bad = torch.nonzero(residual > tolerance)  # (n, ndim)
-    if len(bad) == 0:
-        return w
-    last = torch.tensor(shape, device=u.device).view(ndim, *[1] * ndim) - 1
+    shape, ndim = u.shape[2:], u.shape[1]
     strides = torch.tensor([math.prod(shape[a + 1 :]) for a in range(ndim)], device=u.device)
-    landing = torch.minimum((base + u)[0].round().long().clamp_min_(0), last).movedim(0, -1)
-    source = torch.full((math.prod(shape),), -1, dtype=torch.long, device=u.device)
-    source[(landing * strides).sum(-1).flatten()] = torch.arange(len(source), device=u.device)
     at = (bad * strides).sum(1)
     goal = bad.T.to(u)  # (ndim, n)
+    x, error = _newton(u, goal + w[0].reshape(ndim, -1)[:, at], goal, tolerance, reporter)
+    lost = torch.nonzero(error > 5 * tolerance)[:, 0]
+    if len(lost):
+        last = torch.tensor(shape, device=u.device).view(ndim, *[1] * ndim) - 1
+        base = identity(shape, u.device, u.dtype)
+        landing = torch.minimum((base + u)[0].round().long().clamp_min_(0), last).movedim(0, -1)
+        source = torch.full((math.prod(shape),), -1, dtype=torch.long, device=u.device)
+        source[(landing * strides).sum(-1).flatten()] = torch.arange(len(source), device=u.device)
+        known = source[at[lost]]
+        lost, known = lost[known >= 0], known[known >= 0]
+        near, left = _newton(u, base[0].reshape(ndim, -1)[:, known], goal[:, lost], tolerance, reporter)
+        x[:, lost] = torch.where(left < error[lost], near, x[:, lost])
+    w[0].view(ndim, -1)[:, at] = x - goal
 
-    def miss(x: Tensor) -> Tensor:
+
+def _newton(
+    u: Tensor, x: Tensor, goal: Tensor, tolerance: float, reporter: Reporter, rounds: int = 20
+) -> tuple[Tensor, Tensor]:
+    """Points x (ndim, n) with ``x + u(x) = goal`` from near ones, and how far (n,) each misses."""
+    ndim = u.shape[1]
+
+    def miss(x: Tensor, goal: Tensor) -> Tensor:
         return x + sample(u, x.reshape(1, ndim, -1, *[1] * (ndim - 1)))[0].reshape(ndim, -1) - goal
 
-    x = goal + w[0].reshape(ndim, -1)[:, at]
-    r = miss(x)
-    known = source[at]
-    near = base[0].reshape(ndim, -1)[:, known.clamp_min(0)]
-    other = miss(near)
-    better = (known >= 0) & (other.norm(dim=0) < r.norm(dim=0))
-    x, r = torch.where(better, near, x), torch.where(better, other, r)
+    x, r = x.clone(), miss(x, goal)
     length = torch.ones_like(x[:1])
+    left = torch.nonzero(r.norm(dim=0) >= tolerance)[:, 0]
     for _ in range(rounds):
+        if len(left) == 0:
+            break
         reporter.check()
+        here, aim = x[:, left], goal[:, left]
         columns = []
         for axis in range(ndim):
-            h = torch.zeros_like(x)
+            h = torch.zeros_like(here)
             h[axis] = 0.25
-            columns.append((miss(x + h) - miss(x - h)) * 2)
-        j = torch.stack(columns, 1).permute(2, 0, 1)  # (n, component, axis)
-        step = torch.linalg.lstsq(j + 1e-4 * torch.eye(ndim, device=u.device), r.T[..., None]).solution[..., 0].T
+            columns.append((miss(here + h, aim) - miss(here - h, aim)) * 2)
+        step = _solve(torch.stack(columns, 1), r[:, left])
         step = step / (step.norm(dim=0, keepdim=True) / 2).clamp_min(1)
-        moved = x - length * step
-        left = miss(moved)
-        better = (left.norm(dim=0) < r.norm(dim=0))[None]
-        x, r = torch.where(better, moved, x), torch.where(better, left, r)
-        length = torch.where(better, (2 * length).clamp_max(1), 0.5 * length)
-        if float(r.norm(dim=0).max()) < 0.2 * tolerance:
-            break
-    w[0].view(ndim, -1)[:, at] = x - goal
-    return w
+        moved = here - length[:, left] * step
+        error = miss(moved, aim)
+        better = (error.norm(dim=0) < r[:, left].norm(dim=0))[None]
+        x[:, left], r[:, left] = torch.where(better, moved, here), torch.where(better, error, r[:, left])
+        length[:, left] = torch.where(better, (2 * length[:, left]).clamp_max(1), 0.5 * length[:, left])
+        left = left[r[:, left].norm(dim=0) >= tolerance]
+    return x, r.norm(dim=0)
+
+
+def _solve(j: Tensor, r: Tensor) -> Tensor:
+    """x of ``j x = r`` for n small systems, by Cramer's rule: ``j`` (component, axis, n), ``r`` (component, n)."""
+    det = _determinant(j)
+    det = torch.where(det.abs() < 1e-3, torch.full_like(det, 1e-3).copysign(det), det)
+    out = []
+    for axis in range(j.shape[1]):
+        replaced = j.clone()
+        replaced[:, axis] = r
+        out.append(_determinant(replaced) / det)
+    return torch.stack(out)

@@ -34,8 +34,6 @@ VARIATIONS: dict[str, dict[str, float]] = {
     "60 steps a level": {"iterations": 60},
     "15 steps a level": {"iterations": 15},
     "steps of half a voxel": {"step": 0.5},
-    "no matched intensities": {"blend": 0.0},
-    "matched intensities 0.1": {"blend": 0.1},
 }
 
 
@@ -80,27 +78,34 @@ def measure(pair: Pair, change: Mapping[str, float], quality: str) -> dict[str, 
 
     from DeepRegistrationLib.image import Grid
     from DeepRegistrationLib.levels import Level
+    from DeepRegistrationLib.padding import seen_part
     from DeepRegistrationLib.refine import RefineSettings, plan, refine
     from DeepRegistrationLib.transform import Transform
 
     def planner(shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings, kind: str) -> list[Level]:
         levels = plan(shape, spacing, settings, kind)
-        return [replace(level, **_fitting(change, level)) for level in levels]
+        return [replace(level, **change) for level in levels]
 
     fixed, moving, before = prepare(pair)
     grid = Grid.from_sitk(fixed)
-    first, second = (torch.from_numpy(_array(image))[None, None] for image in (fixed, moving))
+    arrays = [_array(image) for image in (fixed, moving)]
+    first, second = (torch.from_numpy(array)[None, None] for array in arrays)
+    seen = map(seen_part, arrays)
+    masks = [None if part is None else torch.from_numpy(part)[None, None] for part in seen]
     used = time.process_time()
-    found = refine(first, second, RefineSettings(quality), spacing=grid.spacing.tolist(), planner=planner)
+    found = refine(
+        first,
+        second,
+        RefineSettings(quality),
+        spacing=grid.spacing.tolist(),
+        fixed_mask=masks[0],
+        moving_mask=masks[1],
+        planner=planner,
+    )
     used = time.process_time() - used
     transform = Transform.from_field(found.field, grid)
     whole = transform if before is None else sitk.CompositeTransform([before, transform])
     return {"cpu": used, **score(pair, whole, transform, fixed)}
-
-
-def _fitting(change: Mapping[str, float], level: Any) -> dict[str, float]:
-    """The change; intensities are matched only where the plan does so."""
-    return {} if "blend" in change and level.blend == 0 else dict(change)
 
 
 def _array(image: Any) -> np.ndarray:

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from DeepRegistrationLib.errors import Cancelled, InputError
-from DeepRegistrationLib.fields import inverse_error, jacobian_determinant, sample, smooth, warp
+from DeepRegistrationLib.fields import compose, inverse_error, jacobian_determinant, sample, smooth, warp
 from DeepRegistrationLib.progress import CancelToken, Reporter
-from DeepRegistrationLib.refine import RefineSettings, plan, refine
+from DeepRegistrationLib.refine import RefineSettings, _compose, plan, refine
 from DeepRegistrationLib.regular import smallest_determinant, unfold
 
 
@@ -164,6 +164,26 @@ def test_landmarks_pull_where_images_say_nothing():
     at = fixed.T.reshape(1, 3, -1, 1, 1)
     reached = fixed + sample(u, at)[0, :, :, 0, 0].T
     assert float((reached - moving).norm(dim=1).max()) < 1.0
+
+
+def test_where_all_is_aligned_nothing_moves():
+    image = texture((36, 40, 32))
+    assert float(refine(image, image).field.abs().max()) < 0.05
+    seen = torch.ones_like(image)
+    seen[..., :12, :] = 0
+    assert float(refine(image, image * seen, moving_mask=seen).field.abs().max()) < 0.1
+
+
+@pytest.mark.parametrize("shape", [(30, 34), (18, 20, 22)])
+def test_a_step_is_composed_as_sampling_would(shape):
+    ndim = len(shape)
+    u = torch.stack([3 * (texture(shape, seed)[0, 0] - 0.5) for seed in range(ndim)])[None]
+    d = 0.1 * torch.stack([texture(shape, seed + 9)[0, 0] for seed in range(ndim)])[None]
+    found, scratch = torch.empty_like(u), torch.empty_like(u)
+    _compose(u, d, found, scratch)
+    inner = (slice(None), slice(None), *[slice(2, -2)] * ndim)
+    assert float((found - compose(u, d))[inner].abs().max()) < 0.02
+    assert float((u + d - compose(u, d))[inner].abs().max()) > 0.05
 
 
 def test_labels_pull_where_images_say_nothing():
