@@ -182,8 +182,10 @@ def test_a_step_is_composed_as_sampling_would(shape):
     found, scratch = torch.empty_like(u), torch.empty_like(u)
     _compose(u, d, found, scratch)
     inner = (slice(None), slice(None), *[slice(2, -2)] * ndim)
-    assert float((found - compose(u, d))[inner].abs().max()) < 0.02
-    assert float((u + d - compose(u, d))[inner].abs().max()) > 0.05
+    sampled = compose(u, d)
+    error = float((found - sampled)[inner].abs().max())
+    assert error < 0.02
+    assert float((u + d - sampled)[inner].abs().max()) > 2.5 * error
 
 
 def test_labels_pull_where_images_say_nothing():
