@@ -29,7 +29,7 @@ from .regular import inverse_of, unfold
 SIMILARITIES = ("auto", "lncc", "translated", "mind", "ssd", "gradient")
 QUALITIES = ("fast", "accurate")
 MIND_CHANNELS = 4
-TRANSLATED_ELASTIC = 0.7
+TRANSLATED_ELASTIC = 0.9
 SMALL = 500_000
 """Voxels of an image that is refined at full resolution in any case, and twice as long by LNCC: it costs a second."""
 
