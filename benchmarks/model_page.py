@@ -166,6 +166,7 @@ def _real_table(models: list[Values]) -> list[str]:
     for m in models:
         for group, pairs in _real_groups(m).items():
             whole = [p for p in pairs.values() if "network + fast" in p]
+            whole = whole or [p for p in pairs.values() if "network alone" in p]
             if not whole:
                 continue
             what, _, _ = main_figure(whole[0]["before"])
