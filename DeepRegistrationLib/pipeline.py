@@ -27,7 +27,15 @@ from .progress import CancelToken, ProgressCallback, Reporter
 from .refine import RefineSettings
 from .refine import refine as refine_field
 from .report import Report
-from .transform import Transform, displacement_on, linear_part, lps_to_voxels, read_transform, resample
+from .transform import (
+    Transform,
+    affine_to_sitk,
+    displacement_on,
+    linear_part,
+    lps_to_voxels,
+    read_transform,
+    resample,
+)
 from .validate import check_overlap
 
 REFINEMENTS = ("none", "fast", "accurate")
@@ -174,7 +182,7 @@ def register(
         stage(1.0, "images aligned as a whole")
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
-        onto = Transform.from_field(torch.zeros(1, grid.ndim, *grid.shape), grid, matrix)
+        onto = affine_to_sitk(matrix)
         level = Level.prepare(pair, grid, onto)
         stage(1.0, "images on one grid")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from .errors import InputError
 from .image import Grid, Image, ImageSource, read_image
 from .padding import seen_part
 from .planar import Plane, flatten
-from .transform import Transform, resample
+from .transform import resample
 from .validate import read_mask, read_pair
 
 BYTES_PER_VOXEL = 260
@@ -64,7 +65,7 @@ class Level:
     moving_mask: Tensor | None
 
     @classmethod
-    def prepare(cls, pair: Pair, grid: Grid, onto: Transform) -> Level:
+    def prepare(cls, pair: Pair, grid: Grid, onto: sitk.Transform) -> Level:
         fixed = pair.fixed if grid is pair.fixed.grid else resample(pair.fixed, grid, dtype=np.float32)
         moving = resample(pair.moving, grid, onto, dtype=np.float32)
         fixed_mask = None
@@ -90,7 +91,7 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
 
 
-def _on_grid(mask: np.ndarray, own: Grid, grid: Grid, transform: Transform | None) -> Tensor:
+def _on_grid(mask: np.ndarray, own: Grid, grid: Grid, transform: sitk.Transform | None) -> Tensor:
     image = Image(mask.astype(np.uint8), own, "mask")
     if transform is None and grid is own:
         return _tensor(mask)
@@ -140,7 +141,7 @@ def landmark_voxels(
 
 
 def label_tensors(
-    labels: tuple[ImageSource, ImageSource] | None, grid: Grid, onto: Transform, plane: Plane | None
+    labels: tuple[ImageSource, ImageSource] | None, grid: Grid, onto: sitk.Transform, plane: Plane | None
 ) -> tuple[Tensor, Tensor] | None:
     """Label maps on the working grid, the moving one through the affine."""
     if labels is None:
