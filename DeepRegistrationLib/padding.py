@@ -30,18 +30,16 @@ def seen_part(array: np.ndarray) -> np.ndarray | None:
     if int(counts.max()) == 1:
         return None
     inside = image != corners[counts.argmax()]
-    if float(inside.float().mean()) > 1 - LEAST:
+    count = int(inside.sum())
+    box = 1
+    for axis in range(inside.ndim):
+        there = torch.nonzero(inside.movedim(axis, 0).flatten(1).any(1)).flatten()
+        box *= int(there[-1] - there[0]) + 1
+    if count > (1 - LEAST) * inside.numel() or count < (1 - MOST_HOLES) * LEAST_FILL[inside.ndim] * box:
         return None
     seen = inside.clone()
-    box = 1
     for axis in range(inside.ndim):
         before = inside.cummax(axis).values
         after = inside.flip(axis).cummax(axis).values.flip(axis)
         seen |= before & after
-        there = torch.nonzero(inside.movedim(axis, 0).flatten(1).any(1)).flatten()
-        box *= int(there[-1] - there[0]) + 1
-    count = int(seen.sum())
-    holes = count - int(inside.sum())
-    if holes > MOST_HOLES * count or count < LEAST_FILL[inside.ndim] * box or count > (1 - LEAST) * seen.numel():
-        return None
-    return seen.numpy()
+    return None if int(seen.sum()) - count > MOST_HOLES * count else seen.numpy()
