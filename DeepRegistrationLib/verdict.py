@@ -29,9 +29,9 @@ TURN_CHECK = 45.0
 """Degrees. Nobody is scanned so; an image whose orientation is wrong needs 90 or 180."""
 MIRROR_CHECK = 1.1
 """Likeness with the moving image mirrored, relative to that without. 97 right pairs gave 0.05 to 1.05. Mirrored by
-hand, hearts and hippocampi gave 7 to 54, brains 1.38 to 1.68 front to back or head to foot, radiographs upside down 0.85 to
-4.1 (35 of 39 are told); from left to right radiographs gave 0.95 to 1.39 (20 of 39 are told), one head with a tumor 1.1
-to 1.4, but healthy brains 1.00 to 1.02: they are too nearly symmetric for anybody to know."""
+hand, hearts and hippocampi gave 7 to 54, brains 1.38 to 1.68 front to back or head to foot, radiographs upside down
+0.85 to 4.1 (35 of 39 are told); from left to right radiographs gave 0.95 to 1.39 (20 of 39 are told), one head with a
+tumor 1.1 to 1.4, but healthy brains 1.00 to 1.02: they are too nearly symmetric for anybody to know."""
 SCALE_CHECK = 1.5
 """Two adults' heads differ by a tenth, a child's and an adult's by a third; a wrong voxel size by far more. Right pairs
 gave 0.80 to 1.18, wrong ones 0.53 to 1.12."""

@@ -16,6 +16,8 @@ import vtk
 from Testing import host
 
 MODULE = Path(__file__).resolve().parents[2] / "DeepRegistration"
+FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
+"""The command of a worker that only pretends."""
 
 HOST = host.boot()
 if str(MODULE) not in sys.path:

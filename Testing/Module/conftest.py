@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,3 +73,28 @@ def panel(load_module: Callable[..., ModuleType]) -> Any:
     widget.parent.show()
     slicer.app.processEvents()
     return widget
+
+
+@pytest.fixture
+def faked(panel: Any) -> Any:
+    """The open panel with two volumes, and a worker that only pretends."""
+    from DeepRegistrationSlicer import process
+
+    from Testing.host import interact
+
+    from . import cases
+
+    panel.panel.catalog.stop()
+    registration = panel.logic.registration
+    registration.makeProcess = lambda: process.LibraryProcess(cases.FAKE)
+    registration.installer = SimpleNamespace(ensure=lambda: None)
+    cases.addVolume(cases.blobs(), cases.OBLIQUE, "T1")
+    cases.addVolume(cases.blobs(shift=(2, 0, 0)), cases.OTHER, "T2")
+    interact.choose(panel.ui.fixedSelector, "T1")
+    interact.choose(panel.ui.movingSelector, "T2")
+    return panel
+
+
+@pytest.fixture
+def ui(faked: Any) -> Any:
+    return faked.ui

@@ -18,13 +18,12 @@ import pytest
 from Testing.host import interact
 
 from . import cases
-from .cases import MODULE, OBLIQUE, OTHER, addVolume, blobs, sceneContent
+from .cases import FAKE, MODULE, OBLIQUE, addVolume, blobs, sceneContent
 
 import slicer  # isort: skip
 from DeepRegistrationSlicer import judgment, nodes, process, results  # isort: skip
 from DeepRegistrationSlicer.methods import Method  # isort: skip
 
-FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
 PASSIVE = {"QLabel", "qMRMLWidget", "QWidget", "QProgressBar"}
 STAGES = ("read", "affine", "prepare", "network", "refine", "output")
 NODES = {
@@ -44,25 +43,6 @@ OUTPUTS = {
     "Magnitude": "vtkMRMLScalarVolumeNode",
     "Doubt": "vtkMRMLScalarVolumeNode",
 }
-
-
-@pytest.fixture
-def faked(panel):
-    """The open panel with two volumes, and a worker that only pretends."""
-    panel.panel.catalog.stop()
-    registration = panel.logic.registration
-    registration.makeProcess = lambda: process.LibraryProcess(FAKE)
-    registration.installer = types.SimpleNamespace(ensure=lambda: None)
-    addVolume(blobs(), OBLIQUE, "T1")
-    addVolume(blobs(shift=(2, 0, 0)), OTHER, "T2")
-    interact.choose(panel.ui.fixedSelector, "T1")
-    interact.choose(panel.ui.movingSelector, "T2")
-    return panel
-
-
-@pytest.fixture
-def ui(faked):
-    return faked.ui
 
 
 def pretend(panel, method):

@@ -5,41 +5,15 @@ The fixture ``host`` fails each of these tests if an exception escapes into a sl
 
 from __future__ import annotations
 
-import sys
-import types
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from Testing.host import interact
 
-from .cases import OBLIQUE, OTHER, PLAIN, addVolume, blobs
+from .cases import OBLIQUE, PLAIN, addVolume, blobs
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer import process  # isort: skip
 from DeepRegistrationSlicer.methods import Method  # isort: skip
-
-FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
-
-
-@pytest.fixture
-def faked(panel):
-    """The open panel with two volumes, and a worker that only pretends."""
-    panel.panel.catalog.stop()
-    registration = panel.logic.registration
-    registration.makeProcess = lambda: process.LibraryProcess(FAKE)
-    registration.installer = types.SimpleNamespace(ensure=lambda: None)
-    addVolume(blobs(), OBLIQUE, "T1")
-    addVolume(blobs(shift=(2, 0, 0)), OTHER, "T2")
-    interact.choose(panel.ui.fixedSelector, "T1")
-    interact.choose(panel.ui.movingSelector, "T2")
-    return panel
-
-
-@pytest.fixture
-def ui(faked):
-    return faked.ui
 
 
 def finish(ui):
