@@ -230,7 +230,7 @@ def test_an_interrupted_run_keeps_what_it_has_done(tmp_path: Path, monkeypatch: 
 
 def test_a_run_that_does_not_get_better_ends_early(tmp_path: Path) -> None:
     schedule = {"validate_every": 1, "validation_pairs": 1, "patience": 2}
-    plan = tiny_plan(steps=50, schedule=schedule, optimizer={"learning_rate": 0.0})
+    plan = tiny_plan(steps=50, schedule=schedule, optimizer={"learning_rate": 1e-30})
     start(plan, tmp_path, "cpu", tensorboard=False, quiet=True)
     assert read_checkpoint(tmp_path / files.NAME)["step"] == 2
 
