@@ -52,14 +52,19 @@ class Lncc:
         fixed: (1, 1, *S), intensities of about unit range.
         width: edge of the window in voxels along each axis, odd.
         eps: variance below which contrast counts as noise.
+        spare: up to three tensors (1, 3, *S) that a call may overwrite; what is missing is allocated.
     """
 
-    def __init__(self, fixed: Tensor, width: tuple[int, ...], eps: float = 1e-5) -> None:
+    def __init__(
+        self, fixed: Tensor, width: tuple[int, ...], eps: float = 1e-5, spare: tuple[Tensor, ...] = ()
+    ) -> None:
         shape = tuple(fixed.shape[2:])
         self._fixed, self._eps = fixed, eps
         like = {"device": fixed.device, "dtype": fixed.dtype}
         self._box = BandFilter(shape, [box_weights(w) if w > 1 else None for w in width], **like)  # type: ignore[arg-type]
-        self._in, self._sum, self._scratch = (torch.empty((1, 3, *shape), **like) for _ in range(3))  # type: ignore[call-overload]
+        rooms = [x for x in spare if x.shape == (1, 3, *shape)]
+        rooms += [torch.empty((1, 3, *shape), **like) for _ in range(3 - len(rooms))]  # type: ignore[call-overload]
+        self._in, self._sum, self._scratch = rooms[:3]
         self._out = torch.empty_like(fixed)
         self._reset(None)
 

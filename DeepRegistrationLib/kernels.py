@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_BLOCK = 64
+_BLOCK = 48
 """Rows of a band matrix that are multiplied at once; keeps the cost linear in the number of voxels."""
 
 

@@ -90,6 +90,7 @@ class Level:
         step: the largest displacement of a step.
         similarity: what is compared on this level.
         radius: of LNCC's window.
+        composed: whether a step is composed with the field, or added to it.
     """
 
     shape: tuple[int, ...]
@@ -101,6 +102,7 @@ class Level:
     step: float
     similarity: str = "lncc"
     radius: int = 3
+    composed: bool = True
 
     @property
     def voxels(self) -> int:

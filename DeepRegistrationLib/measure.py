@@ -8,7 +8,7 @@ from torch import Tensor
 
 from . import fields
 from .image import Grid, Image
-from .metrics import folding_percent, log_jacobian_sd
+from .metrics import folds_and_spread
 from .mutual_information import nmi
 from .report import Report
 from .transform import Transform, displacement_on, resample
@@ -24,8 +24,7 @@ def measure_field(report: Report, u: Tensor, inverse: Tensor, grid: Grid) -> Non
         u, inverse: (1, ndim, *grid.shape) voxels, ``(id + u) o (id + inverse) = id``.
         grid: the working grid.
     """
-    report.folding_percent = float(folding_percent(u))
-    report.log_jacobian_sd = float(log_jacobian_sd(u))
+    report.folding_percent, report.log_jacobian_sd = folds_and_spread(u)
     spacing = torch.as_tensor(grid.spacing, dtype=u.dtype).view(1, -1, *[1] * grid.ndim)
     report.max_deformation_mm = float((u * spacing).square().sum(1).max().sqrt())
 

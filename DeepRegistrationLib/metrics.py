@@ -154,7 +154,7 @@ def _determinant(u: Array, mask: Array | None, border: int = 0) -> Tensor:
     tensor = torch.as_tensor(u).detach()
     tensor = tensor if tensor.is_floating_point() else tensor.float()
     tensor = tensor[None] if tensor.ndim == tensor.shape[0] + 1 else tensor
-    det = fields.jacobian_determinant(tensor)[:, 0]
+    det = fields.jacobian_determinant_in_slabs(tensor)[:, 0]
     inside = None if mask is None else torch.as_tensor(_numpy(mask) > 0, device=det.device)
     if inside is not None and inside.shape != det.shape[1:]:
         raise InputError(f"The mask {tuple(inside.shape)} is not on the grid of the field {tuple(det.shape[1:])}.")
@@ -172,14 +172,26 @@ def folding_percent(u: Array, mask: Array | None = None) -> float:
     Raises:
         InputError: if ``u`` is not a field or the mask is on another grid.
     """
-    det = _determinant(u, mask)
+    return _folds(_determinant(u, mask))
+
+
+def _folds(det: Tensor) -> float:
     return 100 * float((det <= 0).double().mean()) if det.numel() else math.nan
 
 
 def log_jacobian_sd(u: Array, mask: Array | None = None, floor: float = 1e-9) -> float:
     """Standard deviation of log det J (SDlogJ), 0 for a shift; determinants under ``floor`` count as ``floor``."""
-    det = _determinant(u, mask)
+    return _spread(_determinant(u, mask), floor)
+
+
+def _spread(det: Tensor, floor: float) -> float:
     return float(det.double().clamp_min(floor).log().std(correction=0)) if det.numel() else math.nan
+
+
+def folds_and_spread(u: Array, mask: Array | None = None, floor: float = 1e-9) -> tuple[float, float]:
+    """``folding_percent`` and ``log_jacobian_sd`` from one look at the determinant."""
+    det = _determinant(u, mask)
+    return _folds(det), _spread(det, floor)
 
 
 def learn2reg_sdlogj(u: Array, mask: Array | None = None) -> float:

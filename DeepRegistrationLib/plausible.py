@@ -97,5 +97,17 @@ def measure_shape(transform: sitk.Transform | None, grid: Grid, anatomy: np.ndar
 
 def _volume_change(moved: np.ndarray, grid: Grid, live: list[int]) -> np.ndarray:
     """(*grid.shape) Jacobian determinant of point -> point + moved, both along the live axes."""
-    columns = [np.gradient(moved, grid.spacing[axis], axis=axis) for axis in live]
-    return np.linalg.det(np.stack(columns, -1) + np.eye(len(live), dtype=np.float32))
+    # Plane by plane of the components: a matrix a voxel would be taken apart one by one.
+    parts = [np.ascontiguousarray(moved[..., c]) for c in range(len(live))]
+    j = [[np.gradient(part, grid.spacing[axis], axis=axis) for axis in live] for part in parts]
+    for c in range(len(live)):
+        j[c][c] += 1
+    if len(live) == 1:
+        return j[0][0]
+    if len(live) == 2:
+        return j[0][0] * j[1][1] - j[0][1] * j[1][0]
+    return (
+        j[0][0] * (j[1][1] * j[2][2] - j[1][2] * j[2][1])
+        - j[0][1] * (j[1][0] * j[2][2] - j[1][2] * j[2][0])
+        + j[0][2] * (j[1][0] * j[2][1] - j[1][1] * j[2][0])
+    )

@@ -11,31 +11,19 @@ import math
 import torch
 from torch import Tensor
 
-from .fields import check_field, identity, jacobian_determinant, resize, resize_image, sample, smooth
+from .fields import check_field, identity, jacobian_determinant_in_slabs, resize, resize_image, sample, smooth
 from .kernels import Sampler, central_difference
 from .progress import SILENT, Reporter
 
+_SLAB = 200_000
+"""Voxels that are looked at together."""
 SCHEMES = ("central", "forward", "backward")
 """Finite differences by which a field must not fold."""
-
-_SLAB = 200_000
 
 
 def smallest_determinant(u: Tensor) -> Tensor:
     """(1, 1, *S) the smallest of the Jacobian determinants by central, forward and backward differences."""
-    check_field(u)
-    rows = u.shape[2]
-    step = max(1, _SLAB // max(1, u[0, 0, 0].numel()))
-    out = u.new_empty((1, 1, *u.shape[2:]))
-    for low in range(0, rows, step):
-        high = min(rows, low + step)
-        first, last = max(0, low - 1), min(rows, high + 1)
-        part = u[:, :, first:last]
-        least = jacobian_determinant(part, SCHEMES[0])
-        for scheme in SCHEMES[1:]:
-            least = torch.minimum(least, jacobian_determinant(part, scheme))
-        out[:, :, low:high] = least[:, :, low - first : high - first]
-    return out
+    return jacobian_determinant_in_slabs(u, SCHEMES)
 
 
 class _Sparse:
@@ -53,10 +41,14 @@ class _Sparse:
     def index(self, position: Tensor) -> Tensor:
         return (position * self._strides).sum(1)
 
-    def _moved(self, position: Tensor, axis: int, by: int) -> Tensor:
+    def moved(self, position: Tensor, axis: int, by: int) -> Tensor:
         moved = position.clone()
         moved[:, axis] = (moved[:, axis] + by).clamp_(min=0).clamp_(max=int(self._last[axis]))
         return self.flat[:, self.index(moved)]
+
+    def slope(self, position: Tensor, axis: int) -> Tensor:
+        """(ndim, n) half the difference of the two neighbors."""
+        return 0.5 * (self.moved(position, axis, 1) - self.moved(position, axis, -1))
 
     def grow(self, position: Tensor, reach: int) -> Tensor:
         """All voxels within ``reach`` (in the largest coordinate)."""
@@ -77,8 +69,8 @@ class _Sparse:
         """Half way to the mean of the direct neighbors."""
         mean = torch.zeros((self.ndim, len(position)), device=self.flat.device, dtype=self.flat.dtype)
         for axis in range(self.ndim):
-            mean += self._moved(position, axis, 1)
-            mean += self._moved(position, axis, -1)
+            mean += self.moved(position, axis, 1)
+            mean += self.moved(position, axis, -1)
         index = self.index(position)
         self.flat[:, index] = 0.5 * self.flat[:, index] + mean * (0.25 / self.ndim)
 
@@ -87,8 +79,8 @@ class _Sparse:
         here = self.flat[:, self.index(position)]
         ahead, behind = [], []
         for axis in range(self.ndim):
-            ahead.append(self._moved(position, axis, 1) - here)
-            behind.append(here - self._moved(position, axis, -1))
+            ahead.append(self.moved(position, axis, 1) - here)
+            behind.append(here - self.moved(position, axis, -1))
         forward, backward = torch.stack(ahead, 1), torch.stack(behind, 1)  # (component, axis, n)
         inner = ((position > 0) & (position < self._last)).T[None]
         central = torch.where(inner, (forward + backward) * 0.5, forward + backward)
@@ -126,7 +118,8 @@ def unfold(u: Tensor, minimum: float = 0.02, reporter: Reporter = SILENT) -> Ten
             if len(bad) > 0.03 * u[0, 0].numel():  # too many to mend one by one
                 u = smooth(u, 0.5 * (1 + attempt))
                 continue
-            _mend(_Sparse(u), bad, minimum, reporter)
+            if _mend(_Sparse(u), bad, minimum, reporter):
+                return u
         for _ in range(10):
             u = smooth(u, 2.0)
             if not bool((smallest_determinant(u) < minimum).any()):
@@ -136,7 +129,8 @@ def unfold(u: Tensor, minimum: float = 0.02, reporter: Reporter = SILENT) -> Ten
         return u
 
 
-def _mend(field: _Sparse, bad: Tensor, minimum: float, reporter: Reporter, rounds: int = 48) -> None:
+def _mend(field: _Sparse, bad: Tensor, minimum: float, reporter: Reporter, rounds: int = 48) -> bool:
+    """Whether all is well: every voxel whose determinant changed was looked at again."""
     for turn in range(rounds):
         reporter.check()
         near = field.grow(bad, 1 + turn // 8)
@@ -144,8 +138,11 @@ def _mend(field: _Sparse, bad: Tensor, minimum: float, reporter: Reporter, round
             field.relax(near)
         near = field.grow(near, 1)
         bad = near[field.determinant(near) < minimum]
-        if len(bad) == 0 or len(bad) * 5 ** len(field.shape) > field.flat.shape[1] * 20:
-            return
+        if len(bad) == 0:
+            return True
+        if len(bad) * 5 ** len(field.shape) > field.flat.shape[1] * 20:
+            return False
+    return False
 
 
 def inverse_of(u: Tensor, reporter: Reporter = SILENT) -> Tensor:
@@ -157,23 +154,66 @@ def inverse_of(u: Tensor, reporter: Reporter = SILENT) -> Tensor:
     check_field(u)
     shape = tuple(u.shape[2:])
     with torch.no_grad():
-        w, rounds = -u, 40
-        if u[0, 0].numel() > 200_000:
-            small = tuple(n // 2 if n >= 32 else n for n in shape)
-            scale = u.new_tensor([s / n for s, n in zip(small, shape, strict=True)]).view(1, -1, *[1] * len(shape))
-            coarse = resize_image(u, small).mul_(scale)
-            w, rounds = resize(_invert(coarse, -coarse, 24, 0.01, reporter), shape).contiguous(), 3
-        return _invert(u, w, rounds, 0.005 if rounds > 3 else 0.01, reporter)
+        if u[0, 0].numel() <= 200_000:
+            return _invert(u, -u, 40, 0.005, reporter)
+        small = tuple(n // 2 if n >= 32 else n for n in shape)
+        scale = u.new_tensor([s / n for s, n in zip(small, shape, strict=True)]).view(1, -1, *[1] * len(shape))
+        coarse = resize_image(u, small).mul_(scale)
+        w = resize(_invert(coarse, -coarse, 24, 0.01, reporter), shape).contiguous()
+        return _correct(u, w, reporter)
+
+
+def _correct(u: Tensor, w: Tensor, reporter: Reporter, largest: float = 0.1) -> Tensor:
+    """``w``, nearly the inverse of ``u``, after one of Newton's steps; in place, in slabs: half of the memory.
+
+    What that leaves wrong by more than ``largest`` is solved voxel by voxel.
+    """
+    shape = tuple(u.shape[2:])
+    threads = torch.get_num_threads()
+    step = max(threads, 2 * _SLAB // max(1, math.prod(shape[1:])) // threads * threads)
+    bad = []
+    for low in range(0, shape[0], step):
+        reporter.check()
+        high = min(shape[0], low + step)
+        first, last = max(0, low - 1), min(shape[0], high + 1)
+        here = identity((high - low, *shape[1:]), u.device, u.dtype)
+        here[:, 0] += low
+        part = w[:, :, low:high]
+        residual = sample(u, here + part).add_(part)
+        around = w[:, :, first:last]
+        slopes = [
+            central_difference(around, axis, torch.empty_like(around))[:, :, low - first : high - first]
+            for axis in range(len(shape))
+        ]
+        part -= _newton_step(residual, slopes)
+        residual = sample(u, here + part).add_(part)
+        found = torch.nonzero(residual[0].square().sum(0) > largest**2)
+        found[:, 0] += low
+        bad.append(found)
+    left = torch.cat(bad)
+    if len(left):
+        _solve_each(u, w, left, 0.2 * largest, reporter)
+    return w
+
+
+def _newton_step(residual: Tensor, slopes: list[Tensor]) -> Tensor:
+    """(I + grad u)^-1 r, where the inverse of the Jacobian is that of the inverse so far, I + grad w."""
+    step = slopes[0] * residual[:, :1]
+    for axis in range(1, len(slopes)):
+        step.addcmul_(slopes[axis], residual[:, axis : axis + 1])
+    # Not to be trusted where it is the larger part.
+    size, more = (x.square().sum(1, keepdim=True) for x in (residual, step))
+    return step.mul_((size / more.clamp_min_(1e-12)).sqrt_().clamp_max_(1)).add_(residual)
 
 
 def _invert(u: Tensor, w: Tensor, rounds: int, tolerance: float, reporter: Reporter, largest: float = 0.1) -> Tensor:
     """``w`` after at most ``rounds`` corrections, until the mean error is under ``tolerance`` voxels; in place.
 
-    A Newton step is r = u(p + w) + w and w <- w - (I + grad u(p + w))^-1 r, where the inverse of the Jacobian is that
-    of the inverse so far, I + grad w. What it leaves wrong by more than ``largest`` is solved voxel by voxel.
+    A Newton step is r = u(p + w) + w and w <- w - (I + grad u(p + w))^-1 r. What it leaves wrong by more than
+    ``largest`` is solved voxel by voxel.
     """
     sampler = Sampler(u.shape[2:], device=u.device, dtype=u.dtype)
-    residual, step, slope = (torch.empty_like(u) for _ in range(3))
+    residual = torch.empty_like(u)
     damping = torch.ones_like(u[:, :1])
     previous: Tensor | None = None
     for turn in range(rounds + 1):
@@ -186,12 +226,9 @@ def _invert(u: Tensor, w: Tensor, rounds: int, tolerance: float, reporter: Repor
             break
         if previous is not None:
             damping.mul_(torch.where(size > previous, 0.5, 1.0)).clamp_min_(0.1)
-        step.zero_()
-        for axis in range(u.shape[1]):
-            step.addcmul_(central_difference(w, axis, slope), residual[:, axis : axis + 1])
-        # Not to be trusted where it is the larger part, or where it did not help before.
-        trust = (size / step.square().sum(1, keepdim=True).clamp_min_(1e-12)).sqrt_().clamp_max_(1)
-        step.mul_(trust.mul_(damping == 1)).add_(residual)
+        slopes = [central_difference(w, axis, torch.empty_like(w)) for axis in range(u.shape[1])]
+        # Where a step did not help before, the slopes were to blame.
+        step = torch.where(damping == 1, _newton_step(residual, slopes), residual)
         w.addcmul_(step, damping, value=-1)
         previous = size
     bad = torch.nonzero(size[0, 0] > largest**2)  # (n, ndim)
@@ -203,38 +240,86 @@ def _invert(u: Tensor, w: Tensor, rounds: int, tolerance: float, reporter: Repor
 def _solve_each(u: Tensor, w: Tensor, bad: Tensor, tolerance: float, reporter: Reporter) -> None:
     """Newton's steps for the voxels ``bad`` (n, ndim) of ``w``, in place, each by itself.
 
-    They start where ``w`` leads; those that don't arrive start again at the voxel of the fixed grid that lands nearest,
-    which is known by sending all of them forward.
+    They start where ``w`` leads; those that don't arrive start again from where their neighbors come from, and at last
+    from the voxel of the fixed grid that lands nearest.
     """
+    inverse = _Sparse(w)
+    at, goal = inverse.index(bad), bad.T.to(u)
+    x, error = _settle(u, inverse, bad, goal, tolerance, reporter)
+    left = torch.nonzero(error > tolerance)[:, 0]
+    x[:, left], error[left] = _newton(u, x[:, left], goal[:, left], tolerance, reporter)
+    inverse.flat[:, at] = x - goal
+    for start in (_from_neighbors, _from_landings):
+        lost = torch.nonzero(error > 5 * tolerance)[:, 0]
+        if len(lost) == 0:
+            return
+        begin = start(u, inverse, bad[lost], goal[:, lost])
+        again, missed = _newton(u, begin, goal[:, lost], tolerance, reporter)
+        better = missed < error[lost]
+        lost = lost[better]
+        error[lost] = missed[better]
+        inverse.flat[:, at[lost]] = again[:, better] - goal[:, lost]
+
+
+def _from_neighbors(u: Tensor, inverse: _Sparse, bad: Tensor, goal: Tensor) -> Tensor:
+    """(ndim, n) of the points where the voxels next to ``bad`` come from, the one that lands nearest to ``goal``."""
+    best, least = goal.clone(), torch.full_like(goal[0], math.inf)
+    for axis in range(u.shape[1]):
+        for by in (-1, 1):
+            x = goal + inverse.moved(bad, axis, by)
+            miss = _miss(u, x, goal).norm(dim=0)
+            best, least = torch.where(miss < least, x, best), torch.minimum(miss, least)
+    return best
+
+
+def _from_landings(u: Tensor, inverse: _Sparse, bad: Tensor, goal: Tensor) -> Tensor:
+    """(ndim, n) the voxels of the fixed grid that land nearest to ``bad``: all are sent forward."""
     shape, ndim = u.shape[2:], u.shape[1]
-    strides = torch.tensor([math.prod(shape[a + 1 :]) for a in range(ndim)], device=u.device)
-    at = (bad * strides).sum(1)
-    goal = bad.T.to(u)  # (ndim, n)
-    x, error = _newton(u, goal + w[0].reshape(ndim, -1)[:, at], goal, tolerance, reporter)
-    lost = torch.nonzero(error > 5 * tolerance)[:, 0]
-    if len(lost):
-        last = torch.tensor(shape, device=u.device).view(ndim, *[1] * ndim) - 1
-        base = identity(shape, u.device, u.dtype)
-        landing = torch.minimum((base + u)[0].round().long().clamp_min_(0), last).movedim(0, -1)
-        source = torch.full((math.prod(shape),), -1, dtype=torch.long, device=u.device)
-        source[(landing * strides).sum(-1).flatten()] = torch.arange(len(source), device=u.device)
-        known = source[at[lost]]
-        lost, known = lost[known >= 0], known[known >= 0]
-        near, left = _newton(u, base[0].reshape(ndim, -1)[:, known], goal[:, lost], tolerance, reporter)
-        x[:, lost] = torch.where(left < error[lost], near, x[:, lost])
-    w[0].view(ndim, -1)[:, at] = x - goal
+    last = torch.tensor(shape, device=u.device).view(ndim, *[1] * ndim) - 1
+    base = identity(shape, u.device, u.dtype)
+    landing = torch.minimum((base + u)[0].round().long().clamp_min_(0), last).flatten(1).T
+    source = torch.full((math.prod(shape),), -1, dtype=torch.long, device=u.device)
+    source[inverse.index(landing)] = torch.arange(len(source), device=u.device)
+    known = source[inverse.index(bad)]
+    return torch.where(known >= 0, base[0].reshape(ndim, -1)[:, known.clamp_min(0)], goal)
+
+
+def _miss(u: Tensor, x: Tensor, goal: Tensor) -> Tensor:
+    """By how much (ndim, n) the points ``x`` miss ``goal``: ``x + u(x) - goal``."""
+    ndim = u.shape[1]
+    return x + sample(u, x.reshape(1, ndim, -1, *[1] * (ndim - 1)))[0].reshape(ndim, -1) - goal
+
+
+def _settle(
+    u: Tensor, inverse: _Sparse, bad: Tensor, goal: Tensor, tolerance: float, reporter: Reporter, rounds: int = 8
+) -> tuple[Tensor, Tensor]:
+    """As ``_newton``, for the voxels ``bad``, with the Jacobian of the inverse so far at the voxel all along.
+
+    A round costs one look at ``u`` instead of seven, and a few are enough for most.
+    """
+    x = goal + inverse.flat[:, inverse.index(bad)]
+    slopes = torch.stack([inverse.slope(bad, axis) for axis in range(u.shape[1])], 1)  # (component, axis, n)
+    length = torch.ones_like(x[0])
+    best, least, step = x, torch.full_like(length, math.inf), torch.zeros_like(x)
+    for _ in range(rounds):
+        reporter.check()
+        r = _miss(u, x, goal)
+        error = r.norm(dim=0)
+        better = error < least
+        best, least = torch.where(better, x, best), torch.minimum(error, least)
+        step = torch.where(better, r + (slopes * r[None]).sum(1), step)
+        length = torch.where(better, length, 0.5 * length)
+        if bool((least < tolerance).all()):
+            break
+        x = best - length * step
+    return best, least
 
 
 def _newton(
     u: Tensor, x: Tensor, goal: Tensor, tolerance: float, reporter: Reporter, rounds: int = 20
 ) -> tuple[Tensor, Tensor]:
     """Points x (ndim, n) with ``x + u(x) = goal`` from near ones, and how far (n,) each misses."""
-    ndim = u.shape[1]
-
-    def miss(x: Tensor, goal: Tensor) -> Tensor:
-        return x + sample(u, x.reshape(1, ndim, -1, *[1] * (ndim - 1)))[0].reshape(ndim, -1) - goal
-
-    x, r = x.clone(), miss(x, goal)
+    x, r = x.clone(), _miss(u, x, goal)
     length = torch.ones_like(x[:1])
     left = torch.nonzero(r.norm(dim=0) >= tolerance)[:, 0]
     for _ in range(rounds):
@@ -243,14 +328,14 @@ def _newton(
         reporter.check()
         here, aim = x[:, left], goal[:, left]
         columns = []
-        for axis in range(ndim):
+        for axis in range(u.shape[1]):
             h = torch.zeros_like(here)
             h[axis] = 0.25
-            columns.append((miss(here + h, aim) - miss(here - h, aim)) * 2)
+            columns.append((_miss(u, here + h, aim) - _miss(u, here - h, aim)) * 2)
         step = _solve(torch.stack(columns, 1), r[:, left])
         step = step / (step.norm(dim=0, keepdim=True) / 2).clamp_min(1)
         moved = here - length[:, left] * step
-        error = miss(moved, aim)
+        error = _miss(u, moved, aim)
         better = (error.norm(dim=0) < r[:, left].norm(dim=0))[None]
         x[:, left], r[:, left] = torch.where(better, moved, here), torch.where(better, error, r[:, left])
         length[:, left] = torch.where(better, (2 * length[:, left]).clamp_max(1), 0.5 * length[:, left])

@@ -87,6 +87,14 @@ def test_the_jacobian_of_a_linear_map_is_its_determinant(shape, scheme):
     torch.testing.assert_close(det[inner], torch.full_like(det[inner], float(torch.linalg.det(matrix))))
 
 
+@pytest.mark.parametrize("shape", [(3, 400, 600), (1, 5, 7), (90, 60, 50)])
+@pytest.mark.parametrize("schemes", [("central",), ("central", "forward", "backward")])
+def test_the_jacobian_in_slabs_is_that_of_the_whole(shape, schemes):
+    u = torch.randn((1, 3, *shape), generator=torch.Generator().manual_seed(0)) * 0.3
+    whole = torch.stack([fields.jacobian_determinant(u, scheme) for scheme in schemes]).amin(0)
+    assert torch.equal(fields.jacobian_determinant_in_slabs(u, schemes), whole)
+
+
 def test_a_mirrored_field_folds():
     points = fields.identity((9, 9))
     assert (fields.jacobian_determinant(-2 * points + 8)[..., 1:-1, 1:-1] > 0).all()  # two mirrors turn

@@ -58,6 +58,19 @@ def test_lncc_gradient_is_exact(shape, weighted):
     assert torch.allclose(value * w.sum(), lncc_sum(f, m, w, 5, 1e-3))
 
 
+def test_lncc_works_in_memory_that_is_lent_to_it():
+    fixed, warped = (torch.rand((1, 1, 20, 18, 16), generator=torch.Generator().manual_seed(k)) for k in (1, 2))
+    lent = tuple(torch.full((1, 3, 20, 18, 16), float("nan")) for _ in range(2))
+    expected, found = Lncc(fixed, (5, 5, 5)), Lncc(fixed, (5, 5, 5), spare=lent)
+    for _ in range(2):
+        value, gradient = expected(warped)
+        again, lent_gradient = found(warped)
+        assert float(value) == float(again)
+        assert torch.equal(gradient, lent_gradient)
+        for room in lent:
+            room.fill_(float("nan"))  # between two calls it is the owner's
+
+
 def test_lncc_does_not_see_the_sign_or_scale_of_contrast():
     f, m, _ = pair((6, 8, 7))
     first = Lncc(f, (5, 5, 5), eps=1e-12)(m)[0]

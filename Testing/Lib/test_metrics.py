@@ -178,6 +178,7 @@ def test_the_learn2reg_figure_is_blind_to_folds_where_ours_is_not():
     jacobian = np.stack([np.stack(np.gradient(inner[c])) for c in range(3)]) + np.eye(3).reshape(3, 3, 1, 1, 1)
     det = np.linalg.det(jacobian.transpose(2, 3, 4, 0, 1))
     assert metrics.log_jacobian_sd(u) == pytest.approx(np.log(det.clip(1e-9)).std(), rel=1e-4)
+    assert metrics.folds_and_spread(u) == (metrics.folding_percent(u), metrics.log_jacobian_sd(u))
     expected = np.log((det[2:-2, 2:-2, 2:-2] + 3).clip(1e-9, 1e9)).std()
     assert metrics.learn2reg_sdlogj(u) == pytest.approx(expected, rel=1e-4)
     assert metrics.learn2reg_sdlogj(u) < metrics.log_jacobian_sd(u) / 3

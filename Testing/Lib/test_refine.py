@@ -7,7 +7,7 @@ from DeepRegistrationLib.errors import Cancelled, InputError
 from DeepRegistrationLib.fields import compose, inverse_error, jacobian_determinant, sample, smooth, warp
 from DeepRegistrationLib.progress import CancelToken, Reporter
 from DeepRegistrationLib.refine import RefineSettings, _compose, plan, refine
-from DeepRegistrationLib.regular import smallest_determinant, unfold
+from DeepRegistrationLib.regular import inverse_of, smallest_determinant, unfold
 
 
 def texture(shape: tuple[int, ...], seed: int = 0, scale: float = 2.0) -> torch.Tensor:
@@ -264,3 +264,31 @@ def test_nothing_is_carried_out_of_the_grid_and_the_inverse_holds_at_its_border(
     error = inverse_error(result.field, result.inverse)
     assert float(error.mean()) < 0.05
     assert float(error.flatten().quantile(0.999)) < 1
+
+
+@pytest.mark.parametrize("shape", [(520, 500), (66, 70, 64)])
+def test_the_inverse_of_a_large_rough_field_is_right_everywhere_to_a_tenth_of_a_voxel(shape):
+    rough = smooth(torch.randn((1, len(shape), *shape), generator=torch.Generator().manual_seed(1)), 1.5)
+    u = unfold(true_field(shape, 5.0) + rough * (0.5 / float(rough.std())))
+    for axis in range(len(shape)):  # nothing leaves the grid, so that all can come back
+        u *= (
+            torch.linspace(-1, 1, shape[axis])
+            .abs()
+            .neg()
+            .add(1)
+            .mul(8)
+            .clamp_max(1)
+            .view([-1 if a == axis else 1 for a in range(len(shape))])
+        )
+    u = unfold(u)
+    error = inverse_error(u, inverse_of(u))
+    assert float(error.mean()) < 0.03
+    assert float(error.max()) < 0.11
+
+
+def test_a_large_image_ends_at_full_resolution_and_accurate_stays_there_longer():
+    shape, spacing = (160, 190, 150), (1.0, 1.0, 1.0)
+    fast, accurate = (plan(shape, spacing, RefineSettings(quality))[-1] for quality in ("fast", "accurate"))
+    assert fast.factors == accurate.factors == (1, 1, 1)
+    assert fast.shape == shape
+    assert 0 < fast.iterations < accurate.iterations
