@@ -89,8 +89,8 @@ def plan(
     soft = settings.stiffness
     small = math.prod(shape) < SMALL
     first = "mind" if similarity == "translated" else similarity
-    # LNCC is sure enough of itself to do with hardly a Gaussian on the field; a little of it also ends a level sooner.
-    force, elastic = (1.5, 0.3) if first in ("lncc", "ssd") else (2.5, 1.0)
+    # A little stiffness keeps what has no counterpart from being dragged about; the last level can afford less.
+    force, elastic = (1.5, 0.5) if first in ("lncc", "ssd") else (2.5, 1.0)
     steps = [_Steps(4, first, force, elastic), _Steps(2, first, force, elastic)]
     if len(shape) == 2 and min(shape) >= 128:
         steps.insert(0, _Steps(8, first, force, elastic))
@@ -112,7 +112,7 @@ def plan(
                 field_sigma=part.elastic * soft,
                 step=part.step,
                 similarity=part.similarity,
-                radius=4 if part.factor == 1 else 3,
+                radius=part.radius,
                 composed=part.factor > 1,
             )
         )
@@ -129,18 +129,19 @@ class _Steps:
     elastic: float
     iterations: int = 30
     step: float = 1.0
+    radius: int = 3
 
 
 def _full_resolution(quality: str, similarity: str, small: bool) -> list[_Steps]:
     """The last level. On large images a few long steps do most of what many short ones would."""
     if small:
         force, elastic = (1.5, 0.4) if similarity in ("lncc", "ssd") else (2.0, 0.8)
-        return [_Steps(1, similarity, force, elastic, 60 if similarity == "lncc" else 30)]
-    iterations = 16 if quality == "accurate" else 4
+        return [_Steps(1, similarity, force, elastic, 60 if similarity == "lncc" else 30, radius=4)]
+    iterations = 12 if quality == "accurate" else 4
     if similarity in ("lncc", "ssd"):
-        return [_Steps(1, similarity, 1.2, 0.4, iterations, 2.0)]
+        return [_Steps(1, similarity, 1.2, 0.4, iterations, 2.0, 5)]
     if similarity == "translated":
-        return [_Steps(1, similarity, 2.0, 0.8, iterations, 2.0)]
+        return [_Steps(1, similarity, 2.0, 0.8, iterations, 2.0, 4)]
     return [_Steps(1, similarity, 2.0, 0.8)] if quality == "accurate" else []
 
 
