@@ -111,9 +111,12 @@ def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None
 def _misses(transform: sitk.Transform, inverse: sitk.Transform, grid: Grid) -> np.ndarray:
     """(*grid.shape) mm between each point and where there and back brings it."""
     coarse = grid.resized(tuple(min(s, MOST_VOXELS // 2) for s in grid.shape))
-    around = sitk.CompositeTransform([sitk.Transform(inverse), sitk.Transform(transform)])  # the last one is first
-    left = sitk.TransformToDisplacementField(around, sitk.sitkVectorFloat32, *points_of(coarse))
-    length = np.linalg.norm(sitk.GetArrayViewFromImage(left), axis=-1)
+    there = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat32, *points_of(coarse))
+    here = coarse.to_world(np.indices(coarse.shape).reshape(grid.ndim, -1).T)
+    there = here + sitk.GetArrayViewFromImage(there).reshape(-1, grid.ndim)
+    # Point by point: a composite of the two would be a copy of both.
+    back = np.array([inverse.TransformPoint(point) for point in there.tolist()])
+    length = np.linalg.norm(back - here, axis=-1).reshape(coarse.shape)
     return sitk.GetArrayFromImage(_onto(coarse.to_sitk(length), grid))
 
 

@@ -212,6 +212,8 @@ def register(
                 reporter=stage,
             )
             field, inverse = refined.field.cpu(), refined.inverse.cpu()
+            del refined
+    del level, start_field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
         measure_field(report, field, inverse, grid)
@@ -252,8 +254,9 @@ def _finish(pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.n
         lifted_matrix = pair.plane.lift_affine(matrix)
     else:
         lifted_grid, lifted, lifted_inverse, lifted_matrix = grid, field, inverse, matrix
-    transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
     back = Transform.inverse_of(lifted_inverse, lifted_grid, lifted_matrix, moving_grid)
+    del inverse, lifted_inverse
+    transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
     warped = resample(pair.given_moving, fixed_grid, transform)
     doubt = measure_doubt(pair.given_fixed, pair.given_moving, transform, back, pair.fixed_mask)
     report.doubt_percent, report.shape = doubt.percent, doubt.shape

@@ -94,7 +94,9 @@ def _field_transform(u: Tensor, grid: Grid) -> tuple[sitk.Transform, Grid]:
         u = torch.nn.functional.pad(u, [m for t in reversed(thin) for m in (t, t)], mode="replicate")
     u = fields.pad_tapered(u, wide)
     domain = grid.padded(np.asarray(margins))
-    return sitk.DisplacementFieldTransform(domain.to_sitk(voxels_to_lps(u, domain), vector=True)), domain
+    field = domain.to_sitk(voxels_to_lps(u, domain), vector=True)
+    del u
+    return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64)), domain
 
 
 def taper_margins(u: Tensor, grid: Grid) -> list[int]:
@@ -112,9 +114,15 @@ def taper_margins(u: Tensor, grid: Grid) -> list[int]:
 
 
 def voxels_to_lps(u: Tensor, grid: Grid) -> np.ndarray:
-    """(1, ndim, *shape) in voxels to (*shape, ndim) float64 in LPS mm (x, y, z)."""
-    matrix = torch.as_tensor(grid.matrix[:-1, :-1], dtype=torch.float64)
-    return torch.einsum("xc,c...->...x", matrix, u[0].double()).numpy()
+    """(1, ndim, *shape) in voxels to (*shape, ndim) float32 in LPS mm (x, y, z)."""
+    out = torch.empty((*u.shape[2:], grid.ndim))
+    for x, row in enumerate(grid.matrix[:-1, :-1].tolist()):
+        shares = [(part, share) for part, share in zip(u[0].float(), row, strict=True) if share]
+        total = shares[0][0] * shares[0][1]
+        for part, share in shares[1:]:
+            total.add_(part, alpha=share)
+        out[..., x] = total
+    return out.numpy()
 
 
 def lps_to_voxels(displacement: np.ndarray, grid: Grid) -> Tensor:
