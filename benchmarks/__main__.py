@@ -33,6 +33,7 @@ def main() -> int:
     run.add_argument("--results", type=Path, default=Path("runs/benchmarks.jsonl"), help="one line a registration")
     run.add_argument("--methods", nargs="*", choices=METHODS, help="default: all")
     run.add_argument("--groups", nargs="*", help="default: all groups of the list")
+    run.add_argument("--names", nargs="*", help="of the pairs; default: all")
     run.add_argument("--threads", type=int, default=2)
     run.add_argument("--limit", type=float, default=1800, help="seconds after which a registration is given up")
     run.set_defaults(run=run_all)
@@ -50,10 +51,19 @@ def main() -> int:
 
 def run_all(options: argparse.Namespace) -> None:
     """Every method on every pair, methods alternating, what is done already left out; then the tables."""
-    pairs = [p for p in read_pairs(options.pairs) if not options.groups or p.group in options.groups]
+    pairs = [
+        p
+        for p in read_pairs(options.pairs)
+        if (not options.groups or p.group in options.groups) and (not options.names or p.name in options.names)
+    ]
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    done = {(r["pair"], r["method"]) for r in read_results(options.results)}
-    wanted = [(p, m) for p in pairs for m in options.methods or METHODS if (p.name, m) not in done and _fits(m, p)]
+    done = {(r["pair"], r["method"], r["threads"]) for r in read_results(options.results)}
+    wanted = [
+        (p, m)
+        for p in pairs
+        for m in options.methods or METHODS
+        if (p.name, m, options.threads) not in done and _fits(m, p)
+    ]
     for number, (pair, method) in enumerate(wanted, 1):
         result = run_one(method, pair, options.threads, options.limit)
         record = {"pair": pair.name, "group": pair.group, "method": method, "threads": options.threads, **result}

@@ -25,7 +25,9 @@ def ours(refine: str, affine: str = "none", method: str = "none") -> Registratio
     def run(fixed: sitk.Image, moving: sitk.Image, cross: bool) -> sitk.Transform:
         from DeepRegistrationLib import register
 
-        return register(fixed, moving, refine=refine, affine=affine, method=method, device="auto").transform
+        result = register(fixed, moving, refine=refine, affine=affine, method=method, device="auto")
+        result.transform.own_inverse_mm = result.report.inverse_error_mm  # type: ignore[attr-defined]
+        return result.transform
 
     return run
 

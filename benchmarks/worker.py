@@ -37,7 +37,9 @@ def measure(method: str, pair: Pair) -> dict[str, Any]:
     wall, cpu = time.perf_counter() - started, _cpu_seconds() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
     whole = sitk.CompositeTransform([before, transform]) if before is not None else transform
-    return {"wall": wall, "cpu": cpu, "peak_gb": peak, **score(pair, whole, transform, fixed)}
+    # Only this library hands out an inverse of its own.
+    own = {"own_inverse_mm": transform.own_inverse_mm} if hasattr(transform, "own_inverse_mm") else {}
+    return {"wall": wall, "cpu": cpu, "peak_gb": peak, **own, **score(pair, whole, transform, fixed)}
 
 
 def _cpu_seconds() -> float:
