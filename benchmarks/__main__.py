@@ -11,12 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import tables
+from . import scaling, tables
 from .attempts import add_attempts
 from .pairs import Pair, project_pairs, read_pairs, write_pairs
 from .peers import METHODS, ONE_CONTRAST, VOLUMES_ONLY
 from .running import run_command
 from .worker import environment
+
+SCALING = Path("runs/scaling.jsonl")
+"""Where the scaling run keeps what it measured; the report reads it there."""
 
 
 def main() -> int:
@@ -40,11 +43,12 @@ def main() -> int:
     again = commands.add_parser("report", help="only write the tables again")
     again.add_argument("--output", type=Path, default=Path("docs"))
     again.add_argument("--results", type=Path, default=Path("runs/benchmarks.jsonl"))
-    again.set_defaults(run=lambda o: tables.write(read_results(o.results), o.output))
-    scaling = commands.add_parser("scaling", help="seconds against voxels, on generated heads of growing size")
-    scaling.add_argument("--output", type=Path, default=Path("docs"))
-    scaling.add_argument("--threads", type=int, default=2)
-    scaling.set_defaults(run=run_scaling)
+    again.set_defaults(run=_report)
+    growing = commands.add_parser("scaling", help="seconds against voxels, on generated heads of growing size")
+    growing.add_argument("--output", type=Path, default=Path("docs"))
+    growing.add_argument("--results", type=Path, default=SCALING)
+    growing.add_argument("--threads", type=int, default=2)
+    growing.set_defaults(run=run_scaling)
     add_attempts(commands)
     return run_command(parser)
 
@@ -71,7 +75,11 @@ def run_all(options: argparse.Namespace) -> None:
             file.write(json.dumps(record) + "\n")
         shown = result.get("error") or f"{result['wall']:.1f} s, {tables.score_text(result)}"
         print(f"[{number}/{len(wanted)}] {pair.group}: {pair.name}: {method}: {shown}", flush=True)
-    tables.write(read_results(options.results), options.output)
+    _report(options)
+
+
+def _report(options: argparse.Namespace) -> None:
+    tables.write(read_results(options.results), options.output, read_results(SCALING))
 
 
 def _fits(method: str, pair: Pair) -> bool:
@@ -112,24 +120,25 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 
 def run_scaling(options: argparse.Namespace) -> None:
-    """Register generated heads of growing size and draw seconds and memory against voxels."""
-    from DeepRegistrationLib.phantom import demo_pair
-
-    records = []
-    for edge in (48, 64, 96, 128, 160, 192):
-        shape = (edge, int(edge * 1.25), edge)
+    """Register generated heads of growing size, and one as large as a CT; go on where it stopped; then the picture."""
+    done = {(r["name"], r["method"]) for r in read_results(options.results)}
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    for name, shape, kind in scaling.SIZES:
+        methods = [m for m in ("ours, fast", "ours, accurate") if (name, m) not in done]
+        if not methods:
+            continue
         with tempfile.TemporaryDirectory() as folder:
-            pair = demo_pair(shape=shape, spacing=192 / edge)
-            for name in ("fixed", "moving"):
-                getattr(pair, name).save(Path(folder) / f"{name}.nrrd")
-            files = (str(Path(folder) / "fixed.nrrd"), str(Path(folder) / "moving.nrrd"))
-            for method in ("ours, fast", "ours, accurate"):
-                result = run_one(
-                    method, Pair(f"{edge}", "scaling", *files, affine=True, cross=True), options.threads, 3600
-                )
-                records.append({"method": method, **result})
-                print(f"{method} at {shape}: {result.get('error') or result['wall']}", flush=True)
-    tables.write_scaling([r for r in records if "error" not in r], options.output)
+            pair = scaling.make_pair(name, shape, kind, Path(folder))
+            for method in methods:
+                if kind == "ct":
+                    result = scaling.measure_command(pair, method.split(", ")[1], options.threads, Path(folder))
+                else:
+                    result = run_one(method, pair, options.threads, 3600)
+                record = {"name": name, "kind": kind, "method": method, "threads": options.threads, **result}
+                with options.results.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
+                print(f"{method} at {shape}: {result.get('error') or round(result['wall'], 1)}", flush=True)
+    tables.write_scaling(read_results(options.results), options.output)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,18 @@ from typing import Any
 
 from DeepRegistrationLib.errors import InputError
 
+CHOSEN_ON_GROUPS = ("brain (T1)", "brain with tumor (landmarks)", "heart (cine MR)", "hippocampus (MR)")
+CHOSEN_ON_PAIRS = (
+    "OAS1_0001*<-OAS1_0002",
+    "1-10-500-500-100<-10-19-500-500-100",
+    "101-210-500-500-100<-102-111-500-500-100",
+    "102-111-500-500-100<-106-115-500-500-100",
+    "108-117-500-500-100<-109-118-500-500-100",
+    "109-118-500-500-100<-11-20-500-500-100",
+    "120-129-500-500-100<-122-131-500-500-100",
+    "13-22-500-500-100<-131-140-500-500-100",
+)
+"""Pairs of the project's data at which the engine's settings were looked at: whole groups, and single ones."""
 BRAIN_LABELS = tuple(v for v in range(1, 36) if v not in (18, 19, 34, 35))
 
 
@@ -39,6 +51,11 @@ class Pair:
     affine: bool = False
     cross: bool = False
     remap: bool = False
+
+
+def held_out(name: str, group: str) -> bool:
+    """Whether no setting of the engine was chosen on that pair of the project's data."""
+    return group not in CHOSEN_ON_GROUPS and name not in CHOSEN_ON_PAIRS
 
 
 def read_pairs(path: Path) -> list[Pair]:

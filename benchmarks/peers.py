@@ -148,6 +148,16 @@ METHODS: dict[str, Registration] = {
     "elastix, B-spline": elastix(),
     "ConvexAdam, MIND": convex_adam(),
 }
+SETTINGS = {
+    "demons, sigma 1.5": "SimpleITK's diffeomorphic demons: histograms matched, shrink 4, 2, 1 with 100, 60, 30 "
+    "iterations, field smoothed by 1.5 voxels",
+    "demons, sigma 1.0": "the same, field smoothed by 1 voxel",
+    "SyN, Mattes 40-20-0": "antspyx SyNOnly at its defaults: Mattes mutual information, 40, 20 and 0 iterations",
+    "SyN, Mattes 100-70-50-20": "the same with 100, 70, 50 and 20 iterations",
+    "elastix, B-spline": "itk-elastix' default B-spline parameter map: mutual information, 4 resolutions",
+    "ConvexAdam, MIND": "convexAdam's convex_adam_pt at its defaults",
+}
+"""What each peer runs with, in words, for the page."""
 ONE_CONTRAST = ("demons, sigma 1.5", "demons, sigma 1.0")
 """Methods that compare intensities and cannot work across contrasts."""
 VOLUMES_ONLY = ("ConvexAdam, MIND",)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .peers import METHODS
+from . import targets
+from .peers import METHODS, SETTINGS
 
 PACKAGES = ("torch", "SimpleITK", "antspyx", "itk-elastix", "convexAdam")
 
@@ -22,41 +24,58 @@ def score_text(result: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def write(records: list[dict[str, Any]], folder: Path) -> None:
+def write(records: list[dict[str, Any]], folder: Path, scaling: Sequence[dict[str, Any]] = ()) -> None:
     """``benchmarks.md`` and ``benchmarks.png`` in ``folder``."""
+    most = Counter(r["threads"] for r in records).most_common(1)[0][0] if records else 1
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in records:
-        groups[record["group"]].append(record)
-    text = ["# Benchmarks", "", "Written by `python -m benchmarks run`; do not edit.", "", *_machine(records), ""]
+        threads = record["threads"]
+        plural = "s" if threads > 1 else ""
+        groups[record["group"] + ("" if threads == most else f", {threads} thread{plural}")].append(record)
+    text = ["# Benchmarks", "", "Written by `python -m benchmarks run`; do not edit.", "", *_machine(records, most), ""]
+    text += ["## What was asked", "", *targets.table(records, scaling), ""]
     for group, members in groups.items():
         text += [f"## {group}", "", *_table(members), "", *_failures(members)]
     if (folder / "scaling.png").exists():
-        text += ["## Cost against size", "", "![Seconds and memory against voxels](scaling.png)", ""]
+        text += [
+            "## Cost against size",
+            "",
+            "Generated heads, written by `python -m benchmarks scaling`.",
+            "",
+            "![Seconds and memory against voxels](scaling.png)",
+            "",
+        ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "benchmarks.md").write_text("\n".join(text), encoding="utf-8")
     _plot(groups, folder / "benchmarks.png")
 
 
-def _machine(records: list[dict[str, Any]]) -> list[str]:
+def _machine(records: list[dict[str, Any]], threads: int) -> list[str]:
     found = []
     for package in PACKAGES:
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    threads = sorted({str(r["threads"]) for r in records if "threads" in r})
+    plural = "s" if threads > 1 else ""
+    methods = {r["method"] for r in records}
     return [
-        f"Machine: {processor()}, {', '.join(threads)} threads for every method. {platform.system()}, "
+        f"Machine: {processor()}, {threads} thread{plural} for every method where a heading says no other number. "
+        f"{platform.system()}, "
         f"Python {platform.python_version()}, {', '.join(found)}.",
         "",
         "Each registration is a process of its own and starts from the same images in memory, on one grid, after the "
         "same affine stage where one is needed; only the registration call is timed. Mean ± standard deviation over "
         "the pairs. Folds: share of voxels with a Jacobian determinant of 0 or less. Inverse: what is left after going "
-        "forward and back through a numerical inverse of the field. Settings of the peers: `benchmarks/peers.py`.",
+        "forward and back through a numerical inverse of the field.",
         "",
-        "Read with care: this library's settings were chosen on some of these pairs (the brains, the hearts and the "
-        "tumor pair among them), the peers run at their defaults or one common setting. Where a row has one or two "
-        "pairs, differences of 0.01 are ties.",
+        "The peers run at their defaults or one common setting:",
+        "",
+        *[f"* {method}: {words}" for method, words in SETTINGS.items() if method in methods],
+        "",
+        "Read with care: where the table of what was asked says so, this library's settings were chosen on the pairs; "
+        "demons ran at two settings, the other peers were not tuned at all. Where a row has one or two pairs, "
+        "differences of 0.01 are ties.",
     ]
 
 
@@ -150,9 +169,11 @@ def write_scaling(records: list[dict[str, Any]], folder: Path) -> None:
         figure.subplots(1, 2), ("wall", "peak_gb"), ("seconds", "peak memory, GB"), strict=True
     ):
         for method in dict.fromkeys(r["method"] for r in records):
-            done = sorted((r["voxels"], r[key]) for r in records if r["method"] == method)
-            x, y = np.array(done).T
-            slope = np.polyfit(np.log(x[-4:]), np.log(y[-4:]), 1)[0] if len(x) > 1 else float("nan")
+            heads = [r for r in records if r["method"] == method and r["kind"] == "head" and "error" not in r]
+            if not heads:
+                continue
+            x, y = np.array(sorted((r["voxels"], r[key]) for r in heads)).T
+            slope = targets.exponent(heads, lambda r, key=key: r[key]) if len(heads) > 1 else float("nan")
             panel.loglog(x, y, "o-", label=f"{method} (exponent {slope:.2f})")
         panel.set_xlabel("voxels")
         panel.set_ylabel(label)
