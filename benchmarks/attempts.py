@@ -20,21 +20,30 @@ from .pairs import Pair, read_pairs
 from .tables import processor
 from .worker import prepare, score
 
-VARIATIONS: dict[str, dict[str, float]] = {
-    "as shipped": {},
-    "no Gaussian on the field": {"field_sigma": 0.0},
-    "Gaussian on the field 0.3": {"field_sigma": 0.3},
-    "Gaussian on the field 0.7": {"field_sigma": 0.7},
-    "Gaussian on the field 1.0": {"field_sigma": 1.0},
-    "Gaussian on the force 1.0": {"force_sigma": 1.0},
-    "Gaussian on the force 2.0": {"force_sigma": 2.0},
-    "Gaussian on the force 2.5": {"force_sigma": 2.5},
-    "window of radius 2": {"radius": 2},
-    "window of radius 4": {"radius": 4},
-    "60 steps a level": {"iterations": 60},
-    "15 steps a level": {"iterations": 15},
-    "steps of half a voxel": {"step": 0.5},
+COARSE, FULL, ALL = "coarse", "full resolution", "all levels"
+VARIATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "as shipped": (ALL, {}),
+    "no steps": (FULL, {"iterations": 0}),
+    "30 composed steps of a voxel, force smoothed by 1.5": (
+        FULL,
+        {"composed": True, "step": 1.0, "iterations": 30, "force_sigma": 1.5},
+    ),
+    "composed steps": (FULL, {"composed": True}),
+    "added steps": (COARSE, {"composed": False}),
+    "steps of a voxel": (FULL, {"step": 1.0}),
+    "steps of two voxels": (COARSE, {"step": 2.0}),
+    "steps of half a voxel": (COARSE, {"step": 0.5}),
+    "twice the steps": (FULL, {"iterations": 24}),
+    "Gaussian on the field 0.3": (COARSE, {"field_sigma": 0.3}),
+    "Gaussian on the field 0.7": (COARSE, {"field_sigma": 0.7}),
+    "Gaussian on the field 1.0": (COARSE, {"field_sigma": 1.0}),
+    "Gaussian on the field 0.6": (FULL, {"field_sigma": 0.6}),
+    "Gaussian on the force 1.0": (FULL, {"force_sigma": 1.0}),
+    "Gaussian on the force 2.0": (FULL, {"force_sigma": 2.0}),
+    "window of radius 3": (FULL, {"radius": 3}),
+    "window of radius 2": (COARSE, {"radius": 2}),
 }
+"""Name, the levels it changes, and what it changes there."""
 
 
 def add_attempts(commands: argparse._SubParsersAction) -> None:
@@ -64,7 +73,7 @@ def _run(options: argparse.Namespace) -> None:
         for name in options.variations or VARIATIONS:
             if (pair.name, name, options.quality) in done:
                 continue
-            found = measure(pair, VARIATIONS[name], options.quality)
+            found = measure(pair, *VARIATIONS[name], options.quality)
             record = {"pair": pair.name, "group": pair.group, "variation": name, "quality": options.quality, **found}
             with options.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
@@ -72,8 +81,8 @@ def _run(options: argparse.Namespace) -> None:
     write(read_results(options.results), options.output)
 
 
-def measure(pair: Pair, change: Mapping[str, float], quality: str) -> dict[str, Any]:
-    """The engine on one pair with one change on every level; CPU seconds of the engine alone."""
+def measure(pair: Pair, where: str, change: Mapping[str, Any], quality: str) -> dict[str, Any]:
+    """The engine on one pair with one change; CPU seconds of the engine alone."""
     import torch
 
     from DeepRegistrationLib.image import Grid
@@ -84,7 +93,8 @@ def measure(pair: Pair, change: Mapping[str, float], quality: str) -> dict[str, 
 
     def planner(shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings, kind: str) -> list[Level]:
         levels = plan(shape, spacing, settings, kind)
-        return [replace(level, **change) for level in levels]
+        wanted = {ALL: (True, False), FULL: (True,), COARSE: (False,)}[where]
+        return [replace(level, **change) if (max(level.factors) == 1) in wanted else level for level in levels]
 
     fixed, moving, before = prepare(pair)
     grid = Grid.from_sitk(fixed)
@@ -105,7 +115,7 @@ def measure(pair: Pair, change: Mapping[str, float], quality: str) -> dict[str, 
     used = time.process_time() - used
     transform = Transform.from_field(found.field, grid)
     whole = transform if before is None else sitk.CompositeTransform([before, transform])
-    return {"cpu": used, **score(pair, whole, transform, fixed)}
+    return {"cpu": used, **score(pair, whole, transform, fixed, inverse=False)}
 
 
 def _array(image: Any) -> np.ndarray:
@@ -117,8 +127,8 @@ def write(records: Sequence[Mapping[str, Any]], output: Path) -> None:
     lines = [
         "# What other settings of the engine give",
         "",
-        "Written by `python -m benchmarks attempts`. One thing is changed at a time, on every level. Means over the "
-        f"pairs of a group; CPU seconds are the engine's alone, summed over the pairs. Machine: {processor()}.",
+        "Written by `python -m benchmarks attempts`. One thing is changed at a time, on the levels named. Means over "
+        f"the pairs of a group; CPU seconds are the engine's alone, summed over the pairs. Machine: {processor()}.",
     ]
     for quality in ("fast", "accurate"):
         rows = [r for r in records if r["quality"] == quality]
@@ -127,15 +137,18 @@ def write(records: Sequence[Mapping[str, Any]], output: Path) -> None:
             continue
         lines += ["", f"## {quality.capitalize()}", ""]
         counts = {g: len({r["pair"] for r in rows if r["group"] == g}) for g in groups}
-        lines.append("| changed | " + " | ".join(f"{g}, {counts[g]} pairs" for g in groups) + " | folds % | CPU s |")
-        lines.append("|---|" + "---|" * (len(groups) + 2))
+        lines.append(
+            "| on | changed | " + " | ".join(f"{g}, {counts[g]} pairs" for g in groups) + " | folds % | CPU s |"
+        )
+        lines.append("|---|" + "---|" * (len(groups) + 3))
         for name in VARIATIONS:
             own = [r for r in rows if r["variation"] == name]
             if not own:
                 continue
             cells = [_mean([r for r in own if r["group"] == g], counts[g]) for g in groups]
             folds, cpu = max(r["folds"] for r in own), sum(r["cpu"] for r in own)
-            lines.append(f"| {name} | " + " | ".join(cells) + f" | {folds:.3g} | {cpu:.0f} |")
+            where = VARIATIONS[name][0] if VARIATIONS[name][1] else ""
+            lines.append(f"| {where} | {name} | " + " | ".join(cells) + f" | {folds:.3g} | {cpu:.0f} |")
     output.mkdir(parents=True, exist_ok=True)
     (output / "attempts.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

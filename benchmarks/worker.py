@@ -68,8 +68,13 @@ def pseudo_t2(t1: np.ndarray) -> np.ndarray:
     return (values * 255).astype(np.float32)
 
 
-def score(pair: Pair, whole: sitk.Transform, deformable: sitk.Transform, fixed: sitk.Image) -> dict[str, Any]:
-    """Dice, landmark error, folding in the content of the fixed image, and how well the field can be inverted."""
+def score(
+    pair: Pair, whole: sitk.Transform, deformable: sitk.Transform, fixed: sitk.Image, inverse: bool = True
+) -> dict[str, Any]:
+    """Dice, landmark error, folding in the content of the fixed image, and how well the field can be inverted.
+
+    ``inverse`` False leaves the last one out, which takes longest.
+    """
     import torch
 
     from DeepRegistrationLib import fields, metrics
@@ -91,10 +96,12 @@ def score(pair: Pair, whole: sitk.Transform, deformable: sitk.Transform, fixed: 
     content = torch.from_numpy(array > np.percentile(array, 1))[None, None]
     result["folds"] = float(metrics.folding_percent(u, content))
     result["sdlogj"] = float(metrics.log_jacobian_sd(u, content))
+    result["voxels"] = int(np.prod(grid.shape))
+    if not inverse:
+        return result
     spacing = torch.as_tensor(grid.spacing, dtype=torch.float32).view(1, -1, *[1] * grid.ndim)
     left = fields.compose(u, fields.invert(u, 50)) * spacing
     result["inverse_mm"] = float(left.square().sum(1).sqrt()[content[:, 0]].mean())
-    result["voxels"] = int(np.prod(grid.shape))
     return result
 
 
