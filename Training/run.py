@@ -180,9 +180,8 @@ class Run:
             InputError: if they are not those of this plan's network.
         """
         model = load_model(bundle)
-        if model.header.network != type(self.registration).__name__ or model.header.arguments != _plain(
-            self.registration.arguments
-        ):
+        own, theirs = _shaping(_plain(self.registration.arguments)), _shaping(model.header.arguments)
+        if model.header.network != type(self.registration).__name__ or own != theirs:
             raise InputError(f"The model {bundle} is not of the network of this plan; start from another one.")
         self.registration.load_state_dict(model.network.state_dict())
         if self.average is not None:
@@ -227,6 +226,11 @@ class Run:
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(arguments))
+
+
+def _shaping(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those that give the weights their meaning: how often a head is applied does not."""
+    return {name: value for name, value in arguments.items() if name != "repeats"}
 
 
 class _TurnModule(nn.Module):

@@ -76,6 +76,7 @@ class UniversalNetwork(RegistrationNetwork):
         widths: features at 1/2, 1/4 and 1/8 of the grid.
         radii: of the correlation at these levels.
         head: filters of the heads.
+        repeats: how often the head of each of these levels is applied, the moving features warped anew each time.
         mind: "ssc" or "mind", see ``mind_features``; ``patch`` and ``dilation`` likewise.
     """
 
@@ -85,14 +86,23 @@ class UniversalNetwork(RegistrationNetwork):
         widths: Sequence[int] = (16, 24, 32),
         radii: Sequence[int] = (1, 2, 3),
         head: int = 48,
+        repeats: Sequence[int] = (1, 1, 1),
         mind: str = "ssc",
         patch: int = 1,
         dilation: int = 2,
     ) -> None:
         super().__init__(
-            ndim, widths=list(widths), radii=list(radii), head=head, mind=mind, patch=patch, dilation=dilation
+            ndim,
+            widths=list(widths),
+            radii=list(radii),
+            head=head,
+            repeats=list(repeats),
+            mind=mind,
+            patch=patch,
+            dilation=dilation,
         )
-        self.mind, self.patch, self.dilation, self.radii = mind, patch, dilation, tuple(radii)
+        self.mind, self.patch, self.dilation = mind, patch, dilation
+        self.radii, self.repeats = tuple(radii), tuple(repeats)
         self.divisor = 2 ** len(widths)
         inputs = [mind_channels(ndim, mind), *widths]
         self.encoder = nn.ModuleList(EncoderLevel(ndim, i, o) for i, o in zip(inputs, widths, strict=False))
@@ -118,12 +128,14 @@ class UniversalNetwork(RegistrationNetwork):
             size = features.shape[2:]
             # Items 0..n-1 register moving to fixed, items n..2n-1 fixed to moving, with the opposite velocity.
             v = resize(velocities[-1], size) if velocities else features.new_zeros(2 * n, self.ndim, *size)
-            other = features.roll(n, 0)
-            if velocities:
-                other = warp(other, exponentiate(v, SQUARINGS))
-            correlation = local_correlation(features, other, self.radii[level])
-            change = self.heads[level](torch.cat([correlation, features, v], 1))
-            velocities.append(v + (change - change.roll(n, 0)) / 2)
+            for turn in range(self.repeats[level]):
+                other = features.roll(n, 0)
+                if velocities or turn:
+                    other = warp(other, exponentiate(v, SQUARINGS))
+                correlation = local_correlation(features, other, self.radii[level])
+                change = self.heads[level](torch.cat([correlation, features, v], 1))
+                v = v + (change - change.roll(n, 0)) / 2
+            velocities.append(v)
         both = resize(exponentiate(velocities[-1], SQUARINGS), padded)
         extras = {"velocities": [v[:n] for v in velocities], "inverse": crop(both[n:], shape)}
         return Prediction(crop(both[:n], shape), velocities[-1][:n], extras)

@@ -69,6 +69,19 @@ def test_it_has_about_a_million_weights_and_a_velocity_a_level(ndim, count):
     torch.testing.assert_close(prediction.displacement, expected)
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_heads_that_are_repeated_see_what_is_left_and_stay_symmetric(ndim):
+    once, often = lively(ndim), lively(ndim, repeats=(2, 1, 3))
+    assert parameter_count(once) == parameter_count(often)
+    fixed, moving = torch.rand(2, 1, 1, *(40, 32, 24)[:ndim])
+    with torch.no_grad():
+        there, back = often(fixed, moving), often(moving, fixed)
+        assert not torch.equal(there.velocity, once(fixed, moving).velocity)
+    assert torch.equal(there.velocity, -back.velocity)
+    assert len(there.extras["velocities"]) == 3
+    assert not often(fixed, fixed).displacement.any()
+
+
 def test_bfloat16_convolutions_hardly_change_the_field():
     network = lively(2)
     fixed, moving = torch.rand(2, 1, 1, 48, 48)
