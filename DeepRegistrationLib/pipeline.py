@@ -24,9 +24,9 @@ from .orientation import measure_mirror
 from .predict import predict
 from .prepare import Level, Pair, label_tensors, landmark_voxels, working_grid
 from .progress import CancelToken, ProgressCallback, Reporter
-from .refine import RefineSettings
 from .refine import refine as refine_field
 from .report import Report
+from .schedule import RefineSettings
 from .transform import (
     Transform,
     affine_to_sitk,

@@ -1,6 +1,6 @@
 """What other settings of the engine give: ``python -m benchmarks attempts pairs.json`` writes docs/attempts.md.
 
-Every variation changes one thing of the levels that ``DeepRegistrationLib.refine.plan`` makes; the rest is as shipped.
+Every variation changes one thing of the levels that ``DeepRegistrationLib.schedule.plan`` makes, and no other.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def measure(pair: Pair, where: str, change: Mapping[str, Any], quality: str) -> 
     from DeepRegistrationLib.image import Grid
     from DeepRegistrationLib.levels import Level
     from DeepRegistrationLib.padding import seen_part
-    from DeepRegistrationLib.refine import RefineSettings, plan, refine
+    from DeepRegistrationLib.refine import refine
+    from DeepRegistrationLib.schedule import RefineSettings, plan
     from DeepRegistrationLib.transform import Transform
 
     def planner(shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings, kind: str) -> list[Level]:

@@ -5,9 +5,11 @@ import torch
 
 from DeepRegistrationLib.errors import Cancelled, InputError
 from DeepRegistrationLib.fields import compose, inverse_error, jacobian_determinant, sample, smooth, warp
+from DeepRegistrationLib.inverse import inverse_of
 from DeepRegistrationLib.progress import CancelToken, Reporter
-from DeepRegistrationLib.refine import RefineSettings, _compose, plan, refine
-from DeepRegistrationLib.regular import inverse_of, smallest_determinant, unfold
+from DeepRegistrationLib.refine import _compose, refine
+from DeepRegistrationLib.regular import smallest_determinant, unfold
+from DeepRegistrationLib.schedule import RefineSettings, plan
 
 
 def texture(shape: tuple[int, ...], seed: int = 0, scale: float = 2.0) -> torch.Tensor:
