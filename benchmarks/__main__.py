@@ -43,6 +43,8 @@ def main() -> int:
     again = commands.add_parser("report", help="only write the tables again")
     again.add_argument("--output", type=Path, default=Path("docs"))
     again.add_argument("--results", type=Path, default=Path("runs/benchmarks.jsonl"))
+    for page in (run, again):
+        page.add_argument("--note", default="", help="a sentence for the page about how it was run")
     again.set_defaults(run=_report)
     growing = commands.add_parser("scaling", help="seconds against voxels, on generated heads of growing size")
     growing.add_argument("--output", type=Path, default=Path("docs"))
@@ -79,7 +81,7 @@ def run_all(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    tables.write(read_results(options.results), options.output, read_results(SCALING))
+    tables.write(read_results(options.results), options.output, read_results(SCALING), options.note)
 
 
 def _fits(method: str, pair: Pair) -> bool:

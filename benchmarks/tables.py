@@ -24,8 +24,8 @@ def score_text(result: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def write(records: list[dict[str, Any]], folder: Path, scaling: Sequence[dict[str, Any]] = ()) -> None:
-    """``benchmarks.md`` and ``benchmarks.png`` in ``folder``."""
+def write(records: list[dict[str, Any]], folder: Path, scaling: Sequence[dict[str, Any]] = (), note: str = "") -> None:
+    """``benchmarks.md`` and ``benchmarks.png`` in ``folder``; ``note``: a sentence about how it was run."""
     most = Counter(r["threads"] for r in records).most_common(1)[0][0] if records else 1
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in records:
@@ -33,9 +33,15 @@ def write(records: list[dict[str, Any]], folder: Path, scaling: Sequence[dict[st
         plural = "s" if threads > 1 else ""
         groups[record["group"] + ("" if threads == most else f", {threads} thread{plural}")].append(record)
     text = ["# Benchmarks", "", "Written by `python -m benchmarks run`; do not edit.", "", *_machine(records, most), ""]
+    text += [note, ""] if note else []
     text += ["## What was asked", "", *targets.table(records, scaling), ""]
     for group, members in groups.items():
-        text += [f"## {group}", "", *_table(members), "", *_failures(members)]
+        against = [r for r in members if r["pair"] in targets.with_peers(members)]
+        text += [f"## {group}", "", *_table(against or members), "", *_failures(members)]
+        if 0 < len(against) < len(members):
+            own = [r for r in members if r["method"] in (targets.FAST, targets.ACCURATE)]
+            text += ["This library alone, on every pair of the group:", "", *_table(own), ""]
+        groups[group] = against or members
     if (folder / "scaling.png").exists():
         text += [
             "## Cost against size",

@@ -31,6 +31,7 @@ def test_every_pair_is_held_against_its_own_best_peer():
     assert text.startswith("+0.005 on average (-0.010 to +0.020); 1 of 2 pairs")
     assert "0.38 of its time on average, a third or less on 1" in text
     assert "settings were chosen on these pairs" in text
+    assert "+0.035 over demons, sigma 1.5, the best on average" in text
 
 
 def test_results_with_other_threads_are_not_compared_and_failures_are_left_out():
@@ -66,3 +67,17 @@ def test_the_page_has_a_table_for_each_number_of_threads(tmp_path):
     assert "## brain (T1), 2 threads\n" in page
     assert page.index("## What was asked") < page.index("## brain (T1)")
     assert (tmp_path / "benchmarks.png").stat().st_size > 1000
+
+
+def test_pairs_without_a_peer_have_a_table_of_their_own(tmp_path):
+    records = [
+        result("a", "ours, fast", 0.8, 10),
+        result("a", "demons, sigma 1.5", 0.7, 50),
+        result("b", "ours, fast", 0.6, 10),
+    ]
+    tables.write(records, tmp_path, note="Two at a time.")
+    page = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
+    compared, alone = page.split("This library alone")
+    assert "| ours, fast | 1 | 0.800 |" in compared
+    assert "| ours, fast | 2 | 0.700 ± 0.141 |" in alone
+    assert "Two at a time." in compared
