@@ -15,7 +15,6 @@ from .errors import InputError, RegistrationFailed
 from .fields import warp
 from .finetune import fine_tune
 from .image import Image
-from .levels import working_window
 from .local_gradient import local_gradient_loss
 from .mind import mind_loss
 from .models import Model, Normalization
@@ -51,19 +50,13 @@ def predict(
         Cancelled: if the reporter's token is set.
     """
     place, pair = prepare(model, fixed, moving)
-    window = None
-    if model.header.grid.size is None:  # such a network takes any size: no need to look at empty background
-        window = working_window(pair, [8] * len(place.size))
-        pair = (window.cut(pair[0]), window.cut(pair[1]))
-    reporter(0.2, f"the network {model.name} looks at {' x '.join(map(str, pair[0].shape[2:]))} voxels")
+    reporter(0.2, f"the network {model.name} looks at {' x '.join(map(str, place.size))} voxels")
     if fit is None:
         prediction = run_network(model.network, *pair, torch.device(device), precision)
     else:
         prediction = _fitted(model.network, *pair, torch.device(device), fit, reporter)
     reporter(0.8, "bringing the field onto the fixed image")
     field = prediction.displacement.cpu()
-    if window is not None:
-        field = window.paste(field, place.size)
     if not bool(field.sum().isfinite()):
         raise RegistrationFailed(f"The model {model.name} gave a field that is not finite; choose another model.")
     field = place.bring_back(field)

@@ -231,24 +231,6 @@ def test_what_cannot_be_used_is_one_sentence():
         predict(model(lambda f, m: torch.full((1, 3, *f.shape[2:]), float("nan"))), image, image)
 
 
-def test_empty_background_is_not_looked_at_and_the_field_comes_back_to_its_place():
-    array = np.zeros((64, 72, 56), np.float32)
-    array[20:44, 24:40, 12:36] = blob((24, 16, 24))
-    seen = []
-
-    def answer(fixed, moving):
-        seen.append(tuple(fixed.shape[2:]))
-        return torch.cat([fixed, 2 * fixed, -fixed], 1)  # tied to the anatomy
-
-    image = Image(array, Grid(array.shape, np.eye(4)))
-    field = predict(model(answer), image, image)
-    assert seen == [(40, 32, 40)]
-    place, (still, _) = prepare(model(answer), image, image)
-    torch.testing.assert_close(field, place.bring_back(answer(still, still)))
-    predict(model(answer, grid=WorkingGrid(size=(64, 64, 64))), image, image)
-    assert seen[-1] == (64, 64, 64)
-
-
 def test_a_cancelled_prediction_stops_before_the_network():
     token = CancelToken()
     token.cancel()
