@@ -28,6 +28,8 @@ WINDOWS = 24
 """So many windows, in which edges are compared, lie along the image's longest side: 10 mm in a head."""
 MOST_VOXELS = 96
 """Along an axis of the map; the windows are larger than the voxels of this grid."""
+MOST_POINTS = 36
+"""Along an axis, that go there and back; it is a long way, and what misses does so over a centimeter."""
 SMOOTH_VOXELS = 1.2
 """Gaussian in front of the gradient, as noise would count as edges."""
 QUIET = 0.02
@@ -103,14 +105,14 @@ def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None
     lowest = min(0.0, float(sitk.GetArrayViewFromImage(image).min()))
     still = sitk.Transform(grid.ndim, sitk.sitkIdentity)
     place = points_of(grid)
-    return sitk.Resample(
-        sitk.Cast(image, sitk.sitkFloat32), place[0], transform or still, sitk.sitkLinear, *place[1:], lowest
-    )
+    if image.GetPixelID() != sitk.sitkFloat32:
+        image = sitk.Cast(image, sitk.sitkFloat32)
+    return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], lowest)
 
 
 def _misses(transform: sitk.Transform, inverse: sitk.Transform, grid: Grid) -> np.ndarray:
     """(*grid.shape) mm between each point and where there and back brings it."""
-    coarse = grid.resized(tuple(min(s, MOST_VOXELS // 2) for s in grid.shape))
+    coarse = grid.resized(tuple(min(s, MOST_POINTS) for s in grid.shape))
     there = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat32, *points_of(coarse))
     here = coarse.to_world(np.indices(coarse.shape).reshape(grid.ndim, -1).T)
     there = here + sitk.GetArrayViewFromImage(there).reshape(-1, grid.ndim)

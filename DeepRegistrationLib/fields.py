@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import InputError
+from .kernels import Sampler
 
 _SLAB = 200_000
 """Voxels of a slab."""
@@ -73,8 +74,16 @@ def compose(a: Tensor, b: Tensor) -> Tensor:
 def exponentiate(v: Tensor, steps: int = 7) -> Tensor:
     """The displacement of exp(v) for a stationary velocity ``v`` in voxels, by ``steps`` squarings (Arsigny 2006)."""
     u = v / 2**steps
-    for _ in range(steps):
-        u = compose(u, u)
+    if u.requires_grad:
+        for _ in range(steps):
+            u = compose(u, u)
+        return u
+    sampler = Sampler(u.shape[2:], device=u.device, dtype=u.dtype)
+    moved = torch.empty_like(u[:1])
+    for item in u.split(1):
+        for _ in range(steps):
+            sampler.aim(item)
+            item += sampler.take(item, moved)
     return u
 
 

@@ -217,16 +217,23 @@ def translate(fixed: Tensor, moving: Tensor, warped: Tensor, least: float = 0.2)
     return (as_moving, moving) if forth >= back else (fixed, match_intensities(fixed, moving, warped))
 
 
-def evidence(fixed: Tensor, warped: Tensor, noise: float = 0.015, radius: int = 2) -> Tensor:
+def evidence(
+    fixed: Tensor, warped: Tensor, noise: float = 0.015, radius: int = 2, spare: tuple[Tensor, ...] = ()
+) -> Tensor:
     """(1, 1, *S) 0 to 1: how far there is something to align, rather than background and its noise, in either image.
 
     Similarities that normalize by the local contrast take noise for structure. Of the local variance, what exceeds
-    the square of ``noise`` (of the intensity range) counts.
+    the square of ``noise`` (of the intensity range) counts. ``spare``: three tensors (1, 2 or more, *S) to overwrite.
     """
     shape = tuple(fixed.shape[2:])
     weights = [box_weights(2 * radius + 1) / (2 * radius + 1) if n > 2 * radius else None for n in shape]
     box = BandFilter(shape, weights, "mean", device=fixed.device, dtype=fixed.dtype)
-    images = torch.cat([fixed, warped, fixed.square(), warped.square()], 1)
-    mean = box(images, torch.empty_like(images), torch.empty_like(images))
-    variance = (mean[:, 2:] - mean[:, :2].square()).clamp_min_(0).sum(1, keepdim=True)
-    return variance.square() / (variance.square() + noise**4)
+    powers, means, scratch = (x[:, :2] for x in spare) if spare else (fixed.new_empty(1, 2, *shape) for _ in range(3))
+    variance = torch.zeros_like(fixed)
+    for image in (fixed, warped):
+        powers[:, :1] = image
+        torch.square(image, out=powers[:, 1:])
+        mean, square = box(powers, means, scratch).split(1, 1)
+        variance += square.addcmul_(mean, mean, value=-1).clamp_min_(0)
+    variance.square_()
+    return variance.div_(variance + noise**4)

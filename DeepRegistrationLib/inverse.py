@@ -30,7 +30,7 @@ def inverse_of(u: Tensor, reporter: Reporter = SILENT) -> Tensor:
         small = tuple(n // 2 if n >= 32 else n for n in shape)
         scale = u.new_tensor([s / n for s, n in zip(small, shape, strict=True)]).view(1, -1, *[1] * len(shape))
         coarse = resize_image(u, small).mul_(scale)
-        w = resize(_invert(coarse, -coarse, 24, 0.01, reporter), shape).contiguous()
+        w = resize(_invert(coarse, -coarse, 24, 0.03, reporter), shape).contiguous()
         return _correct(u, w, reporter)
 
 
@@ -43,11 +43,12 @@ def _correct(u: Tensor, w: Tensor, reporter: Reporter, largest: float = 0.1) -> 
     threads = torch.get_num_threads()
     step = max(threads, _SLAB // max(1, math.prod(shape[1:])) // threads * threads)
     bad = []
+    base = identity((min(step, shape[0]), *shape[1:]), u.device, u.dtype)
     for low in range(0, shape[0], step):
         reporter.check()
         high = min(shape[0], low + step)
         first, last = max(0, low - 1), min(shape[0], high + 1)
-        here = identity((high - low, *shape[1:]), u.device, u.dtype)
+        here = base[:, :, : high - low].clone()
         here[:, 0] += low
         part = w[:, :, low:high]
         residual = sample(u, here + part).add_(part)

@@ -52,11 +52,13 @@ def seen(image: Tensor) -> tuple[list[int], list[int]]:
     ndim = image.ndim - 2
     volume = image[0, 0]
     faces = torch.cat([volume.select(a, i).flatten()[::7] for a in range(ndim) for i in (0, -1)])
-    there = (volume - faces.median()).abs() > 0.02
+    there = (volume - faces.median()).abs_() > 0.02
     low, high = [], []
     for axis in range(ndim):
-        others = tuple(a for a in range(ndim) if a != axis)
-        line = torch.nonzero(there.sum(others)).flatten() if len(others) else torch.nonzero(there).flatten()
+        line = there
+        for other in reversed([a for a in range(ndim) if a != axis]):
+            line = line.any(other)
+        line = torch.nonzero(line).flatten()
         low.append(int(line[0]) if len(line) else 0)
         high.append(int(line[-1]) + 1 if len(line) else volume.shape[axis])
     return low, high

@@ -17,6 +17,8 @@ from .errors import InputError
 from .windows import at_least_float32, box_sum, check_image, check_pair, weighted_mean
 
 Shift = tuple[int, ...]
+_SLAB = 300_000
+"""Voxels whose channels are made together."""
 
 
 def _pairs(kind: str, ndim: int) -> list[tuple[Shift, Shift]]:
@@ -60,42 +62,59 @@ def mind_features(image: Tensor, kind: str = "ssc", radius: int = 2, dilation: i
     if image.shape[1] != 1:
         raise InputError(f"MIND needs an image of one channel, not {image.shape[1]}; take the channels one by one.")
     pairs = _pairs(kind, ndim)
-    distances = _gather(_patch_distances(at_least_float32(image), pairs, radius, dilation), len(pairs))
+    image = at_least_float32(image)
+    padded = F.pad(image, [dilation] * (2 * ndim), mode="replicate")
+    if not (image.requires_grad and torch.is_grad_enabled()):
+        return _features_in_slabs(padded, image.shape, pairs, kind, radius, dilation)
+    distances = torch.cat(list(_patch_distances(padded, pairs, radius, dilation)), 1)
     low = distances.amin(1, keepdim=True)
     variance = distances.mean(1, keepdim=True)
     if kind == "ssc":
         variance = variance - low
+    return torch.exp((low - distances) / _bounded(variance))
+
+
+def _bounded(variance: Tensor) -> Tensor:
     scale = variance.mean(dim=list(range(1, variance.ndim)), keepdim=True)
     # An image of one value has no scale: all its descriptors are 1.
-    variance = torch.clamp(variance, scale * 1e-3, scale * 1e3).clamp_min(1e-15)
-    if distances.requires_grad:
-        return torch.exp((low - distances) / variance)
-    return distances.sub_(low).div_(variance).neg_().exp_()
+    return torch.clamp(variance, scale * 1e-3, scale * 1e3).clamp_min(1e-15)
 
 
-def _patch_distances(image: Tensor, pairs: list[tuple[Shift, Shift]], radius: int, dilation: int) -> Iterator[Tensor]:
-    ndim, size = image.ndim - 2, 2 * radius + 1
-    padded = F.pad(image, [dilation] * (2 * ndim), mode="replicate")
+def _features_in_slabs(
+    padded: Tensor, shape: torch.Size, pairs: list[tuple[Shift, Shift]], kind: str, radius: int, dilation: int
+) -> Tensor:
+    """Without a graph to keep: a few rows at a time, which stay in the cache until their channels are done."""
+    rows = shape[2]
+    step = max(2 * radius + 2, _SLAB // max(1, padded[0, 0, 0].numel()))
+    out, variance = padded.new_empty(shape[0], len(pairs), *shape[2:]), padded.new_empty(shape)
+    for low in range(0, rows, step):
+        high = min(rows, low + step)
+        first, last = max(0, low - radius), min(rows, high + radius)  # patches reach beyond the slab
+        kept = slice(low - first, high - first)
+        block = padded[:, :, first : last + 2 * dilation]
+        here = torch.cat([d[:, :, kept] for d in _patch_distances(block, pairs, radius, dilation)], 1)
+        least, mean = here.amin(1, keepdim=True), here.mean(1, keepdim=True)
+        variance[:, :, low:high] = mean - least if kind == "ssc" else mean
+        out[:, :, low:high] = least - here
+    variance = _bounded(variance)
+    for low in range(0, rows, step):
+        here = out[:, :, low : low + step]
+        here.div_(variance[:, :, low : low + step]).exp_()
+    return out
+
+
+def _patch_distances(padded: Tensor, pairs: list[tuple[Shift, Shift]], radius: int, dilation: int) -> Iterator[Tensor]:
+    """One channel after the other, of an image that is ``padded`` by the dilation."""
+    ndim, size = padded.ndim - 2, 2 * radius + 1
 
     def shifted(shift: Shift) -> Tensor:
         view = padded
         for axis, step in enumerate(shift):
-            view = view.narrow(axis + 2, dilation * (1 + step), image.shape[axis + 2])
+            view = view.narrow(axis + 2, dilation * (1 + step), padded.shape[axis + 2] - 2 * dilation)
         return view
 
     for a, b in pairs:
         yield box_sum((shifted(a) - shifted(b)).square(), size, "replicate") / size**ndim
-
-
-def _gather(channels: Iterator[Tensor], count: int) -> Tensor:
-    """The channels as one tensor; without a graph to keep, never more than one of them beside it."""
-    first = next(channels)
-    if first.requires_grad:
-        return torch.cat([first, *channels], 1)
-    out = first.new_empty((first.shape[0], count, *first.shape[2:]))
-    for index, channel in enumerate(itertools.chain([first], channels)):
-        out[:, index : index + 1] = channel
-    return out
 
 
 def mind_loss(

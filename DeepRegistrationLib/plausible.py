@@ -76,7 +76,7 @@ def measure_shape(transform: sitk.Transform | None, grid: Grid, anatomy: np.ndar
     there = moved[anatomy]
     size = float(np.ptp(here, axis=0).prod() ** (1 / len(live))) or 1.0
     basis = np.c_[here - here.mean(0), np.ones(len(here))]
-    fit = np.linalg.lstsq(basis, there, rcond=None)[0]
+    fit = np.linalg.pinv(basis.T @ basis, hermitian=True) @ (basis.T @ there)  # centered: well conditioned
     left = np.linalg.norm(there - basis @ fit, axis=1)
     usual, largest = (float(v) for v in np.percentile(left, (95, 99.9)))
     left_turn, scales, right_turn = np.linalg.svd(np.eye(len(live)) + fit[:-1].T)

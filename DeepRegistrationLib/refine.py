@@ -225,7 +225,10 @@ def _run_level(level: Level, pair: _Pair, u: Tensor, rim: Rim, reporter: Reporte
     sampler = Sampler(level.shape, device=u.device)
     fluid = _gaussian(level, level.force_sigma, u.device)
     elastic = _gaussian(level, level.field_sigma, u.device) if level.field_sigma > 0 else None
-    there = evidence(pair.fixed, warp(pair.moving, u))
+    sampler.aim(u)
+    moved = sampler.take(pair.moving, torch.empty_like(pair.moving))
+    there = evidence(pair.fixed, moved, spare=(d, buffer, scratch))
+    del moved
     weight = pair.fixed_mask
     warped_mask = None if pair.moving_mask is None else torch.empty_like(pair.moving_mask)
     # Landmarks may ask for what the images like less.

@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_SLAB = 150_000
+"""Numbers of one image that all shifts are multiplied with before the next ones."""
+
 
 def local_correlation(a: Tensor, b: Tensor, radius: int) -> Tensor:
     """Inner products of the features a(p) and b(p + d) for all shifts |d_c| <= radius.
@@ -38,10 +41,12 @@ class _LocalCorrelation(torch.autograd.Function):
         ctx.save_for_backward(a, padded)
         ctx.radius = radius
         out = a.new_empty((a.shape[0], (2 * radius + 1) ** ndim, *a.shape[2:]))
-        product = torch.empty_like(a)
-        for index, window in enumerate(_windows(padded, a.shape[2:], radius)):
-            torch.mul(a, window, out=product)
-            torch.sum(product, 1, out=out[:, index])
+        for item, low, high in _slabs(a):
+            here = a[item, :, low:high]
+            product = torch.empty_like(here)
+            for index, window in enumerate(_windows(padded[item], here.shape[1:], radius, low)):
+                torch.mul(here, window, out=product)
+                torch.sum(product, 0, out=out[item, index, low:high])
         return out
 
     @staticmethod
@@ -50,17 +55,28 @@ class _LocalCorrelation(torch.autograd.Function):
         # From a concatenation or a convolution it may come in any order of memory; a thousand passes want a plain one.
         radius, gradient = ctx.radius, gradients[0].contiguous()
         grad_a, grad_padded = torch.zeros_like(a), torch.zeros_like(padded)
-        windows = _windows(padded, a.shape[2:], radius)
-        targets = _windows(grad_padded, a.shape[2:], radius)
-        for index, (window, target) in enumerate(zip(windows, targets, strict=True)):
-            weight = gradient[:, index : index + 1]
-            grad_a.addcmul_(window, weight)
-            target.addcmul_(a, weight)
+        for item, low, high in _slabs(a):
+            here, grad_here = a[item, :, low:high], grad_a[item, :, low:high]
+            windows = _windows(padded[item], here.shape[1:], radius, low)
+            targets = _windows(grad_padded[item], here.shape[1:], radius, low)
+            for index, (window, target) in enumerate(zip(windows, targets, strict=True)):
+                weight = gradient[item, index, low:high]
+                grad_here.addcmul_(window, weight)
+                target.addcmul_(here, weight)
         inner = (slice(None), slice(None), *(slice(radius, radius + s) for s in a.shape[2:]))
         return grad_a, grad_padded[inner], None
 
 
-def _windows(padded: Tensor, shape: torch.Size, radius: int) -> Iterator[Tensor]:
-    """Views of ``padded``, one a shift."""
+def _slabs(a: Tensor) -> Iterator[tuple[int, int, int]]:
+    """(item, first row, last row + 1): pieces of (N, C, *S) that stay in the cache while all shifts go over them."""
+    rows = max(1, _SLAB // max(1, a[0, :, 0].numel())) if a.device.type == "cpu" else a.shape[2]
+    for item in range(a.shape[0]):
+        for low in range(0, a.shape[2], rows):
+            yield item, low, min(low + rows, a.shape[2])
+
+
+def _windows(padded: Tensor, shape: torch.Size, radius: int, low: int) -> Iterator[Tensor]:
+    """Views (C, *shape) of ``padded`` (C, *padded shape) from row ``low`` on, one a shift."""
     for shift in itertools.product(range(2 * radius + 1), repeat=len(shape)):
-        yield padded[(slice(None), slice(None), *(slice(d, d + s) for d, s in zip(shift, shape, strict=True)))]
+        first = (shift[0] + low, *shift[1:])
+        yield padded[(slice(None), *(slice(d, d + s) for d, s in zip(first, shape, strict=True)))]

@@ -60,8 +60,8 @@ class Head(nn.Module):
         self.second = convolution(ndim, width, width)
         self.velocity = flow_convolution(ndim, width, std=1e-3)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = like(x, self.velocity.weight)
+    def forward(self, *parts: Tensor) -> Tensor:
+        x = torch.cat([like(part, self.velocity.weight) for part in parts], 1)
         x = F.leaky_relu_(self.second(F.leaky_relu_(self.first(x), 0.2)), 0.2)
         return self.velocity(x).float()
 
@@ -70,7 +70,7 @@ class UniversalNetwork(RegistrationNetwork):
     """MIND, siamese encoder, correlation pyramid, symmetric stationary velocity.
 
     Extras: ``velocities``, one a level, coarse to fine, each (N, ndim, *T) in voxels of its own grid (1/8, 1/4, 1/2 of
-    the padded images); ``inverse`` (N, ndim, *S), the displacement of exp(−v), in voxels.
+    the padded images); ``inverse``, the displacement of exp(−v), like the last of these.
 
     Args:
         widths: features at 1/2, 1/4 and 1/8 of the grid.
@@ -133,12 +133,12 @@ class UniversalNetwork(RegistrationNetwork):
                 if velocities or turn:
                     other = warp(other, exponentiate(v, SQUARINGS))
                 correlation = local_correlation(features, other, self.radii[level])
-                change = self.heads[level](torch.cat([correlation, features, v], 1))
+                change = self.heads[level](correlation, features, v)
                 v = v + (change - change.roll(n, 0)) / 2
             velocities.append(v)
-        both = resize(exponentiate(velocities[-1], SQUARINGS), padded)
-        extras = {"velocities": [v[:n] for v in velocities], "inverse": crop(both[n:], shape)}
-        return Prediction(crop(both[:n], shape), velocities[-1][:n], extras)
+        there, back = exponentiate(velocities[-1], SQUARINGS).chunk(2)
+        extras = {"velocities": [v[:n] for v in velocities], "inverse": back}
+        return Prediction(crop(resize(there, padded), shape), velocities[-1][:n], extras)
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """Unit features (N, width, *S / 2, / 4, / 8) of images (N, 1, *S)."""

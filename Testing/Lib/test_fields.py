@@ -67,6 +67,11 @@ def test_the_exponential_of_a_linear_velocity_is_the_matrix_exponential():
     assert error.abs().max() < 2e-3
 
 
+def test_the_exponential_is_the_same_with_and_without_a_graph():
+    v = torch.cat([smooth_field((20, 17, 13)), -smooth_field((20, 17, 13))])
+    torch.testing.assert_close(fields.exponentiate(v), fields.exponentiate(v.clone().requires_grad_()).detach())
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_inverse_takes_every_point_back(shape):
     u = smooth_field(shape)
