@@ -146,14 +146,18 @@ def _from_neighbors(u: Tensor, inverse: SparseField, bad: Tensor, goal: Tensor) 
 
 def _from_landings(u: Tensor, inverse: SparseField, bad: Tensor, goal: Tensor) -> Tensor:
     """(ndim, n) the voxels of the fixed grid that land nearest to ``bad``: all are sent forward."""
-    shape, ndim = u.shape[2:], u.shape[1]
-    last = torch.tensor(shape, device=u.device).view(ndim, *[1] * ndim) - 1
-    base = identity(shape, u.device, u.dtype)
-    landing = torch.minimum((base + u)[0].round().long().clamp_min_(0), last).flatten(1).T
-    source = torch.full((math.prod(shape),), -1, dtype=torch.long, device=u.device)
-    source[inverse.index(landing)] = torch.arange(len(source), device=u.device)
-    known = source[inverse.index(bad)]
-    return torch.where(known >= 0, base[0].reshape(ndim, -1)[:, known.clamp_min(0)], goal)
+    shape = tuple(u.shape[2:])
+    landing = torch.zeros(shape, dtype=torch.long, device=u.device)
+    for axis, (n, stride) in enumerate(zip(shape, inverse.strides, strict=True)):
+        own = torch.arange(n, device=u.device).view([n if a == axis else 1 for a in range(len(shape))])
+        landing.add_((u[0, axis] + own).round_().clamp_(0, n - 1).long(), alpha=stride)
+    wanted = torch.full((landing.numel(),), -1, dtype=torch.long, device=u.device)
+    wanted[inverse.index(bad)] = torch.arange(len(bad), device=u.device)
+    found = wanted[landing.flatten()]
+    source = torch.nonzero(found >= 0)[:, 0]
+    start = goal.clone()
+    start[:, found[source]] = inverse.position(source).T.to(goal)
+    return start
 
 
 def _miss(u: Tensor, x: Tensor, goal: Tensor) -> Tensor:

@@ -29,13 +29,15 @@ class SparseField:
         self.ndim, self.shape = u.shape[1], u.shape[2:]
         self.flat = u[0].reshape(self.ndim, -1)  # a view: ``u`` is contiguous
         self._last = torch.tensor(self.shape, device=u.device) - 1
-        strides = [1]
+        self.strides = [1]
         for n in reversed(self.shape[1:]):
-            strides.insert(0, strides[0] * n)
-        self._strides = torch.tensor(strides, device=u.device)
+            self.strides.insert(0, self.strides[0] * n)
 
     def index(self, position: Tensor) -> Tensor:
-        return (position * self._strides).sum(1)
+        index = position[:, -1].clone()
+        for axis, stride in enumerate(self.strides[:-1]):
+            index.add_(position[:, axis], alpha=stride)
+        return index
 
     def moved(self, position: Tensor, axis: int, by: int) -> Tensor:
         moved = position.clone()
@@ -57,7 +59,7 @@ class SparseField:
 
     def position(self, index: Tensor) -> Tensor:
         parts = []
-        for stride, n in zip(self._strides.tolist(), self.shape, strict=True):
+        for stride, n in zip(self.strides, self.shape, strict=True):
             parts.append(torch.div(index, stride, rounding_mode="floor") % n)
         return torch.stack(parts, 1)
 

@@ -52,7 +52,8 @@ def plan(
     first = "mind" if similarity == "translated" else similarity
     # A little stiffness keeps what has no counterpart from being dragged about; the last level can afford less.
     force, elastic = (1.5, 0.5) if first in ("lncc", "ssd") else (2.5, 1.0)
-    steps = [_Steps(4, first, force, elastic), _Steps(2, first, force, elastic)]
+    # Where full resolution takes over, what more than 20 steps would add here is no better.
+    steps = [_Steps(4, first, force, elastic), _Steps(2, first, force, elastic, 30 if small else 20)]
     if len(shape) == 2 and min(shape) >= 128:
         steps.insert(0, _Steps(8, first, force, elastic))
     if similarity == "translated":
