@@ -75,6 +75,8 @@ def trained(plan: TrainingPlan, folder: Path, last: bool = False) -> tuple[Regis
     network.load_state_dict(weights)
     header = replace(header_of(plan, network, ndim), scores=dict(scores))
     header.training.update(steps=int(step), seconds=round(float(state["seconds"])))
+    if state.get("before"):
+        header.training["before"] = state["before"]
     return network.eval(), header
 
 

@@ -56,6 +56,8 @@ class Run:
         decay = plan.schedule.average
         self.average = Average(self.registration, decay) if decay else None
         self.progress = Progress()
+        self.before: list[dict[str, Any]] = []
+        """The runs that the weights went through before this one, each with its plan's hash, steps and seconds."""
         self.between_steps = True
         """False while an update is half done: such a state must not be saved."""
         self._modules: dict[str, nn.Module] = {}
@@ -184,6 +186,9 @@ class Run:
         if model.header.network != type(self.registration).__name__ or own != theirs:
             raise InputError(f"The model {bundle} is not of the network of this plan; start from another one.")
         self.registration.load_state_dict(model.network.state_dict())
+        training = model.header.training
+        last = {key: training[key] for key in ("plan_sha256", "steps", "seconds") if key in training}
+        self.before = [*training.get("before", []), last]
         if self.average is not None:
             self.average = Average(self.registration, self.average.decay)
 
@@ -196,6 +201,7 @@ class Run:
             "seconds": p.seconds,
             "scores": p.scores,
             "plan": self.plan.hash(),
+            "before": self.before,
             "networks": {name: network.state_dict() for name, network in self.steps.networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "average": None if self.average is None else self.average.values,
@@ -219,6 +225,7 @@ class Run:
             for name, value in state["average"].items():
                 self.average.values[name].copy_(value)
         torch.set_rng_state(state["random"])
+        self.before = state.get("before", [])
         self.progress = Progress(
             state["step"], state["best"], state["without_better"], state["seconds"], dict(state["scores"])
         )

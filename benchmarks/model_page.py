@@ -56,11 +56,20 @@ def _box(models: list[Values]) -> list[str]:
         count = _parameters(m)
         lines.append(
             f"| [{m['model']['name']}](../Resources/Models/{m['model']['name']}.md) | {h['method']} | {h['variant']} | "
-            f"{h['dimensions']} | {count} | {m['model']['bytes'] / 1e6:.2f} | {t.get('steps', '')} | "
-            f"{t.get('seconds', 0) / 60:.0f} |"
+            f"{h['dimensions']} | {count} | {m['model']['bytes'] / 1e6:.2f} | "
+            f"{sum(run.get('steps', 0) for run in _runs(t))} | {_minutes(_runs(t)):.0f} |"
         )
     total = sum(m["model"]["bytes"] for m in models) / 1e6
     return [*lines, "", f"Together {total:.1f} MB, float16, Apache-2.0."]
+
+
+def _runs(training: Values) -> list[Values]:
+    """All that the weights went through, one run after the other."""
+    return [*training.get("before", []), training]
+
+
+def _minutes(runs: list[Values]) -> float:
+    return sum(run.get("seconds", 0) for run in runs) / 60
 
 
 def _parameters(m: Values) -> str:
@@ -275,13 +284,16 @@ def card(m: Values) -> str:
         f"* Data: generated pairs of {shape} voxels ({families}){_contrasts(synthesis)}; no image of anybody.",
         f"* Plan: preset {plan.get('preset')}, {t.get('steps')} steps of {(plan.get('schedule') or {}).get('batch')} "
         f"pairs, seed {plan.get('seed')}; sha256 of the plan {t.get('plan_sha256')}.",
-        f"* Trained in {t.get('seconds', 0) / 60:.0f} minutes of wall time on {processor()}, one thread, shared with "
-        "other work.",
+        f"* Trained in {_minutes([t]):.0f} minutes of wall time on {processor()}, one thread, shared with other work.",
         f"* License of the weights: {h['license']}.",
         "",
     ]
-    if t.get("started_from"):
-        lines.insert(-2, f"* Started from: {t['started_from']}.")
+    if t.get("before"):
+        parts = [
+            f"{run.get('steps')} steps in {_minutes([run]):.0f} minutes (plan {str(run.get('plan_sha256'))[:12]})"
+            for run in t["before"]
+        ]
+        lines.insert(-2, f"* The weights came from earlier runs: {', then '.join(parts)}.")
     if "own" in m:
         before, after = summary(m["own"]["identity"]), summary(m["own"]["network"])
         lines += [

@@ -210,6 +210,19 @@ def test_a_new_run_may_start_from_a_bundle(tmp_path: Path) -> None:
         Run(other, source_of(other, CPU), CPU).start_from(tmp_path / "one.safetensors")
 
 
+def test_a_bundle_names_the_runs_that_its_weights_went_through(tmp_path: Path) -> None:
+    first, second = tiny_plan(steps=2), tiny_plan(steps=3)
+    start(first, tmp_path / "one", "cpu", tensorboard=False, quiet=True)
+    export(first, tmp_path / "one", tmp_path / "one.safetensors", last=True)
+    for _ in range(2):  # the second time it is read from the checkpoint
+        start(second, tmp_path / "two", "cpu", start_from=tmp_path / "one.safetensors", tensorboard=False, quiet=True)
+        export(second, tmp_path / "two", tmp_path / "two.safetensors", last=True)
+        training = load_model(tmp_path / "two.safetensors").header.training
+        assert training["steps"] == 3
+        assert [(run["plan_sha256"], run["steps"]) for run in training["before"]] == [(first.hash(), 2)]
+    assert "before" not in load_model(tmp_path / "one.safetensors").header.training
+
+
 def test_an_interrupted_run_keeps_what_it_has_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = tiny_plan(steps=5)
     whole = trained(plan, tmp_path / "whole")
