@@ -187,7 +187,7 @@ class Run:
             raise InputError(f"The model {bundle} is not of the network of this plan; start from another one.")
         self.registration.load_state_dict(model.network.state_dict())
         training = model.header.training
-        last = {key: training[key] for key in ("plan_sha256", "steps", "seconds") if key in training}
+        last: dict[str, Any] = {key: training[key] for key in ("plan_sha256", "steps", "seconds") if key in training}
         self.before = [*training.get("before", []), last]
         if self.average is not None:
             self.average = Average(self.registration, self.average.decay)
