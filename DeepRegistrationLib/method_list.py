@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+WORTH = 0.005
+"""Dice that a start must gain on average to be the default: less is within the spread, and a start costs seconds."""
+
+
 def methods() -> tuple[Method, ...]:
     """All methods, refinement alone first."""
     return method_catalog.ALL
@@ -39,7 +43,8 @@ def default_method(ndim: int | None = None) -> Method:
     """What is best for images of ``ndim`` dimensions (None: of any): the universal model, or refinement alone.
 
     The universal model where its weights are in the box and, as measured, a better start of the refinement than none:
-    a bundle whose ``scores`` say that it is not (``start_gain`` below 0, see ``benchmarks.models``) is no default.
+    a bundle whose ``scores`` say that it is not (``start_gain`` below ``WORTH``, see ``benchmarks.models``) is no
+    default.
     """
     found = {bundle.header.dimensions for bundle in bundles_of(method_catalog.UNIVERSAL) if _helps(bundle.header)}
     wanted = {2, 3} if ndim is None else {ndim}
@@ -48,7 +53,7 @@ def default_method(ndim: int | None = None) -> Method:
 
 def _helps(header: Header) -> bool:
     gain = header.scores.get("start_gain")
-    return not isinstance(gain, int | float) or gain >= 0
+    return not isinstance(gain, int | float) or gain >= WORTH
 
 
 def find_method(name: PathLike) -> Method:

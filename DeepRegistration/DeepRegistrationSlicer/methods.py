@@ -31,6 +31,10 @@ class Method:
     isAvailable: bool = True
 
 
+WORTH = 0.005
+"""As in the library's ``method_list``, which this process does not import."""
+
+
 def resolve(name: str, isFlat: bool = False) -> str:
     """The library's name for ``name``, which may be ``BEST``; ``isFlat``: for 2-D images."""
     if name != BEST:
@@ -44,7 +48,7 @@ def resolve(name: str, isFlat: bool = False) -> str:
 def _helpsRefinement(header: dict) -> bool:
     """False where the model's own scores say that refinement ends better without it."""
     gain = (header.get("scores") or {}).get("start_gain")
-    return not isinstance(gain, (int, float)) or gain >= 0
+    return not isinstance(gain, (int, float)) or gain >= WORTH
 
 
 def bestAvailable() -> Method:

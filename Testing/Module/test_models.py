@@ -134,7 +134,7 @@ def test_the_best_method_is_the_universal_network_where_its_weights_are_and_help
 
     monkeypatch.setattr(models, "boxFolder", lambda: tmp_path / "empty box")
     assert methods.resolve("auto") == "none"
-    harmful = HEADER | {"scores": {"start_gain": -0.004}}
+    harmful = HEADER | {"scores": {"start_gain": 0.004}}
     models.importModel(bundle(tmp_path / "harmful.safetensors", harmful))
     assert methods.resolve("auto") == "none"
     models.importModel(bundle(tmp_path / "u.safetensors"))
