@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,7 +26,7 @@ def score_text(result: dict[str, Any]) -> str:
 
 def write(records: list[dict[str, Any]], folder: Path, scaling: Sequence[dict[str, Any]] = (), note: str = "") -> None:
     """``benchmarks.md`` and ``benchmarks.png`` in ``folder``; ``note``: a sentence about how it was run."""
-    most = Counter(r["threads"] for r in records).most_common(1)[0][0] if records else 1
+    most = targets.usual_threads(records)
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in records:
         threads = record["threads"]

@@ -113,11 +113,14 @@ def table(records: Sequence[Record], scaling: Sequence[Record] = ()) -> list[str
     return lines + [f"| {r.asked} | {r.reached} | {r.measured} |" for r in rows(records, scaling)]
 
 
+def usual_threads(records: Sequence[Record]) -> int:
+    """The number of threads that most records have."""
+    return Counter(r["threads"] for r in records).most_common(1)[0][0] if records else 1
+
+
 def _usual(records: Sequence[Record]) -> list[Record]:
-    """Those with the number of threads that most have: a pair counts once."""
-    if not records:
-        return []
-    threads = Counter(r["threads"] for r in records).most_common(1)[0][0]
+    """Those with the usual number of threads: a pair counts once."""
+    threads = usual_threads(records)
     return [r for r in records if r["threads"] == threads]
 
 

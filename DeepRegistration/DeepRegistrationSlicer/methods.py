@@ -46,7 +46,7 @@ def resolve(name: str, isFlat: bool = False) -> str:
 
 
 def _helpsRefinement(header: dict) -> bool:
-    """False where the model's own scores say that refinement ends better without it."""
+    """False where the model's own scores say that refinement gains too little by it."""
     gain = (header.get("scores") or {}).get("start_gain")
     return not isinstance(gain, (int, float)) or gain >= WORTH
 
