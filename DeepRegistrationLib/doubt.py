@@ -77,11 +77,12 @@ def measure_doubt(
     """
     grid = fixed.grid.resized(tuple(min(s, MOST_VOXELS) for s in fixed.grid.shape))
     still, source = _onto(fixed.to_sitk(), grid), moving.to_sitk()
-    energy, explained = _explained(still, _onto(source, grid, transform))
+    edges = _Edges(still)
+    energy, explained = edges.local_energy, edges.explained_by(_onto(source, grid, transform))
     enough = max(QUIET * float(np.percentile(energy, 95)), 1e-20)
     worry = np.clip((ENOUGH - explained) / (ENOUGH - CHANCE), 0, 1)
     if transform is not None:
-        lost = _explained(still, _onto(source, grid))[1] - explained
+        lost = edges.explained_by(_onto(source, grid)) - explained
         worry = np.maximum(worry, np.clip(lost / LOSS, 0, 1))
     worry = worry * np.clip(energy / enough, 0, 1)
     frame = moving.grid.to_sitk(np.ones(moving.grid.shape, np.float32))
@@ -122,22 +123,36 @@ def _misses(transform: sitk.Transform, inverse: sitk.Transform, grid: Grid) -> n
     return sitk.GetArrayFromImage(_onto(coarse.to_sitk(length), grid))
 
 
-def _explained(fixed: sitk.Image, other: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-    """The fixed image's local edge energy, and the share of its edges along those of the other, 0 (chance) to 1.
+class _Edges:
+    """The edges of an image (what they are, and their local energy), and how much of them another image has too."""
 
-    After the normalized gradient fields of Haber and Modersitzki (2006): in n dimensions unrelated directions agree
-    by 1/n on average.
-    """
-    gradients = [_gradient(image) for image in (fixed, other)]
-    energies = [np.einsum("...c,...c->...", g, g) for g in gradients]
-    noise = NOISE * float(np.percentile(energies[1], 95)) + 1e-20
-    # Strong edges (skin, bone) must not drown the others: a voxel's vote grows with the root of its energy.
-    votes = np.sqrt(energies[0])
-    along = np.einsum("...c,...c->...", *gradients) ** 2 / ((energies[0] + 1e-20) * (energies[1] + noise))
-    total, shared = _local_mean(votes, fixed), _local_mean(votes * along, fixed)
-    chance = 1 / max(2, sum(n > 1 for n in fixed.GetSize()))
-    share = (shared / (total + 1e-12) - chance) / (1 - chance)
-    return _local_mean(energies[0], fixed), np.clip(share, 0, 1)
+    def __init__(self, image: sitk.Image) -> None:
+        self.image, self.gradient = image, _gradient(image)
+        self.energy = _squared(self.gradient)
+        self.local_energy = _local_mean(self.energy, image)
+        # Strong edges (skin, bone) must not drown the others: a voxel's vote grows with the root of its energy.
+        self.votes = np.sqrt(self.energy)
+        self.total = _local_mean(self.votes, image)
+
+    def explained_by(self, other: sitk.Image) -> np.ndarray:
+        """The share of the edges along those of the other image, 0 (chance) to 1.
+
+        After the normalized gradient fields of Haber and Modersitzki (2006): in n dimensions unrelated directions agree
+        by 1/n on average.
+        """
+        gradient = _gradient(other)
+        energy = _squared(gradient)
+        noise = NOISE * float(np.percentile(energy, 95)) + 1e-20
+        along = np.einsum("...c,...c->...", self.gradient, gradient) ** 2
+        along /= (self.energy + 1e-20) * (energy + noise)
+        shared = _local_mean(self.votes * along, self.image)
+        chance = 1 / max(2, sum(n > 1 for n in self.image.GetSize()))
+        share = (shared / (self.total + 1e-12) - chance) / (1 - chance)
+        return np.clip(share, 0, 1)
+
+
+def _squared(gradient: np.ndarray) -> np.ndarray:
+    return np.einsum("...c,...c->...", gradient, gradient)
 
 
 def _gradient(image: sitk.Image) -> np.ndarray:

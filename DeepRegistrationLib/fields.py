@@ -7,6 +7,7 @@ differentiable unless they say otherwise. Resizing uses half-pixel centers (``al
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -146,16 +147,17 @@ def jacobian_determinant(u: Tensor, scheme: str = "central") -> Tensor:
 
     The same in voxels and in mm, as one grid serves both sides.
     """
-    j = jacobian_matrix(u, scheme)
+    return _determinant(jacobian_matrix(u, scheme))[:, None]
+
+
+def _determinant(j: Sequence[Sequence[Tensor]]) -> Tensor:
     if len(j) == 2:
-        det = j[0][0] * j[1][1] - j[0][1] * j[1][0]
-    else:
-        det = (
-            j[0][0] * (j[1][1] * j[2][2] - j[1][2] * j[2][1])
-            - j[0][1] * (j[1][0] * j[2][2] - j[1][2] * j[2][0])
-            + j[0][2] * (j[1][0] * j[2][1] - j[1][1] * j[2][0])
-        )
-    return det[:, None]
+        return j[0][0] * j[1][1] - j[0][1] * j[1][0]
+    return (
+        j[0][0] * (j[1][1] * j[2][2] - j[1][2] * j[2][1])
+        - j[0][1] * (j[1][0] * j[2][2] - j[1][2] * j[2][0])
+        + j[0][2] * (j[1][0] * j[2][1] - j[1][1] * j[2][0])
+    )
 
 
 def jacobian_determinant_in_slabs(u: Tensor, schemes: Sequence[str] = ("central",)) -> Tensor:
@@ -172,12 +174,35 @@ def jacobian_determinant_in_slabs(u: Tensor, schemes: Sequence[str] = ("central"
         for low in range(0, rows, step):
             high = min(rows, low + step)
             first, last = max(0, low - 1), min(rows, high + 1)
-            part = u[:, :, first:last]
-            least = jacobian_determinant(part, schemes[0])
-            for scheme in schemes[1:]:
-                least = torch.minimum(least, jacobian_determinant(part, scheme))
-            out[:, :, low:high] = least[:, :, low - first : high - first]
+            least = _least_determinant(u[:, :, first:last], schemes)
+            out[:, 0, low:high] = least[:, low - first : high - first]
     return out
+
+
+def _least_determinant(u: Tensor, schemes: Sequence[str]) -> Tensor:
+    """(N, *S) the smallest of ``jacobian_determinant`` by ``schemes``, which share their differences."""
+    ndim = u.shape[1]
+    j: dict[str, list[list[Tensor]]] = {scheme: [[] for _ in range(ndim)] for scheme in schemes}
+    for c, axis in itertools.product(range(ndim), range(ndim)):
+        x, n = u[:, c], u.shape[axis + 2]
+        # steps[k] is from voxel k - 1 to voxel k; there is none into the grid and none out of it
+        steps = x.new_zeros([size + (d == axis + 1) for d, size in enumerate(x.shape)])
+        torch.sub(x.narrow(axis + 1, 1, n - 1), x.narrow(axis + 1, 0, n - 1), out=steps.narrow(axis + 1, 1, n - 1))
+        ahead, behind = steps.narrow(axis + 1, 1, n), steps.narrow(axis + 1, 0, n)
+        if "central" in j:
+            middle = (ahead + behind).mul_(0.5)
+            for end in {0, n - 1} if n > 1 else ():
+                middle.narrow(axis + 1, end, 1).mul_(2)
+            j["central"][c].append(middle.add_(float(c == axis)))
+        steps.add_(float(c == axis))
+        for scheme, entry in (("forward", ahead), ("backward", behind)):
+            if scheme in j:
+                j[scheme][c].append(entry)
+    dets = [_determinant(j[scheme]) for scheme in schemes]
+    least = dets[0]
+    for det in dets[1:]:
+        least = torch.minimum(least, det, out=least)
+    return least
 
 
 def resize(u: Tensor, shape: Sequence[int]) -> Tensor:

@@ -160,13 +160,19 @@ def keep_inside(u: Tensor, beyond: float = 0.25) -> float:
     """
     most = 0.0
     for axis, n in enumerate(u.shape[2:]):
-        view = [1] * (u.ndim - 1)
-        view[axis + 1] = n
-        index = torch.arange(n, device=u.device, dtype=u.dtype).view(view)
         part = u[:, axis]
-        kept = part.clamp(min=-index - beyond, max=n - 1 - index + beyond)
-        most = max(most, float((kept - part).abs().max()))
-        part.copy_(kept)
+        low, high = (float(end) for end in torch.aminmax(part))
+        view = [1] * (u.ndim - 1)
+        view[axis + 1] = -1
+        # only so far from either border can the motion lead out
+        near = min(n, max(0, math.ceil(-low - beyond) + 1)), min(n, max(0, math.ceil(high - beyond) + 1))
+        for first, last in ((0, near[0]), (n - near[1], n)):
+            rim = part.narrow(axis + 1, first, last - first)
+            index = torch.arange(first, last, device=u.device, dtype=u.dtype).view(view)
+            kept = rim.clamp(min=-index - beyond, max=n - 1 - index + beyond)
+            if kept.numel():
+                most = max(most, float((kept - rim).abs().max()))
+            rim.copy_(kept)
     return most
 
 

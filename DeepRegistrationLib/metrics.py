@@ -21,6 +21,9 @@ from .surface_distance import SurfaceDistances, surface_distances
 Array: TypeAlias = np.ndarray | Tensor
 Spacing: TypeAlias = float | Sequence[float]
 
+_SLAB = 1 << 18
+"""Voxels whose logarithms are taken together."""
+
 
 def _numpy(array: Array) -> np.ndarray:
     result = array.detach().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)
@@ -176,7 +179,7 @@ def folding_percent(u: Array, mask: Array | None = None) -> float:
 
 
 def _folds(det: Tensor) -> float:
-    return 100 * float((det <= 0).double().mean()) if det.numel() else math.nan
+    return 100 * int((det <= 0).sum()) / det.numel() if det.numel() else math.nan
 
 
 def log_jacobian_sd(u: Array, mask: Array | None = None, floor: float = 1e-9) -> float:
@@ -185,7 +188,14 @@ def log_jacobian_sd(u: Array, mask: Array | None = None, floor: float = 1e-9) ->
 
 
 def _spread(det: Tensor, floor: float) -> float:
-    return float(det.double().clamp_min(floor).log().std(correction=0)) if det.numel() else math.nan
+    if not det.numel():
+        return math.nan
+    total = square = 0.0
+    for part in det.split(_SLAB):  # in double precision, as a float loses the fourth digit of so many
+        logs = part.double().clamp_min_(floor).log_()
+        total, square = total + float(logs.sum()), square + float(logs @ logs)
+    mean = total / det.numel()
+    return math.sqrt(max(0.0, square / det.numel() - mean**2))
 
 
 def folds_and_spread(u: Array, mask: Array | None = None, floor: float = 1e-9) -> tuple[float, float]:

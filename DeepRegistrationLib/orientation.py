@@ -23,6 +23,9 @@ from .progress import SILENT, Reporter
 
 PASSES = ((1 / 20, 5000, 20, "rigid", 12), (1 / 30, 8000, 24, "affine", 8))
 """Spacing relative to the anatomy's size, points, bins, freedom and steps of the two rounds of improvement."""
+HOPELESS = 0.7
+"""An axis along which the mirrored image is less alike than this, relative to the image as it is, after the first round
+is not looked at more closely."""
 LEAST = 0.01
 """Of normalized mutual information: below this the images have nothing in common, mirrored or not."""
 
@@ -50,39 +53,51 @@ def measure_mirror(
         still, content = find_content(fixed, fixed_mask), find_content(moving, moving_mask)
     except InputError:  # nothing to compare
         return Mirror()
-    size = min(still.size, content.size)
+    ways = [_Way(still, content, matrix)]
+    for axis in range(content.grid.ndim):
+        reflection = _reflection(content.grid, axis)
+        turned = matrix.copy()  # where the anatomy's middle went, it goes again; the rest is as it was
+        turned[:-1, -1] += (reflection @ matrix @ [*still.center, 1] - matrix @ [*still.center, 1])[:-1]
+        ways.append(_Way(still, _reflected(content, reflection), turned))
     with torch.no_grad():
-        straight = _likeness(still, content, matrix, size, reporter)
-        best = Mirror()
-        for axis in range(content.grid.ndim):
-            reflection = _reflection(content.grid, axis)
-            turned = matrix.copy()  # where the anatomy's middle went, it goes again; the rest is as it was
-            turned[:-1, -1] += (reflection @ matrix @ [*still.center, 1] - matrix @ [*still.center, 1])[:-1]
-            mirrored = _likeness(still, _reflected(content, reflection), turned, size, reporter)
-            if mirrored > LEAST and mirrored > best.gain * max(straight, LEAST):
-                best = Mirror(mirrored / max(straight, LEAST), _spoken(content.grid, axis))
+        alike = [way.improve(PASSES[0], reporter) for way in ways]
+        best, straight = Mirror(), 0.0
+        for axis, mirrored in enumerate(alike[1:]):
+            gain = mirrored / max(alike[0], LEAST)
+            if gain > HOPELESS:
+                straight = straight or max(ways[0].improve(PASSES[1], reporter), LEAST)
+                mirrored = ways[1 + axis].improve(PASSES[1], reporter)
+                gain = mirrored / straight
+            if mirrored > LEAST and gain > best.gain:
+                best = Mirror(gain, _spoken(content.grid, axis))
     return best
 
 
-def _likeness(fixed: Content, moving: Content, matrix: np.ndarray, size: float, reporter: Reporter) -> float:
-    """Normalized mutual information after a short improvement.
+class _Way:
+    """One way to lay the moving image over the fixed one, improved in passes.
 
-    Of ``matrix``, of it with the centers of mass joined, and of these without its turn: on an image that is mirrored
-    the search for the matrix may have been led astray.
+    Begins with ``matrix``, with it after the centers of mass are joined, and with these without its turn: on an image
+    that is mirrored the search for the matrix may have been led astray.
     """
-    n, radius = fixed.grid.ndim, size / 2
-    shift = torch.from_numpy((matrix @ [*fixed.center, 1])[:n] - moving.center).float()[:, None] / radius
-    linear, still, joined = torch.from_numpy(matrix[:n, :n]).float(), torch.eye(n), torch.zeros(n, 1)
-    starts = ((linear, shift), (linear, joined), (still, joined))
-    candidates: Tensor = torch.stack([torch.cat(start, 1) for start in starts])
-    prior = Prior.of(fixed, moving)
-    losses = torch.zeros(1)
-    for spacing, points, bins, freedom, steps in PASSES:
-        sides = [make_side(c, c.center, radius, size * spacing, points, bins) for c in (fixed, moving)]
+
+    def __init__(self, fixed: Content, moving: Content, matrix: np.ndarray) -> None:
+        self.contents, self.size = (fixed, moving), min(fixed.size, moving.size)
+        n = fixed.grid.ndim
+        shift = torch.from_numpy((matrix @ [*fixed.center, 1])[:n] - moving.center).float()[:, None] * 2 / self.size
+        linear, still, joined = torch.from_numpy(matrix[:n, :n]).float(), torch.eye(n), torch.zeros(n, 1)
+        starts = ((linear, shift), (linear, joined), (still, joined))
+        self.candidates: Tensor = torch.stack([torch.cat(start, 1) for start in starts])
+        self.prior = Prior.of(fixed, moving)
+
+    def improve(self, how: tuple[float, int, int, str, int], reporter: Reporter) -> float:
+        """Normalized mutual information after a short improvement; the best candidate goes on."""
+        spacing, points, bins, freedom, steps = how
+        sides = [make_side(c, c.center, self.size / 2, self.size * spacing, points, bins) for c in self.contents]
         measure = JointMeasure(sides[0], sides[1], bins)
-        candidates, _ = improve(measure, prior, candidates, freedom, steps, reporter)
-        losses = measure.losses(candidates)
-    return -float(losses.min())
+        found, _ = improve(measure, self.prior, self.candidates, freedom, steps, reporter)
+        losses = measure.losses(found)
+        self.candidates = found[int(losses.argmin())][None]
+        return -float(losses.min())
 
 
 def _reflection(grid: Grid, axis: int) -> np.ndarray:
