@@ -39,7 +39,9 @@ def mind_channels(ndim: int, kind: str = "ssc") -> int:
     return len(_pairs(kind, ndim))
 
 
-def mind_features(image: Tensor, kind: str = "ssc", radius: int = 2, dilation: int = 2) -> Tensor:
+def mind_features(
+    image: Tensor, kind: str = "ssc", radius: int = 2, dilation: int = 2, out: Tensor | None = None
+) -> Tensor:
     """Descriptors exp(-(D - min D) / V) in (0, 1], the same for ``image`` and a * ``image`` + b.
 
     D are mean squared differences of patches, V their local mean over the channels, kept between 1/1000 and 1000 times
@@ -51,6 +53,7 @@ def mind_features(image: Tensor, kind: str = "ssc", radius: int = 2, dilation: i
             neighbors with the center, and takes V before min D is subtracted, as the paper of 2012 does.
         radius: patches are 2 * radius + 1 voxels wide. (2012 weights them by a Gaussian; here they are boxes.)
         dilation: voxels from the center to a neighbor.
+        out: where to write the result, in any precision and order of memory; then nothing is differentiated.
 
     Returns:
         (N, ``mind_channels(ndim, kind)``, *spatial), differentiable.
@@ -64,8 +67,10 @@ def mind_features(image: Tensor, kind: str = "ssc", radius: int = 2, dilation: i
     pairs = _pairs(kind, ndim)
     image = at_least_float32(image)
     padded = F.pad(image, [dilation] * (2 * ndim), mode="replicate")
-    if not (image.requires_grad and torch.is_grad_enabled()):
-        return _features_in_slabs(padded, image.shape, pairs, kind, radius, dilation)
+    if out is not None or not (image.requires_grad and torch.is_grad_enabled()):
+        out = image.new_empty(image.shape[0], len(pairs), *image.shape[2:]) if out is None else out
+        with torch.no_grad():
+            return _features_in_slabs(padded, pairs, kind, radius, dilation, out)
     distances = torch.cat(list(_patch_distances(padded, pairs, radius, dilation)), 1)
     low = distances.amin(1, keepdim=True)
     variance = distances.mean(1, keepdim=True)
@@ -81,12 +86,12 @@ def _bounded(variance: Tensor) -> Tensor:
 
 
 def _features_in_slabs(
-    padded: Tensor, shape: torch.Size, pairs: list[tuple[Shift, Shift]], kind: str, radius: int, dilation: int
+    padded: Tensor, pairs: list[tuple[Shift, Shift]], kind: str, radius: int, dilation: int, out: Tensor
 ) -> Tensor:
     """Without a graph to keep: a few rows at a time, which stay in the cache until their channels are done."""
-    rows = shape[2]
+    rows = out.shape[2]
     step = max(2 * radius + 2, _SLAB // max(1, padded[0, 0, 0].numel()))
-    out, variance = padded.new_empty(shape[0], len(pairs), *shape[2:]), padded.new_empty(shape)
+    variance = padded.new_empty(out.shape[0], 1, *out.shape[2:])
     for low in range(0, rows, step):
         high = min(rows, low + step)
         first, last = max(0, low - radius), min(rows, high + radius)  # patches reach beyond the slab
@@ -98,8 +103,8 @@ def _features_in_slabs(
         out[:, :, low:high] = least - here
     variance = _bounded(variance)
     for low in range(0, rows, step):
-        here = out[:, :, low : low + step]
-        here.div_(variance[:, :, low : low + step]).exp_()
+        here = out[:, :, low : low + step].to(variance)
+        out[:, :, low : low + step] = here.div_(variance[:, :, low : low + step]).exp_()
     return out
 
 

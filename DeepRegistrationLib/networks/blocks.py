@@ -116,6 +116,14 @@ def like(x: Tensor, weight: Tensor) -> Tensor:
     return x.to(dtype=weight.dtype, memory_format=format_ if last else torch.preserve_format)
 
 
+def empty_like_weights(shape: Sequence[int], weight: Tensor) -> Tensor:
+    """Memory for what goes into a convolution with ``weight``, in its precision and order."""
+    x = weight.new_empty(tuple(shape), requires_grad=False)
+    format_ = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    last = weight.is_contiguous(memory_format=format_) and not weight.is_contiguous()
+    return torch.empty_like(x, memory_format=format_) if last else x
+
+
 def functional_convolution(ndim: int) -> Any:
     """``F.conv2d`` or ``F.conv3d``."""
     return F.conv2d if ndim == 2 else F.conv3d

@@ -14,21 +14,25 @@ _SLAB = 150_000
 """Numbers of one image that all shifts are multiplied with before the next ones."""
 
 
-def local_correlation(a: Tensor, b: Tensor, radius: int) -> Tensor:
+def local_correlation(a: Tensor, b: Tensor, radius: int, out: Tensor | None = None) -> Tensor:
     """Inner products of the features a(p) and b(p + d) for all shifts |d_c| <= radius.
 
     Args:
         a, b: (N, C, *S); beyond its border b is zero.
         radius: in voxels.
+        out: where to write the result, in any precision and order of memory; then nothing is differentiated.
 
     Returns:
         (N, (2 * radius + 1)**ndim, *S), the shifts in the order of ``itertools.product``; differentiable once.
     """
-    return _LocalCorrelation.apply(a, b, radius)
+    if out is None:
+        return _LocalCorrelation.apply(a, b, radius)
+    with torch.no_grad():
+        return _correlate(a.contiguous(), _padded(b, radius), radius, out)
 
 
 class _LocalCorrelation(torch.autograd.Function):
-    """By shifted products into one preallocated result.
+    """By shifted products.
 
     Written out by hand, as the graph of (2r + 1)**ndim slices and sums that autograd would keep takes several times the
     time and memory of the products themselves.
@@ -36,18 +40,10 @@ class _LocalCorrelation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, radius: int) -> Tensor:
-        ndim, a = a.ndim - 2, a.contiguous()
-        padded = F.pad(b.contiguous(), [radius] * (2 * ndim))
+        a, padded = a.contiguous(), _padded(b, radius)
         ctx.save_for_backward(a, padded)
         ctx.radius = radius
-        out = a.new_empty((a.shape[0], (2 * radius + 1) ** ndim, *a.shape[2:]))
-        for item, low, high in _slabs(a):
-            here = a[item, :, low:high]
-            product = torch.empty_like(here)
-            for index, window in enumerate(_windows(padded[item], here.shape[1:], radius, low)):
-                torch.mul(here, window, out=product)
-                torch.sum(product, 0, out=out[item, index, low:high])
-        return out
+        return _correlate(a, padded, radius, a.new_empty((a.shape[0], (2 * radius + 1) ** (a.ndim - 2), *a.shape[2:])))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -65,6 +61,23 @@ class _LocalCorrelation(torch.autograd.Function):
                 target.addcmul_(here, weight)
         inner = (slice(None), slice(None), *(slice(radius, radius + s) for s in a.shape[2:]))
         return grad_a, grad_padded[inner], None
+
+
+def _padded(b: Tensor, radius: int) -> Tensor:
+    return F.pad(b.contiguous(), [radius] * (2 * (b.ndim - 2)))
+
+
+def _correlate(a: Tensor, padded: Tensor, radius: int, out: Tensor) -> Tensor:
+    for item, low, high in _slabs(a):
+        here = a[item, :, low:high]
+        product = torch.empty_like(here)
+        # Summed up in the cache: ``out`` may be large and in another order.
+        sums = here.new_empty((out.shape[1], *here.shape[1:]))
+        for index, window in enumerate(_windows(padded[item], here.shape[1:], radius, low)):
+            torch.mul(here, window, out=product)
+            torch.sum(product, 0, out=sums[index])
+        out[item, :, low:high] = sums
+    return out
 
 
 def _slabs(a: Tensor) -> Iterator[tuple[int, int, int]]:

@@ -24,9 +24,9 @@ from .blocks import (
     check_pair,
     convolution,
     crop,
+    empty_like_weights,
     flow_convolution,
     like,
-    pad_to_multiple,
 )
 from .correlation import local_correlation
 
@@ -54,16 +54,30 @@ class EncoderLevel(nn.Module):
 class Head(nn.Module):
     """From the correlations, the fixed features and the velocity so far to what is added to the velocity."""
 
-    def __init__(self, ndim: int, inputs: int, width: int) -> None:
+    def __init__(self, ndim: int, features: int, radius: int, width: int) -> None:
         super().__init__()
-        self.first = convolution(ndim, inputs, width)
+        self.radius, self.shifts = radius, (2 * radius + 1) ** ndim
+        self.first = convolution(ndim, self.shifts + features + ndim, width)
         self.second = convolution(ndim, width, width)
         self.velocity = flow_convolution(ndim, width, std=1e-3)
 
-    def forward(self, *parts: Tensor) -> Tensor:
-        x = torch.cat([like(part, self.velocity.weight) for part in parts], 1)
+    def forward(self, features: Tensor, other: Tensor, velocity: Tensor) -> Tensor:
+        x = self._inputs(features, other, velocity)
         x = F.leaky_relu_(self.second(F.leaky_relu_(self.first(x), 0.2)), 0.2)
         return self.velocity(x).float()
+
+    def _inputs(self, features: Tensor, other: Tensor, velocity: Tensor) -> Tensor:
+        weight = self.velocity.weight
+        if torch.is_grad_enabled():
+            parts = [local_correlation(features, other, self.radius), features, velocity]
+            return torch.cat([like(part, weight) for part in parts], 1)
+        # Each part goes where it belongs: on large volumes new memory costs more than the arithmetic.
+        n, shape = features.shape[0], features.shape[2:]
+        x = empty_like_weights((n, self.first.in_channels, *shape), weight)
+        local_correlation(features, other, self.radius, out=x[:, : self.shifts])
+        x[:, self.shifts : -velocity.shape[1]] = features
+        x[:, -velocity.shape[1] :] = velocity
+        return x
 
 
 class UniversalNetwork(RegistrationNetwork):
@@ -106,9 +120,7 @@ class UniversalNetwork(RegistrationNetwork):
         self.divisor = 2 ** len(widths)
         inputs = [mind_channels(ndim, mind), *widths]
         self.encoder = nn.ModuleList(EncoderLevel(ndim, i, o) for i, o in zip(inputs, widths, strict=False))
-        self.heads = nn.ModuleList(
-            Head(ndim, (2 * r + 1) ** ndim + w + ndim, head) for r, w in zip(radii, widths, strict=True)
-        )
+        self.heads = nn.ModuleList(Head(ndim, w, r, head) for r, w in zip(radii, widths, strict=True))
 
     def last_convolution(self) -> Convolution:
         finest = self.heads[0]
@@ -119,32 +131,33 @@ class UniversalNetwork(RegistrationNetwork):
         """(N, 1, *S) each -> displacement (N, ndim, *S) and velocity at half the grid."""
         check_pair(fixed, moving, self.ndim)
         n, shape = fixed.shape[0], fixed.shape[2:]
-        # One image after the other: the descriptors of both at once would be the largest thing in memory.
-        levels = [torch.cat(both) for both in zip(self.encode(fixed), self.encode(moving), strict=True)]
+        pyramids = self.encode(fixed), self.encode(moving)
         padded = [-(-s // self.divisor) * self.divisor for s in shape]
         velocities: list[Tensor] = []
-        for level in reversed(range(len(levels))):
-            features = levels.pop()
-            size = features.shape[2:]
-            # Items 0..n-1 register moving to fixed, items n..2n-1 fixed to moving, with the opposite velocity.
-            v = resize(velocities[-1], size) if velocities else features.new_zeros(2 * n, self.ndim, *size)
-            for turn in range(self.repeats[level]):
-                other = features.roll(n, 0)
-                if velocities or turn:
-                    other = warp(other, exponentiate(v, SQUARINGS))
-                correlation = local_correlation(features, other, self.radii[level])
-                change = self.heads[level](correlation, features, v)
-                v = v + (change - change.roll(n, 0)) / 2
+        for head, turns in zip(reversed(self.heads), reversed(self.repeats), strict=True):
+            one, two = (pyramid.pop() for pyramid in pyramids)
+            size = one.shape[2:]
+            v = resize(velocities[-1], size) if velocities else one.new_zeros(n, self.ndim, *size)
+            for turn in range(turns):
+                # Nothing has moved yet where everything begins.
+                still = not velocities and turn == 0
+                there = head(one, two if still else warp(two, exponentiate(v, SQUARINGS)), v)
+                back = head(two, one if still else warp(one, exponentiate(-v, SQUARINGS)), -v)
+                v = v + (there - back) / 2
             velocities.append(v)
-        there, back = exponentiate(velocities[-1], SQUARINGS).chunk(2)
-        extras = {"velocities": [v[:n] for v in velocities], "inverse": back}
-        return Prediction(crop(resize(there, padded), shape), velocities[-1][:n], extras)
+        v = velocities[-1]
+        displacement = crop(resize(exponentiate(v, SQUARINGS), padded), shape)
+        return Prediction(displacement, v, {"velocities": velocities, "inverse": exponentiate(-v, SQUARINGS)})
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """Unit features (N, width, *S / 2, / 4, / 8) of images (N, 1, *S)."""
         weight = self.last_convolution().weight
-        x = like(mind_features(images, self.mind, self.patch, self.dilation), weight) - 0.5
-        x = pad_to_multiple(x, self.divisor)
+        shape = images.shape[2:]
+        padded = [-(-s // self.divisor) * self.divisor for s in shape]
+        x = empty_like_weights((images.shape[0], mind_channels(self.ndim, self.mind), *padded), weight)
+        inside = crop(x if padded == list(shape) else x.zero_(), shape)
+        mind_features(images, self.mind, self.patch, self.dilation, out=inside)
+        inside -= 0.5
         levels = []
         for level in self.encoder:
             features = level(x)
