@@ -214,7 +214,7 @@ UNIVERSAL = Method(
     "any",
     variants=(Variant("default", "Universal", UniversalNetwork),),
     presets=presets.UNIVERSAL,
-    grids={2: WorkingGrid(longest=256), 3: WorkingGrid(longest=224)},
+    grids={2: WorkingGrid(longest=256), 3: WorkingGrid(longest=224, shortest=112)},
 )
 
 ALL = (NONE, UNIVERSAL, VOXELMORPH_1, VOXELMORPH_2, DUAL_BRANCH, DEFORM_GAN, SAR_NET, FLOWNET_ROI)

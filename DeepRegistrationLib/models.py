@@ -44,12 +44,15 @@ class WorkingGrid:
         size: voxels along each axis; None: as many as the field of view takes.
         longest: in place of spacing and size: equal spacing along all axes with this many voxels along the longest
             side, but no finer than the fixed image. For networks that take any anatomy.
+        shortest: with ``longest``: images of fewer voxels along their longest side are shown in so many, finer than they
+            are. A network that works on half of its grid sees too little of them otherwise.
     """
 
     orientation: str | None = None
     spacing: tuple[float, ...] | None = None
     size: tuple[int, ...] | None = None
     longest: int | None = None
+    shortest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def _grid(values: dict[str, Any]) -> WorkingGrid:
         values.get("orientation"),
         None if spacing is None else tuple(float(s) for s in spacing),
         None if size is None else tuple(int(s) for s in size),
-        None if values.get("longest") is None else int(values["longest"]),
+        *(None if values.get(side) is None else int(values[side]) for side in ("longest", "shortest")),
     )
 
 
@@ -169,6 +172,8 @@ def _check(header: Header) -> None:
         raise ValueError(f"size {grid.size}")
     if grid.longest is not None and (grid.spacing or grid.size or not 8 <= grid.longest <= 4096):
         raise ValueError(f"longest side {grid.longest}")
+    if grid.shortest is not None and not 8 <= grid.shortest <= (grid.longest or 0):
+        raise ValueError(f"shortest longest side {grid.shortest}")
     for normalization in (header.normalization, header.moving_normalization or header.normalization):
         if normalization.kind not in ("percentile", "range") or not normalization.low < normalization.high:
             raise ValueError(f"normalization {normalization}")

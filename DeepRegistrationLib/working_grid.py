@@ -42,8 +42,11 @@ class Placement:
         """Where ``working`` lies on ``grid``; ``box`` (low, high in image voxels) is kept in view if it must crop."""
         axes, turned = _orientation(grid, working.orientation)
         if working.longest is not None:
-            step = max(float(grid.extent.max()) / working.longest, float(grid.spacing.min()))
-            working = replace(working, longest=None, spacing=(step,) * grid.ndim)
+            side, step = float(grid.extent.max()), float(grid.spacing.min())
+            if working.shortest is not None:
+                step = min(step, side / working.shortest)
+            step = max(step, side / working.longest)
+            working = replace(working, longest=None, shortest=None, spacing=(step,) * grid.ndim)
         scale, offset, size = [], [], []
         for a, axis in enumerate(axes):
             n, spacing = grid.shape[axis], float(grid.spacing[axis])

@@ -184,6 +184,7 @@ def data_plan(subject: Subject, wanted: Wanted, plan: TrainingPlan | None) -> Da
         spacing=grid.spacing,
         orientation=grid.orientation,
         longest=grid.longest,
+        shortest=grid.shortest,
         normalization=subject.header.normalization,
         labels=wanted.labels or known.labels,
         mask_threshold=known.mask_threshold if wanted.mask_threshold is None else wanted.mask_threshold,

@@ -45,7 +45,7 @@ class DataPlan:
         mask_threshold: label maps become masks: 1 above it. (X-ray masks are 0 and 255, blurred by JPEG.)
         deform: if given, the moving image of an aligned pair is deformed, with the true field (Deform-GAN, SAR-Net).
         cache_gb: memory for prepared images; what does not fit is read again.
-        longest: see ``WorkingGrid``: images of any size, the moving one resampled onto the fixed one.
+        longest, shortest: see ``WorkingGrid``: images of any size, the moving one resampled onto the fixed one.
     """
 
     manifest: str
@@ -61,10 +61,11 @@ class DataPlan:
     deform: DeformPlan | None = None
     cache_gb: float = 4.0
     longest: int | None = field(default=None, metadata=LATER)
+    shortest: int | None = field(default=None, metadata=LATER)
 
     @property
     def grid(self) -> WorkingGrid:
-        return WorkingGrid(self.orientation, self.spacing, self.shape, self.longest)
+        return WorkingGrid(self.orientation, self.spacing, self.shape, self.longest, self.shortest)
 
 
 @dataclass(frozen=True)

@@ -162,5 +162,5 @@ class UniversalNetwork(RegistrationNetwork):
         for level in self.encoder:
             features = level(x)
             x = _activate(features)
-            levels.append(F.normalize(features.float(), dim=1, eps=1e-3))
+            levels.append(F.normalize(features.float().contiguous(), dim=1, eps=1e-3))
         return levels

@@ -131,6 +131,9 @@ def test_a_network_for_any_anatomy_sees_all_of_it_in_equal_spacing():
     assert place.size == (30, 30, 25)  # 3 mm, set by the longest side of 90 mm
     fine = Placement.on(Grid.from_shape((20, 16, 12)), WorkingGrid(longest=30))
     assert (fine.size, fine.scale) == ((20, 16, 12), (1.0, 1.0, 1.0))  # never finer than the image
+    small = Placement.on(Grid.from_shape((20, 16, 12)), WorkingGrid(longest=64, shortest=40))
+    assert small.size == (40, 32, 24)  # unless it would be too small for the network
+    assert Placement.on(Grid.from_shape((90, 60, 50)), WorkingGrid(longest=64, shortest=40)).size == (64, 43, 36)
 
 
 def test_averaging_to_a_coarse_grid_keeps_the_mean_and_the_place():
