@@ -44,8 +44,8 @@ class WorkingGrid:
         size: voxels along each axis; None: as many as the field of view takes.
         longest: in place of spacing and size: equal spacing along all axes with this many voxels along the longest
             side, but no finer than the fixed image. For networks that take any anatomy.
-        shortest: with ``longest``: images of fewer voxels along their longest side are shown in so many, finer than they
-            are. A network that works on half of its grid sees too little of them otherwise.
+        shortest: with ``longest``: images of fewer voxels along their longest side are shown in so many, finer than
+            they are. A network that works on half of its grid sees too little of them otherwise.
     """
 
     orientation: str | None = None

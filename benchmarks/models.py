@@ -3,12 +3,12 @@
     python -m benchmarks.models measure Resources/Models/*.safetensors   # what is not in the cache yet
     python -m benchmarks.models write --output docs                      # the page and the cards from the cache
 
-``measure`` keeps what it finds in ``--results``, one JSON file for each bundle (by the hash of its file), after every
-pair: stopped, it goes on where it was, and another model costs its own time alone. Parts: ``own`` (held-out generated
-pairs of its own plan), ``real`` (real pairs that it fits), ``cost`` (seconds and memory), ``checks`` (the universal
-model's: contrast, inverse, large motion). ``--most``, ``--only`` and ``--motions`` make it small, ``--minutes`` stops
-it before the next pair; the same command goes on. ``--embed`` writes the scores into the bundle's header, where the
-list of methods finds them: run it before the bundle is committed.
+``measure`` keeps what it finds in ``--results``, one JSON file for each bundle (by a hash of its weights and settings),
+after every pair: stopped, it goes on where it was, and another model costs its own time alone. Parts: ``own`` (held-out
+generated pairs of its own plan), ``real`` (real pairs that it fits), ``cost`` (seconds and memory), ``checks`` (the
+universal model's: contrast, inverse, large motion). ``--most``, ``--only`` and ``--motions`` make it small,
+``--minutes`` stops it before the next pair; the same command goes on. ``--embed`` writes the scores into the bundle's
+header, where the list of methods finds them: run it before the bundle is committed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,10 @@ class Cache:
 
 
 def weights_of(model: Model) -> str:
-    """A short name of the weights alone: it stays when the scores in the header change."""
-    digest = hashlib.sha256()
+    """A short name of the weights and of how they are used: it stays when the scores in the header change."""
+    header = model.header
+    used = [header.arguments, *(asdict(part) for part in (header.grid, header.normalization))]
+    digest = hashlib.sha256(json.dumps(used, sort_keys=True).encode())
     for name, tensor in sorted(model.network.state_dict().items()):
         digest.update(name.encode() + tensor.detach().float().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
