@@ -110,6 +110,18 @@ def test_the_correlation_is_the_inner_product_at_every_shift(shape, radius, slab
             assert abs(float(found[(0, k, *p)]) - float(expected)) < 1e-12
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_the_field_is_the_same_with_and_without_a_graph_and_in_any_order_of_memory(ndim):
+    network = lively(ndim)
+    fixed, moving = torch.rand(2, 1, 1, *(40, 30, 24)[:ndim])
+    exact = network(fixed, moving).displacement
+    assert exact.requires_grad
+    network = network.to(memory_format=torch.channels_last if ndim == 2 else torch.channels_last_3d)
+    with torch.no_grad():
+        found = network(fixed, moving).displacement
+    torch.testing.assert_close(found, exact.detach(), rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("slab", [1, 10_000])
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_the_gradient_of_the_correlation_is_that_of_finite_differences(ndim, slab, monkeypatch):
