@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-WORTH = 0.005
+WORTH = 0.01
 """Dice that a start must gain on average to be the default: less is within the spread, and a start costs seconds."""
 
 

@@ -31,7 +31,7 @@ class Method:
     isAvailable: bool = True
 
 
-WORTH = 0.005
+WORTH = 0.01
 """As in the library's ``method_list``, which this process does not import."""
 
 
