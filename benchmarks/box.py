@@ -64,8 +64,8 @@ LONGEST = {"voxelmorph-2": 112, "voxelmorph-1": 112, "flownet-pme-mask": 256, "f
 """Voxels along the longest side on which a network works where that is not the size of its plan: with finer images than
 it learned from it was better on real pairs (VoxelMorph: one of brains; FlowNet: six of chests), among a few sizes."""
 REPEATS = {"universal": [4, 2, 2]}
-"""How often the heads are applied, where that is not as in the plan: two turns more of the finest one than it was trained
-with were better on real pairs (one of OASIS, one of fstrain)."""
+"""How often the heads are applied, where that is not as in the plan: two turns more of the finest one than it was
+trained with were better on real pairs (one of OASIS, one of fstrain)."""
 LARGEST, TOTAL = 4e6, 15e6
 """Bytes."""
 
