@@ -111,17 +111,18 @@ def flow_convolution(ndim: int, inputs: int, kernel: int = 3, std: float = 1e-5)
 
 def like(x: Tensor, weight: Tensor) -> Tensor:
     """``x`` in the precision and memory order of a network's weights: where a forward pass enters its convolutions."""
-    format_ = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
-    last = weight.is_contiguous(memory_format=format_) and not weight.is_contiguous()
-    return x.to(dtype=weight.dtype, memory_format=format_ if last else torch.preserve_format)
+    return x.to(dtype=weight.dtype, memory_format=_order_of(weight))
 
 
 def empty_like_weights(shape: Sequence[int], weight: Tensor) -> Tensor:
     """Memory for what goes into a convolution with ``weight``, in its precision and order."""
-    x = weight.new_empty(tuple(shape), requires_grad=False)
-    format_ = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    return torch.empty_like(weight.new_empty(tuple(shape), requires_grad=False), memory_format=_order_of(weight))
+
+
+def _order_of(weight: Tensor) -> torch.memory_format:
+    format_ = torch.channels_last if weight.ndim == 4 else torch.channels_last_3d
     last = weight.is_contiguous(memory_format=format_) and not weight.is_contiguous()
-    return torch.empty_like(x, memory_format=format_) if last else x
+    return format_ if last else torch.preserve_format
 
 
 def functional_convolution(ndim: int) -> Any:

@@ -132,7 +132,6 @@ class UniversalNetwork(RegistrationNetwork):
         check_pair(fixed, moving, self.ndim)
         n, shape = fixed.shape[0], fixed.shape[2:]
         pyramids = self.encode(fixed), self.encode(moving)
-        padded = [-(-s // self.divisor) * self.divisor for s in shape]
         velocities: list[Tensor] = []
         for head, turns in zip(reversed(self.heads), reversed(self.repeats), strict=True):
             one, two = (pyramid.pop() for pyramid in pyramids)
@@ -146,14 +145,17 @@ class UniversalNetwork(RegistrationNetwork):
                 v = v + (there - back) / 2
             velocities.append(v)
         v = velocities[-1]
-        displacement = crop(resize(exponentiate(v, SQUARINGS), padded), shape)
+        displacement = crop(resize(exponentiate(v, SQUARINGS), self._padded(shape)), shape)
         return Prediction(displacement, v, {"velocities": velocities, "inverse": exponentiate(-v, SQUARINGS)})
+
+    def _padded(self, shape: Sequence[int]) -> list[int]:
+        return [-(-s // self.divisor) * self.divisor for s in shape]
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """Unit features (N, width, *S / 2, / 4, / 8) of images (N, 1, *S)."""
         weight = self.last_convolution().weight
         shape = images.shape[2:]
-        padded = [-(-s // self.divisor) * self.divisor for s in shape]
+        padded = self._padded(shape)
         x = empty_like_weights((images.shape[0], mind_channels(self.ndim, self.mind), *padded), weight)
         inside = crop(x if padded == list(shape) else x.zero_(), shape)
         mind_features(images, self.mind, self.patch, self.dilation, out=inside)
