@@ -147,10 +147,11 @@ def jacobian_determinant(u: Tensor, scheme: str = "central") -> Tensor:
 
     The same in voxels and in mm, as one grid serves both sides.
     """
-    return _determinant(jacobian_matrix(u, scheme))[:, None]
+    return determinant(jacobian_matrix(u, scheme))[:, None]
 
 
-def _determinant(j: Sequence[Sequence[Tensor]]) -> Tensor:
+def determinant(j: Sequence[Sequence[Tensor]] | Tensor) -> Tensor:
+    """Of matrices of two or three rows, entry by entry: ``j[component][axis]`` are of one shape, the result's."""
     if len(j) == 2:
         return j[0][0] * j[1][1] - j[0][1] * j[1][0]
     return (
@@ -198,7 +199,7 @@ def _least_determinant(u: Tensor, schemes: Sequence[str]) -> Tensor:
         for scheme, entry in (("forward", ahead), ("backward", behind)):
             if scheme in j:
                 j[scheme][c].append(entry)
-    dets = [_determinant(j[scheme]) for scheme in schemes]
+    dets = [determinant(j[scheme]) for scheme in schemes]
     least = dets[0]
     for det in dets[1:]:
         least = torch.minimum(least, det, out=least)

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from .fields import check_field, identity, resize, resize_image, sample
+from .fields import check_field, determinant, identity, resize, resize_image, sample
 from .kernels import Sampler, central_difference
 from .progress import SILENT, Reporter
-from .regular import SparseField, determinant
+from .regular import SparseField
 
 _SLAB = 400_000
 """Voxels that are corrected together."""

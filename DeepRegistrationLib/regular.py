@@ -10,7 +10,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from .fields import jacobian_determinant_in_slabs, smooth
+from .fields import determinant, jacobian_determinant_in_slabs, smooth
 from .progress import SILENT, Reporter
 
 SCHEMES = ("central", "forward", "backward")
@@ -85,17 +85,6 @@ class SparseField:
         unit = torch.eye(self.ndim, device=here.device, dtype=here.dtype)[:, :, None]
         found = [determinant(j + unit) for j in (central, forward, backward)]
         return torch.stack(found).amin(0)
-
-
-def determinant(j: Tensor) -> Tensor:
-    """(n,) of n matrices (component, axis, n)."""
-    if j.shape[0] == 2:
-        return j[0, 0] * j[1, 1] - j[0, 1] * j[1, 0]
-    return (
-        j[0, 0] * (j[1, 1] * j[2, 2] - j[1, 2] * j[2, 1])
-        - j[0, 1] * (j[1, 0] * j[2, 2] - j[1, 2] * j[2, 0])
-        + j[0, 2] * (j[1, 0] * j[2, 1] - j[1, 1] * j[2, 0])
-    )
 
 
 def unfold(u: Tensor, minimum: float = 0.02, reporter: Reporter = SILENT) -> Tensor:

@@ -48,9 +48,10 @@ MODELS = {
 }
 """Bundle -> plan, in the order in which they are trained. The rows that papers only compare with come last.
 
-The run of the 3-D universal model, hours long, lies in a folder of its own (``runs/universal``); it begins with the
-weights of the plan ``universal``.
+The run of the 3-D universal model, hours long, lies in a folder of its own (``runs/universal``).
 """
+FIRST = {"universal": "universal"}
+"""Bundle -> the plan with whose weights its training begins."""
 SHIPPED = (
     "universal",
     "universal-2d",
@@ -78,10 +79,20 @@ def train(options: argparse.Namespace) -> None:
     for name in options.models or MODELS:
         if name == "universal" and not options.models:
             continue
-        command = [sys.executable, "-m", "Training", "train", MODELS[name], "--output", str(_run(name))]
-        command += ["--device", "cpu", "--threads", str(options.threads), "--quiet"]
         print(name, flush=True)
-        subprocess.run(command, check=True)
+        start = []
+        if name in FIRST:
+            folder, bundle = RUNS / f"{name}-first", RUNS / f"{name}-first.safetensors"
+            _train(FIRST[name], folder, options.threads)
+            export(read_plan(FIRST[name]), folder, bundle)
+            start = ["--start", str(bundle)]
+        _train(MODELS[name], _run(name), options.threads, *start)
+
+
+def _train(plan: str, folder: Path, threads: int, *more: str) -> None:
+    command = [sys.executable, "-m", "Training", "train", plan, "--output", str(folder)]
+    command += ["--device", "cpu", "--threads", str(threads), "--quiet", *more]
+    subprocess.run(command, check=True)
 
 
 def export_all(options: argparse.Namespace) -> None:
@@ -96,7 +107,8 @@ def export_all(options: argparse.Namespace) -> None:
             header = replace(header, grid=WorkingGrid(longest=LONGEST[name]))
         if name in REPEATS:
             header = replace(header, arguments={**header.arguments, "repeats": REPEATS[name]})
-        save_bundle(target, load_model(target).network, header)
+        if name in LONGEST or name in REPEATS:
+            save_bundle(target, load_model(target).network, header)
         print(f"{name}: {header.training['steps']} steps, {header.scores}")
 
 
