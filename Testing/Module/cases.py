@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import SimpleITK as sitk
 import slicer
 import vtk
@@ -128,3 +129,16 @@ def bendingTransform(name: str = "bend") -> Any:
     spline.SetBasisToR()
     node.SetAndObserveTransformToParent(spline)
     return node
+
+
+def haveEnded(family: Iterable[psutil.Process], seconds: float = 1.0) -> bool:
+    """Whether all processes end within ``seconds``; zombies have ended, and so has what is gone while looked at."""
+    _gone, alive = psutil.wait_procs(list(family), timeout=seconds)
+    return all(_isZombie(p) for p in alive)
+
+
+def _isZombie(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

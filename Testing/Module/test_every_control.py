@@ -18,7 +18,7 @@ import pytest
 from Testing.host import interact
 
 from . import cases
-from .cases import FAKE, MODULE, OBLIQUE, addVolume, blobs, sceneContent
+from .cases import FAKE, MODULE, OBLIQUE, addVolume, blobs, haveEnded, sceneContent
 
 import slicer  # isort: skip
 from DeepRegistrationSlicer import judgment, nodes, process, results  # isort: skip
@@ -243,7 +243,7 @@ def test_cancel_in_each_stage_ends_everything_within_a_second(faked, ui, stage):
     assert time.monotonic() - start < 1
     assert ui.statusLabel.text == "Cancelled; nothing was changed."
     assert sceneContent() == before
-    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family)
+    assert haveEnded(family)
 
 
 def test_the_stages_are_those_of_the_library():

@@ -15,7 +15,7 @@ import pytest
 from Testing.host import interact
 
 from . import cases
-from .cases import OBLIQUE, OTHER, addVolume, blobs, sceneContent
+from .cases import OBLIQUE, OTHER, addVolume, blobs, haveEnded, sceneContent
 
 import slicer  # isort: skip
 from DeepRegistrationSlicer import process  # isort: skip
@@ -115,7 +115,7 @@ def test_cancel_in_the_middle_leaves_nothing_behind(faked, ui, pair):
     assert ui.statusLabel.text == "Cancelled; nothing was changed."
     assert ui.progressBar.value == 0
     assert sceneContent() == before
-    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family)
+    assert haveEnded(family)
     assert list(Path(slicer.app.temporaryPath).glob("DeepRegistration-*")) == []
 
 

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from Testing.host import interact
 
 from . import cases
-from .cases import OBLIQUE, OTHER, PLAIN, addVolume, blobs, sceneContent, unchangedScene
+from .cases import OBLIQUE, OTHER, PLAIN, addVolume, blobs, haveEnded, sceneContent, unchangedScene
 
 import slicer  # isort: skip
 import DeepRegistration  # isort: skip
@@ -237,8 +237,7 @@ class TestPanel:
         assert time.monotonic() - start < 1
         assert ui.statusLabel.text == "Cancelled; nothing was changed."
         assert sceneContent() == before
-        _gone, alive = psutil.wait_procs(family, timeout=1)
-        assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+        assert haveEnded(family)
         assert list(Path(slicer.app.temporaryPath).glob("DeepRegistration-*")) == []
 
     def test_the_methods_are_those_of_the_library(self, panel):

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from . import cases  # noqa: F401 - makes the module importable
+from .cases import haveEnded  # makes the module importable, too
 
 from DeepRegistrationSlicer import process, worker  # isort: skip
 
@@ -92,22 +92,22 @@ def test_cancel_ends_the_worker_and_what_it_started_within_a_second(tell):
     told = tell("hang")
     told.until(lambda: any(e[0] == "progress" and "child" in e[2] for e in told.events))
     child = int(next(e[2] for e in told.events if "child" in e[-1]).split()[1])
-    parent = told.process.processId
+    family = [psutil.Process(pid) for pid in (child, told.process.processId)]
     before = time.monotonic()
     told.job.cancel()
     assert time.monotonic() - before < 1
     assert told.ends == [("cancelled",)]
-    for pid in (child, parent):
-        assert _gone(pid)
+    assert haveEnded(family)
     told.job.poll()
     assert told.ends == [("cancelled",)]
 
 
 def test_cancel_before_the_first_word_works_too(tell):
     told = tell("hang")
+    started = psutil.Process(told.process.processId)
     told.job.cancel()
     assert told.ends == [("cancelled",)]
-    assert _gone(told.process.processId)
+    assert haveEnded([started])
 
 
 def test_cancel_through_the_launcher_ends_the_interpreter_behind_it(tell):
@@ -119,7 +119,7 @@ def test_cancel_through_the_launcher_ends_the_interpreter_behind_it(tell):
     family = psutil.Process(told.process.processId).children(recursive=True)
     assert len(family) >= 2
     told.job.cancel()
-    assert all(_gone(p.pid) for p in family)
+    assert haveEnded(family)
 
 
 @pytest.mark.parametrize(
@@ -175,14 +175,6 @@ def test_fractions_stay_between_nothing_and_all():
 
 def test_the_library_is_found_beside_the_module():
     assert (process.libraryFolder() / "DeepRegistrationLib" / "__init__.py").is_file()
-
-
-def _gone(pid: int) -> bool:
-    for _ in range(50):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_the_last_line_of_a_traceback_is_no_sentence_for_the_user():
