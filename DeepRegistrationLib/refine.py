@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .choose import choose_similarity
+from .counterparts import fill_in, trust_in
 from .errors import InputError
 from .features import compact, mind_ssc
-from .fields import resize, warp
+from .fields import resize, resize_image, warp
 from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
 from .inverse import inverse_of
 from .kernels import BandFilter, Sampler, central_difference, gaussian_weights
@@ -96,33 +97,16 @@ def refine(
         multiples = plan(shape, mm, settings)[0].factors
         window = working_window([f, m], multiples)
         f, m = window.cut(f), window.cut(m)
-        masks = [None if mask is None else window.cut(mask.float()) for mask in (fixed_mask, moving_mask)]
+        fixed_mask, moving_mask = (
+            None if mask is None else window.cut(mask.float()) for mask in (fixed_mask, moving_mask)
+        )
+        images = _Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.stiffness)
         begin = None if start is None else window.cut(start.float())
-        u = torch.zeros((1, ndim, *window.shape), device=f.device) if begin is None else begin
         similarity = settings.similarity
         if similarity == "auto":
             similarity = choose_similarity(shrink(f, multiples), shrink(m, multiples))
         levels = (planner or plan)(window.shape, mm, settings, similarity)
-        counts = []
-        total, done = sum(level.cost for level in levels), 0.0
-        for number, level in enumerate(levels):
-            part = reporter.stage(reporter.name, 0.85 * done / total, 0.85 * (done + level.cost) / total)
-            pair = _Pair(
-                shrink(f, level.factors),
-                shrink(m, level.factors),
-                None if masks[0] is None else shrink(masks[0], level.factors),
-                None
-                if masks[1] is None
-                else erode(shrink(masks[1], level.factors), 1 if level.similarity == "lncc" else 2),
-                None if landmarks is None else _landmark_pull(landmarks, window, level, settings),
-                None if labels is None else label_codes(labels, window, level),
-            )
-            u = _carry(u, level, begin)
-            rim = Rim(level, window, shape, f.device)
-            counts.append(_run_level(level, pair, u, rim, part, f"level {number + 1} of {len(levels)}"))
-            if number + 1 < len(levels):
-                u = unfold(u, 0.02, part)
-            done += level.cost
+        u, counts = _descend(images, levels, begin, reporter)
         reporter(0.87, "removing folds")
         u = _whole(u, window, shape, start)
         if start is None:
@@ -135,7 +119,40 @@ def refine(
         reporter(0.92, "inverting")
         inverse = inverse_of(u, reporter)
         reporter(1.0, "")
-    return Refined(u, inverse, similarity, tuple(counts))
+    return Refined(u, inverse, similarity, counts)
+
+
+def _descend(
+    images: _Images, levels: Sequence[Level], begin: Tensor | None, reporter: Reporter
+) -> tuple[Tensor, tuple[int, ...]]:
+    """The field on the last level, and how many steps each took."""
+    back = images.swapped()
+    coarse = next((number for number, level in enumerate(levels) if not level.both_ways), len(levels))
+    u = begin if begin is not None else images.fixed.new_zeros(1, images.fixed.ndim - 2, *images.window.shape)
+    v, v_begin = u, None
+    if begin is not None and coarse:
+        v = v_begin = inverse_of(resize(begin, levels[coarse - 1].shape).contiguous())
+    trust: Tensor | None = None
+    counts: list[int] = []
+    costs = [level.cost * (2 if number < coarse else 1) for number, level in enumerate(levels)]
+    for number, level in enumerate(levels):
+        low, high = (0.85 * sum(costs[:n]) / sum(costs) for n in (number, number + 1))
+        middle = (low + high) / 2 if number < coarse else high
+        rim, message = Rim(level, images.window, images.shape, u.device), f"level {number + 1} of {len(levels)}"
+        u, pair = _carry(u, level, begin), images.on(level)
+        counts.append(_run_level(level, pair, u, rim, trust, reporter.stage(reporter.name, low, middle), message))
+        if number < coarse:
+            v = _carry(v, level, v_begin)
+            part = reporter.stage(reporter.name, middle, high)
+            _run_level(level, back.on(level), v, rim, None, part, message)
+        if number + 1 == coarse:
+            trust = trust_in(pair.fixed, pair.moving, u, v, level)
+            fill_in(u, trust, level)
+        if number + 1 < len(levels):
+            u = unfold(u, 0.02, reporter)
+        if number + 1 < coarse:
+            v = unfold(v, 0.02, reporter)
+    return u, tuple(counts)
 
 
 def _carry(u: Tensor, level: Level, begin: Tensor | None) -> Tensor:
@@ -154,15 +171,6 @@ def _whole(u: Tensor, window: Window, shape: tuple[int, ...], start: Tensor | No
     return start.float() + window.paste(resize(added, window.shape), shape)
 
 
-def _landmark_pull(
-    landmarks: tuple[Tensor, Tensor], window: Window, level: Level, settings: RefineSettings
-) -> LandmarkPull:
-    low = torch.tensor(window.low, dtype=torch.float32)
-    factors = torch.tensor(level.factors, dtype=torch.float32)
-    fixed, moving = (((p.cpu().float() - low + 0.5) / factors - 0.5) for p in landmarks)
-    return LandmarkPull(level, fixed, moving, 3.0 * settings.stiffness)
-
-
 @dataclass(frozen=True, eq=False)
 class _Pair:
     """The images of one level and what helps."""
@@ -173,6 +181,54 @@ class _Pair:
     moving_mask: Tensor | None
     pull: LandmarkPull | None
     codes: tuple[Tensor, Tensor] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """What is aligned, at full resolution in ``window`` of a grid of ``shape``; landmarks and labels on that grid."""
+
+    fixed: Tensor
+    moving: Tensor
+    fixed_mask: Tensor | None
+    moving_mask: Tensor | None
+    landmarks: tuple[Tensor, Tensor] | None
+    labels: tuple[Tensor, Tensor] | None
+    window: Window
+    shape: tuple[int, ...]
+    stiffness: float
+
+    def swapped(self) -> _Images:
+        """The way back."""
+        return replace(
+            self,
+            fixed=self.moving,
+            moving=self.fixed,
+            fixed_mask=self.moving_mask,
+            moving_mask=self.fixed_mask,
+            landmarks=None if self.landmarks is None else self.landmarks[::-1],
+            labels=None if self.labels is None else self.labels[::-1],
+        )
+
+    def on(self, level: Level) -> _Pair:
+        fixed_mask, moving_mask = (
+            None if mask is None else shrink(mask, level.factors) for mask in (self.fixed_mask, self.moving_mask)
+        )
+        return _Pair(
+            shrink(self.fixed, level.factors),
+            shrink(self.moving, level.factors),
+            fixed_mask,
+            None if moving_mask is None else erode(moving_mask, 1 if level.similarity == "lncc" else 2),
+            self._pull(level),
+            None if self.labels is None else label_codes(self.labels, self.window, level),
+        )
+
+    def _pull(self, level: Level) -> LandmarkPull | None:
+        if self.landmarks is None:
+            return None
+        low = torch.tensor(self.window.low, dtype=torch.float32)
+        factors = torch.tensor(level.factors, dtype=torch.float32)
+        fixed, moving = (((p.cpu().float() - low + 0.5) / factors - 0.5) for p in self.landmarks)
+        return LandmarkPull(level, fixed, moving, 3.0 * self.stiffness)
 
 
 def _make_force(
@@ -215,8 +271,10 @@ class _Term:
         return value
 
 
-def _run_level(level: Level, pair: _Pair, u: Tensor, rim: Rim, reporter: Reporter, message: str) -> int:
-    """Steps on one level; ``u`` is updated in place. Returns how many."""
+def _run_level(
+    level: Level, pair: _Pair, u: Tensor, rim: Rim, trust: Tensor | None, reporter: Reporter, message: str
+) -> int:
+    """Steps on one level; ``u`` is updated in place. Returns how many. ``trust`` may be of a coarser level."""
     d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
     force, source = _make_force(pair.fixed, pair.moving, level, u, (d, scratch))
     terms = [_Term(level, force, source)]
@@ -229,6 +287,8 @@ def _run_level(level: Level, pair: _Pair, u: Tensor, rim: Rim, reporter: Reporte
     moved = sampler.take(pair.moving, torch.empty_like(pair.moving))
     there = evidence(pair.fixed, moved, spare=(d, buffer, scratch))
     del moved
+    if trust is not None:
+        there.mul_(resize_image(trust, level.shape))
     weight = pair.fixed_mask
     warped_mask = None if pair.moving_mask is None else torch.empty_like(pair.moving_mask)
     # Landmarks may ask for what the images like less.
@@ -248,10 +308,12 @@ def _run_level(level: Level, pair: _Pair, u: Tensor, rim: Rim, reporter: Reporte
                 return count
             continue
         fluid(buffer, d, scratch)
-        largest = torch.mul(d, d, out=buffer).sum(1).max().sqrt()
-        if pair.pull is None and float(largest) == 0:
+        length = torch.mul(d, d, out=buffer).sum(1, keepdim=True).sqrt_()
+        largest = float(length.max())
+        if pair.pull is None and largest == 0:
             return count  # nothing to see: a start field stays as it is
-        d.mul_(pace.step / largest.clamp_min(1e-12))
+        long = max(_longest(length, largest, level.brisk), 1e-12)
+        d.mul_(length.clamp_(min=long).reciprocal_().mul_(pace.step))
         if pair.pull is not None:
             pair.pull(u, d, level.step)
         rim.hold(d)
@@ -265,6 +327,15 @@ def _run_level(level: Level, pair: _Pair, u: Tensor, rim: Rim, reporter: Reporte
             elastic(buffer, u, scratch)
     pace.settle(u)
     return level.iterations
+
+
+def _longest(length: Tensor, largest: float, brisk: float, samples: int = 100_000) -> float:
+    """The displacement that becomes a whole step, of those in ``length`` (1, 1, *S); see ``Level.brisk``."""
+    if brisk == 0:
+        return largest
+    some = length.flatten()[:: max(1, length.numel() // samples)]
+    some = some[some > 1e-3 * largest]
+    return min(largest, float(torch.quantile(some, 0.999)) / brisk) if len(some) else largest
 
 
 def _compose(u: Tensor, d: Tensor, out: Tensor, scratch: Tensor) -> None:

@@ -15,8 +15,10 @@ from .levels import Level, factors_for
 SIMILARITIES = ("auto", "lncc", "translated", "mind", "ssd", "gradient")
 QUALITIES = ("fast", "accurate")
 TRANSLATED_ELASTIC = 0.9
+BOTH_WAYS = 4
+"""From this factor on levels are gone through both ways: that is a few hundredths of the work."""
 SMALL = 500_000
-"""Voxels of an image that is refined at full resolution with many small steps in any case: it costs a second."""
+"""Voxels of an image that is refined at full resolution with many small steps: it costs a second."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,11 @@ def plan(
                 force_sigma=part.force * soft,
                 field_sigma=part.elastic * soft,
                 step=part.step,
+                brisk=part.brisk,
                 similarity=part.similarity,
                 radius=part.radius,
                 composed=part.factor > 1,
+                both_ways=max(factors) >= BOTH_WAYS,
             )
         )
     return out
@@ -91,17 +95,24 @@ class _Steps:
     elastic: float
     iterations: int = 30
     step: float = 1.0
+    brisk: float = 0.0
     radius: int = 3
 
 
 def _full_resolution(quality: str, similarity: str, small: bool) -> list[_Steps]:
-    """The last level. On large images a few long steps do most of what many short ones would."""
+    """The last level. On large images a few long steps do most of what many short ones would.
+
+    A few voxels ask for much longer steps than all others: they are cut, or nothing else would move.
+    """
+    accurate = quality == "accurate"
+    brisk = 0.6 if accurate else 0.8
     if small:
         force, elastic = (1.5, 0.4) if similarity in ("lncc", "ssd") else (2.0, 0.8)
-        return [_Steps(1, similarity, force, elastic, 60 if similarity == "lncc" else 30, radius=4)]
-    iterations = 12 if quality == "accurate" else 4
+        iterations = 60 if similarity == "lncc" and accurate else 30
+        return [_Steps(1, similarity, force, elastic, iterations, 1.0, brisk, 4)]
+    iterations = 10 if accurate else 4
     if similarity in ("lncc", "ssd"):
-        return [_Steps(1, similarity, 1.2, 0.4, iterations, 2.0, 5)]
+        return [_Steps(1, similarity, 1.2, 0.4, iterations, 2.0, brisk, 5)]
     if similarity == "translated":
-        return [_Steps(1, similarity, 2.0, 0.8, iterations, 2.0, 4)]
-    return [_Steps(1, similarity, 2.0, 0.8)] if quality == "accurate" else []
+        return [_Steps(1, similarity, 2.0, 0.8, iterations, 2.0, brisk, 4)]
+    return [_Steps(1, similarity, 2.0, 0.8)] if accurate else []

@@ -23,7 +23,11 @@ from .worker import prepare, score
 COARSE, FULL, ALL = "coarse", "full resolution", "all levels"
 VARIATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "as shipped": (ALL, {}),
+    "all is trusted": (COARSE, {"both_ways": False}),
     "no steps": (FULL, {"iterations": 0}),
+    "the longest displacement is a step": (FULL, {"brisk": 0.0}),
+    "one voxel in a thousand beyond half a step": (FULL, {"brisk": 0.5}),
+    "one voxel in a thousand beyond a whole step": (FULL, {"brisk": 1.0}),
     "30 composed steps of a voxel, force smoothed by 1.5": (
         FULL,
         {"composed": True, "step": 1.0, "iterations": 30, "force_sigma": 1.5},
