@@ -7,7 +7,7 @@ from DeepRegistrationLib.errors import Cancelled, InputError
 from DeepRegistrationLib.fields import compose, inverse_error, jacobian_determinant, sample, smooth, warp
 from DeepRegistrationLib.inverse import inverse_of
 from DeepRegistrationLib.progress import CancelToken, Reporter
-from DeepRegistrationLib.refine import _compose, refine
+from DeepRegistrationLib.refine import _compose, _longest, refine
 from DeepRegistrationLib.regular import smallest_determinant, unfold
 from DeepRegistrationLib.schedule import RefineSettings, plan
 
@@ -188,6 +188,16 @@ def test_a_step_is_composed_as_sampling_would(shape):
     error = float((found - sampled)[inner].abs().max())
     assert error < 0.02
     assert float((u + d - sampled)[inner].abs().max()) > 2.5 * error
+
+
+def test_one_voxel_that_asks_for_a_long_step_does_not_hold_back_all_others():
+    length = torch.ones((1, 1, 40, 50))
+    length[..., 20, 25] = 30.0
+    length[..., :5, :] = 0.0  # what does not move has no say
+    assert _longest(length, 30.0, 0.0) == 30.0
+    assert _longest(length, 30.0, 0.5) == pytest.approx(2.0)
+    assert _longest(length, 30.0, 1e-3) == 30.0
+    assert _longest(torch.zeros_like(length), 0.0, 0.5) == 0.0
 
 
 def test_labels_pull_where_images_say_nothing():
