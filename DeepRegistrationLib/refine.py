@@ -2,10 +2,10 @@
 
 Greedy compositive registration from coarse to fine. One step warps the moving image by the field so far, takes the
 exact gradient of the similarity, smooths it (a fluid regularization), scales it, and composes it with the field:
-u <- d + u o (id + d), which for steps below a voxel is u + d + (grad u) d. Coarse levels are gone through both ways, which
-tells where the images have no counterpart; there nothing pulls (``counterparts.py``). At full resolution, where little
-is left to be done, steps are longer and are added: that ends higher on every pair tried, in half of the time. At the
-end folds are removed and the inverse is computed.
+u <- d + u o (id + d), which for steps below a voxel is u + d + (grad u) d. Coarse levels are gone through both ways,
+which tells where the images have no counterpart; there nothing pulls (``counterparts.py``). At full resolution, where
+little is left to be done, steps are longer and are added: that ends higher on every pair tried, in half of the time. At
+the end folds are removed and the inverse is computed.
 """
 
 from __future__ import annotations
