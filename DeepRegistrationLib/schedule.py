@@ -16,9 +16,10 @@ SIMILARITIES = ("auto", "lncc", "translated", "mind", "ssd", "gradient")
 QUALITIES = ("fast", "accurate")
 TRANSLATED_ELASTIC = 0.9
 BOTH_WAYS = 4
-"""From this factor on levels are gone through both ways: that is a few hundredths of the work."""
+"""From this factor on levels of volumes are gone through both ways: that is a few hundredths of the work. In 2-D tissue
+leaves the plane everywhere, or lies behind other tissue: there and back says little then."""
 SMALL = 500_000
-"""Voxels of an image that is refined at full resolution with many small steps: it costs a second."""
+"""Voxels of an image that is refined at full resolution with many small steps in any case: it costs a second."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def plan(
                 similarity=part.similarity,
                 radius=part.radius,
                 composed=part.factor > 1,
-                both_ways=max(factors) >= BOTH_WAYS,
+                both_ways=len(shape) == 3 and max(factors) >= BOTH_WAYS,
             )
         )
     return out
@@ -105,12 +106,10 @@ def _full_resolution(quality: str, similarity: str, small: bool) -> list[_Steps]
     A few voxels ask for much longer steps than all others: they are cut, or nothing else would move.
     """
     accurate = quality == "accurate"
-    brisk = 0.6 if accurate else 0.8
     if small:
         force, elastic = (1.5, 0.4) if similarity in ("lncc", "ssd") else (2.0, 0.8)
-        iterations = 60 if similarity == "lncc" and accurate else 30
-        return [_Steps(1, similarity, force, elastic, iterations, 1.0, brisk, 4)]
-    iterations = 10 if accurate else 4
+        return [_Steps(1, similarity, force, elastic, 60 if similarity == "lncc" else 30, 1.0, 0.6, 4)]
+    iterations, brisk = (10, 0.6) if accurate else (4, 0.8)
     if similarity in ("lncc", "ssd"):
         return [_Steps(1, similarity, 1.2, 0.4, iterations, 2.0, brisk, 5)]
     if similarity == "translated":
