@@ -61,6 +61,8 @@ def add_attempts(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--variations", nargs="*", choices=VARIATIONS, help="default: all")
     parser.add_argument("--names", nargs="*", help="of the pairs; default: all of the list")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--note", default="", help="a sentence for the page about how it was run")
+    parser.add_argument("--page-only", action="store_true", help="measure nothing")
     parser.set_defaults(run=_run)
 
 
@@ -72,7 +74,7 @@ def _run(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     options.results.parent.mkdir(parents=True, exist_ok=True)
     done = {(r["pair"], r["variation"], r["quality"]) for r in read_results(options.results)}
-    for pair in read_pairs(options.pairs):
+    for pair in [] if options.page_only else read_pairs(options.pairs):
         if options.names and pair.name not in options.names:
             continue
         for name in options.variations or VARIATIONS:
@@ -83,7 +85,7 @@ def _run(options: argparse.Namespace) -> None:
             with options.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             print(pair.name, "|", name, "|", {k: round(v, 4) for k, v in found.items()}, flush=True)
-    write(read_results(options.results), options.output)
+    write(read_results(options.results), options.output, options.note)
 
 
 def measure(pair: Pair, where: str, change: Mapping[str, Any], quality: str) -> dict[str, Any]:
@@ -128,14 +130,18 @@ def _array(image: Any) -> np.ndarray:
     return np.ascontiguousarray(sitk.GetArrayFromImage(image), dtype=np.float32)
 
 
-def write(records: Sequence[Mapping[str, Any]], output: Path) -> None:
+def write(records: Sequence[Mapping[str, Any]], output: Path, note: str = "") -> None:
     """One table a quality: rows variations, columns groups (Dice or mm), and the seconds."""
     lines = [
         "# What other settings of the engine give",
         "",
         "Written by `python -m benchmarks attempts`. One thing is changed at a time, on the levels named. Means over "
         f"the pairs of a group; CPU seconds are the engine's alone, summed over the pairs. Machine: {processor()}.",
+        *(["", note] if note else []),
     ]
+    missing = [name for name in VARIATIONS if name not in {r["variation"] for r in records}]
+    if missing:
+        lines += ["", f"Not measured yet: {'; '.join(missing)}."]
     for quality in ("fast", "accurate"):
         rows = [r for r in records if r["quality"] == quality]
         groups = list(dict.fromkeys(r["group"] for r in rows))
