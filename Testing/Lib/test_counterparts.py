@@ -120,3 +120,10 @@ def test_a_lesion_of_one_image_leaves_the_field_beside_it_alone(shape):
         return float((found - u).square().sum(1).sqrt()[near].mean())
 
     assert error(trusting=False) < 0.8 * error(trusting=True)
+
+
+def test_only_coarse_levels_of_volumes_are_gone_through_both_ways():
+    volume = plan((160, 192, 224), (1.0, 1.0, 1.0), RefineSettings())
+    assert [x.both_ways for x in volume] == [max(x.factors) >= 4 for x in volume]
+    assert volume[0].both_ways
+    assert not any(x.both_ways for x in plan((512, 512), (1.0, 1.0), RefineSettings()))
