@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -127,7 +127,6 @@ def _descend(
     images: _Images, levels: Sequence[Level], begin: Tensor | None, reporter: Reporter
 ) -> tuple[Tensor, tuple[int, ...]]:
     """The field on the last level, and how many steps each took."""
-    back = images.swapped()
     coarse = next((number for number, level in enumerate(levels) if not level.both_ways), len(levels))
     u = begin if begin is not None else images.fixed.new_zeros(1, images.fixed.ndim - 2, *images.window.shape)
     v, v_begin = u, None
@@ -145,7 +144,7 @@ def _descend(
         if number < coarse:
             v = _carry(v, level, v_begin)
             part = reporter.stage(reporter.name, middle, high)
-            _run_level(level, back.on(level), v, rim, None, part, message)
+            _run_level(level, pair.swapped(), v, rim, None, part, message)
         if number + 1 == coarse:
             trust = trust_in(pair.fixed, pair.moving, u, v, level)
             fill_in(u, trust, level)
@@ -174,14 +173,27 @@ def _whole(u: Tensor, window: Window, shape: tuple[int, ...], start: Tensor | No
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """The images of one level and what helps."""
+    """The images of one level and what helps; landmarks, and how far each reaches, in voxels of the level."""
 
     fixed: Tensor
     moving: Tensor
     fixed_mask: Tensor | None
     moving_mask: Tensor | None
-    pull: LandmarkPull | None
+    landmarks: tuple[Tensor, Tensor] | None
     codes: tuple[Tensor, Tensor] | None
+    reach: float
+
+    def swapped(self) -> _Pair:
+        """The way back."""
+        return _Pair(
+            self.moving,
+            self.fixed,
+            self.moving_mask,
+            self.fixed_mask,
+            None if self.landmarks is None else self.landmarks[::-1],
+            None if self.codes is None else self.codes[::-1],
+            self.reach,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,18 +210,6 @@ class _Images:
     shape: tuple[int, ...]
     stiffness: float
 
-    def swapped(self) -> _Images:
-        """The way back."""
-        return replace(
-            self,
-            fixed=self.moving,
-            moving=self.fixed,
-            fixed_mask=self.moving_mask,
-            moving_mask=self.fixed_mask,
-            landmarks=None if self.landmarks is None else self.landmarks[::-1],
-            labels=None if self.labels is None else self.labels[::-1],
-        )
-
     def on(self, level: Level) -> _Pair:
         fixed_mask, moving_mask = (
             None if mask is None else shrink(mask, level.factors) for mask in (self.fixed_mask, self.moving_mask)
@@ -218,18 +218,17 @@ class _Images:
             shrink(self.fixed, level.factors),
             shrink(self.moving, level.factors),
             fixed_mask,
-            None if moving_mask is None else erode(moving_mask, 1 if level.similarity == "lncc" else 2),
-            self._pull(level),
+            moving_mask,
+            None if self.landmarks is None else self._landmarks(self.landmarks, level),
             None if self.labels is None else label_codes(self.labels, self.window, level),
+            3.0 * self.stiffness,
         )
 
-    def _pull(self, level: Level) -> LandmarkPull | None:
-        if self.landmarks is None:
-            return None
+    def _landmarks(self, landmarks: tuple[Tensor, Tensor], level: Level) -> tuple[Tensor, Tensor]:
         low = torch.tensor(self.window.low, dtype=torch.float32)
         factors = torch.tensor(level.factors, dtype=torch.float32)
-        fixed, moving = (((p.cpu().float() - low + 0.5) / factors - 0.5) for p in self.landmarks)
-        return LandmarkPull(level, fixed, moving, 3.0 * self.stiffness)
+        fixed, moving = (((p.cpu().float() - low + 0.5) / factors - 0.5) for p in landmarks)
+        return fixed, moving
 
 
 def _make_force(
@@ -291,14 +290,18 @@ def _run_level(
     if trust is not None:
         there.mul_(resize_image(trust, level.shape))
     weight = pair.fixed_mask
-    warped_mask = None if pair.moving_mask is None else torch.empty_like(pair.moving_mask)
+    moving_mask = None
+    if pair.moving_mask is not None:
+        moving_mask = erode(pair.moving_mask, 1 if level.similarity == "lncc" else 2)
+    warped_mask = None if moving_mask is None else torch.empty_like(moving_mask)
+    pull = None if pair.landmarks is None else LandmarkPull(level, *pair.landmarks, pair.reach)
     # Landmarks may ask for what the images like less.
-    pace = _Pace(level.step, None if pair.pull is not None else u)
+    pace = _Pace(level.step, None if pull is not None else u)
     for count in range(level.iterations):
         reporter(count / level.iterations, message)
         sampler.aim(u)
-        if pair.moving_mask is not None and warped_mask is not None:
-            sampler.take(pair.moving_mask, warped_mask)
+        if moving_mask is not None and warped_mask is not None:
+            sampler.take(moving_mask, warped_mask)
             weight = warped_mask if pair.fixed_mask is None else warped_mask * pair.fixed_mask
         buffer.zero_()
         value = float(terms[0].add(sampler, weight, buffer))
@@ -311,12 +314,12 @@ def _run_level(
         fluid(buffer, d, scratch)
         length = torch.mul(d, d, out=buffer).sum(1, keepdim=True).sqrt_()
         largest = float(length.max())
-        if pair.pull is None and largest == 0:
+        if pull is None and largest == 0:
             return count  # nothing to see: a start field stays as it is
         long = max(_longest(length, largest, level.brisk), 1e-12)
         d.mul_(length.clamp_(min=long).reciprocal_().mul_(pace.step))
-        if pair.pull is not None:
-            pair.pull(u, d, level.step)
+        if pull is not None:
+            pull(u, d, level.step)
         rim.hold(d)
         if level.composed:
             _compose(u, d, buffer, scratch)

@@ -243,7 +243,7 @@ def test_cancel_in_each_stage_ends_everything_within_a_second(faked, ui, stage):
     assert time.monotonic() - start < 1
     assert ui.statusLabel.text == "Cancelled; nothing was changed."
     assert sceneContent() == before
-    assert haveEnded(family)
+    assert haveEnded(family, seconds=0)
 
 
 def test_the_stages_are_those_of_the_library():

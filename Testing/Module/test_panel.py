@@ -115,7 +115,7 @@ def test_cancel_in_the_middle_leaves_nothing_behind(faked, ui, pair):
     assert ui.statusLabel.text == "Cancelled; nothing was changed."
     assert ui.progressBar.value == 0
     assert sceneContent() == before
-    assert haveEnded(family)
+    assert haveEnded(family, seconds=0)
     assert list(Path(slicer.app.temporaryPath).glob("DeepRegistration-*")) == []
 
 
