@@ -64,7 +64,7 @@ def measure_doubt(
     fixed: Image,
     moving: Image,
     transform: sitk.Transform | None,
-    inverse: sitk.Transform | None = None,
+    missed: Image | None = None,
     mask: np.ndarray | None = None,
 ) -> Doubt:
     """Compare the fixed image with the moved one, and the way there with the way back.
@@ -72,7 +72,8 @@ def measure_doubt(
     Args:
         fixed, moving: the images, 2-D or 3-D.
         transform: fixed to moving, LPS mm; None is the identity.
-        inverse: moving to fixed; None: there and back is not looked at.
+        missed: mm by which there and back misses each point of a coarse grid over the fixed image, as
+            ``there_and_back`` finds it; None: not looked at.
         mask: (*fixed.grid.shape) bool; only what is inside counts as anatomy.
     """
     grid = fixed.grid.resized(tuple(min(s, MOST_VOXELS) for s in fixed.grid.shape))
@@ -87,10 +88,10 @@ def measure_doubt(
     worry = worry * np.clip(energy / enough, 0, 1)
     frame = moving.grid.to_sitk(np.ones(moving.grid.shape, np.float32))
     seen = sitk.GetArrayFromImage(_onto(frame, grid, transform)) > 0.5
-    if transform is not None and inverse is not None:
+    if missed is not None:
         # At the border of the moving image and beyond it there is no way back, nor anything to come back from.
-        missed = np.clip(_misses(transform, inverse, grid) / max(MISS_MM, min(grid.spacing)), 0, 1)
-        worry = np.maximum(worry, missed * (_local_mean(seen, still) > 0.99))
+        far = sitk.GetArrayFromImage(_onto(missed.to_sitk(), grid)) / max(MISS_MM, min(grid.spacing))
+        worry = np.maximum(worry, np.clip(far, 0, 1) * (_local_mean(seen, still) > 0.99))
     anatomy = (energy > enough) & seen
     if mask is not None:
         inside = _onto(fixed.grid.to_sitk(mask.reshape(fixed.grid.shape).astype(np.float32)), grid)
@@ -102,17 +103,8 @@ def measure_doubt(
     )
 
 
-def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> sitk.Image:
-    lowest = min(0.0, float(sitk.GetArrayViewFromImage(image).min()))
-    still = sitk.Transform(grid.ndim, sitk.sitkIdentity)
-    place = points_of(grid)
-    if image.GetPixelID() != sitk.sitkFloat32:
-        image = sitk.Cast(image, sitk.sitkFloat32)
-    return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], lowest)
-
-
-def _misses(transform: sitk.Transform, inverse: sitk.Transform, grid: Grid) -> np.ndarray:
-    """(*grid.shape) mm between each point and where there and back brings it."""
+def there_and_back(transform: sitk.Transform, inverse: sitk.Transform, grid: Grid) -> Image:
+    """How far, in mm, ``inverse`` after ``transform`` misses each point of a coarse grid over ``grid``."""
     coarse = grid.resized(tuple(min(s, MOST_POINTS) for s in grid.shape))
     there = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat32, *points_of(coarse))
     here = coarse.to_world(np.indices(coarse.shape).reshape(grid.ndim, -1).T)
@@ -120,7 +112,16 @@ def _misses(transform: sitk.Transform, inverse: sitk.Transform, grid: Grid) -> n
     # Point by point: a composite of the two would be a copy of both.
     back = np.array([inverse.TransformPoint(point) for point in there.tolist()])
     length = np.linalg.norm(back - here, axis=-1).reshape(coarse.shape)
-    return sitk.GetArrayFromImage(_onto(coarse.to_sitk(length), grid))
+    return Image(length.astype(np.float32), coarse)
+
+
+def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> sitk.Image:
+    lowest = min(0.0, float(sitk.GetArrayViewFromImage(image).min()))
+    still = sitk.Transform(grid.ndim, sitk.sitkIdentity)
+    place = points_of(grid)
+    if image.GetPixelID() != sitk.sitkFloat32:
+        image = sitk.Cast(image, sitk.sitkFloat32)
+    return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], lowest)
 
 
 class _Edges:

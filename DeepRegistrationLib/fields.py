@@ -212,7 +212,7 @@ def resize(u: Tensor, shape: Sequence[int]) -> Tensor:
     if tuple(u.shape[2:]) == shape:
         return u
     scale = u.new_tensor([new / old for new, old in zip(shape, u.shape[2:], strict=True)])
-    return resize_image(u, shape) * scale.view(1, -1, *[1] * len(shape))
+    return resize_image(u, shape).mul_(scale.view(1, -1, *[1] * len(shape)))
 
 
 def resize_image(image: Tensor, shape: Sequence[int]) -> Tensor:

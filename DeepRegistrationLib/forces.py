@@ -61,26 +61,36 @@ class Lncc:
         shape = tuple(fixed.shape[2:])
         self._fixed, self._eps = fixed, eps
         like = {"device": fixed.device, "dtype": fixed.dtype}
-        self._box = BandFilter(shape, [box_weights(w) if w > 1 else None for w in width], **like)  # type: ignore[arg-type]
+        weights = [box_weights(w) if w > 1 else None for w in width]
+        self._box = BandFilter(shape, weights, "mean", **like)  # type: ignore[arg-type]
+        self._back = self._box.adjoint()
         rooms = [x for x in spare if x.shape == (1, 3, *shape)]
         rooms += [torch.empty((1, 3, *shape), **like) for _ in range(3 - len(rooms))]  # type: ignore[call-overload]
-        self._in, self._sum, self._scratch = rooms[:3]
-        self._out = torch.empty_like(fixed)
+        self._in, self._out, self._scratch = rooms[:3]
+        self._norm: Tensor | None = None
+        self._mean, self._gain = torch.empty_like(fixed), torch.empty_like(fixed)
         self._reset(None)
 
-    def _filter(self, channels: int) -> Tensor:
-        return self._box(self._in[:, :channels], self._sum[:, :channels], self._scratch[:, :channels])
+    def _filter(self, box: BandFilter, first: int = 0) -> Tensor:
+        return box(*(room[:, first:] for room in (self._in, self._out, self._scratch)))
 
     def _reset(self, weight: Tensor | None) -> None:
-        """Window counts, means and variances of the fixed image."""
-        a, f = self._in, self._fixed
-        a[:, :1] = 1.0 if weight is None else weight
-        torch.mul(a[:, :1], f, out=a[:, 1:2])
+        """What share of a window counts, and there the means and variances of the fixed image."""
+        a, f, first = self._in, self._fixed, int(weight is None)
+        if weight is None:
+            a[:, 1:2] = f
+        else:
+            a[:, :1] = weight
+            torch.mul(weight, f, out=a[:, 1:2])
         torch.mul(a[:, 1:2], f, out=a[:, 2:3])
-        s = self._filter(3)
-        self._norm = s[:, :1].clamp_min(1e-6).reciprocal_()
-        self._mean = s[:, 1:2] * self._norm
-        self._var = (s[:, 2:3] * self._norm).addcmul_(self._mean, self._mean, value=-1).clamp_min_(0).add_(self._eps)
+        s = self._filter(self._box, first)
+        if weight is not None:
+            self._norm = s[:, :1].clamp_min(1e-8).reciprocal_()
+            s[:, 1:].mul_(self._norm)
+        mean, square = s[:, 1 - first : 2 - first], s[:, 2 - first : 3 - first]
+        self._mean.copy_(mean)
+        variance = square.addcmul_(mean, mean, value=-1).clamp_min_(0).add_(self._eps)
+        torch.reciprocal(variance, out=self._gain).mul_(2.0)
 
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         f, m, a = self._fixed, warped, self._in
@@ -89,24 +99,24 @@ class Lncc:
         torch.mul(m, 1.0 if weight is None else weight, out=a[:, :1])
         torch.mul(a[:, :1], m, out=a[:, 1:2])
         torch.mul(a[:, :1], f, out=a[:, 2:3])
-        s = self._filter(3).mul_(self._norm)[:, :3]
+        s = self._filter(self._box)
+        if self._norm is not None:
+            s.mul_(self._norm)
         mean, square, cross = s[:, :1], s[:, 1:2], s[:, 2:3]
         var = square.addcmul_(mean, mean, value=-1).clamp_min_(0).add_(self._eps)
         cov = cross.addcmul_(self._mean, mean, value=-1)
         # dS/dm_y = sum over windows x that hold y of  a_x (f_y - mean_f) - b_x (m_y - mean_m)
-        coefficient = torch.div(cov, var, out=a[:, :1]).div_(self._var)  # cov / (var_f var_m)
-        value = cov * coefficient
+        coefficient = torch.div(cov, var, out=a[:, :1]).mul_(self._gain)  # 2 cov / (var_f var_m)
         if weight is not None:
-            value = value * weight
             coefficient.mul_(weight)
-        similarity = _mean(value, weight)
-        coefficient.mul_(self._norm)
-        coefficient.mul_(2.0)
-        torch.mul(a[:, :1], cov.div_(var), out=a[:, 1:2])
-        torch.mul(a[:, :1], self._mean, out=a[:, 2:3])
+        similarity = 0.5 * _mean(torch.mul(cov, coefficient, out=a[:, 1:2]), weight)
+        if self._norm is not None:
+            coefficient.mul_(self._norm)
+        torch.mul(coefficient, cov.div_(var), out=a[:, 1:2])
+        torch.mul(coefficient, self._mean, out=a[:, 2:3])
         a[:, 2:3].addcmul_(a[:, 1:2], mean, value=-1)
-        r = self._filter(3)
-        out = torch.mul(r[:, :1], f, out=self._out).addcmul_(r[:, 1:2], m, value=-1).sub_(r[:, 2:3])
+        r = self._filter(self._back)
+        out = torch.mul(r[:, :1], f, out=a[:, :1]).addcmul_(r[:, 1:2], m, value=-1).sub_(r[:, 2:3])
         if weight is not None:
             out.mul_(weight)
         return similarity, out

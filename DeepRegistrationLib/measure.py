@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from . import fields
+from .doubt import MOST_POINTS
 from .image import Grid, Image
 from .metrics import folds_and_spread
 from .mutual_information import nmi
@@ -40,6 +41,25 @@ def measure_field(report: Report, u: Tensor, inverse: Tensor, grid: Grid) -> Non
     error = left.square().sum(1).sqrt()[inside]
     if len(error):
         report.inverse_error_mm, report.max_inverse_error_mm = float(error.mean()), float(error.max())
+
+
+def misses(u: Tensor, inverse: Tensor, grid: Grid, onto: Grid) -> Image:
+    """How far, in mm, there and back misses each point of a coarse grid over the fixed image.
+
+    The affine part cancels; as ``doubt.there_and_back`` finds with the transforms.
+
+    Args:
+        u, inverse: (1, ndim, *grid.shape) voxels of ``grid``.
+        onto: the grid of the answer before it is made coarse: ``grid``, or that with one more axis of a single voxel.
+    """
+    coarse = grid.resized(tuple(min(s, MOST_POINTS) for s in grid.shape))
+    index = grid.to_index(coarse.to_world(np.indices(coarse.shape).reshape(grid.ndim, -1).T))
+    here = torch.as_tensor(index.T.reshape(1, grid.ndim, *coarse.shape), dtype=u.dtype)
+    there = fields.sample(u, here)
+    spacing = torch.as_tensor(grid.spacing, dtype=u.dtype).view(1, -1, *[1] * grid.ndim)
+    missed = ((there + fields.sample(inverse, here + there)) * spacing).square().sum(1).sqrt()
+    lifted = onto.resized(tuple(min(s, MOST_POINTS) for s in onto.shape))
+    return Image(missed.reshape(lifted.shape).numpy(), lifted)
 
 
 def measure_images(report: Report, fixed: Image, moving: Image, transform: Transform) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,7 +17,7 @@ from .device import choose_device
 from .doubt import Doubt, measure_doubt
 from .errors import InputError
 from .image import Grid, Image, ImageSource, PathLike
-from .measure import measure_field, measure_images
+from .measure import measure_field, measure_images, misses
 from .method_list import find_method, model_for
 from .models import Model
 from .orientation import measure_mirror
@@ -48,7 +48,7 @@ class Result:
 
     Attributes:
         transform: fixed to moving, LPS mm; a SimpleITK transform with ``save(path)``.
-        inverse: moving to fixed, likewise.
+        make_inverse: makes ``inverse``.
         warped: the moving image on the fixed grid.
         report: what was measured.
         doubt: where the result should not be trusted; ``doubt.on(warped.grid)`` is the map on the fixed grid.
@@ -57,12 +57,17 @@ class Result:
     """
 
     transform: Transform
-    inverse: Transform
+    make_inverse: Callable[[], Transform]
     warped: Image
     report: Report
     doubt: Doubt
     field: Tensor
     grid: Grid
+
+    @cached_property
+    def inverse(self) -> Transform:
+        """Moving to fixed, like ``transform``; its field is there already, and becomes a transform when asked for."""
+        return self.make_inverse()
 
     @cached_property
     def jacobian(self) -> Image:
@@ -254,10 +259,10 @@ def _finish(pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.n
         lifted_matrix = pair.plane.lift_affine(matrix)
     else:
         lifted_grid, lifted, lifted_inverse, lifted_matrix = grid, field, inverse, matrix
-    back = Transform.inverse_of(lifted_inverse, lifted_grid, lifted_matrix, moving_grid)
-    del inverse, lifted_inverse
+    make_inverse = partial(Transform.inverse_of, lifted_inverse, lifted_grid, lifted_matrix, moving_grid)
     transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
     warped = resample(pair.given_moving, fixed_grid, transform)
-    doubt = measure_doubt(pair.given_fixed, pair.given_moving, transform, back, pair.fixed_mask)
+    missed = misses(field, inverse, grid, lifted_grid)
+    doubt = measure_doubt(pair.given_fixed, pair.given_moving, transform, missed, pair.fixed_mask)
     report.doubt_percent, report.shape = doubt.percent, doubt.shape
-    return Result(transform, back, warped, report, doubt, lifted, lifted_grid)
+    return Result(transform, make_inverse, warped, report, doubt, lifted, lifted_grid)

@@ -5,8 +5,6 @@ Volumes are looked at in slabs that stay in the cache, and folds are repaired vo
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch import Tensor
 
@@ -32,6 +30,7 @@ class SparseField:
         self.strides = [1]
         for n in reversed(self.shape[1:]):
             self.strides.insert(0, self.strides[0] * n)
+        self._marked: Tensor | None = None  # all False between calls
 
     def index(self, position: Tensor) -> Tensor:
         index = position[:, -1].clone()
@@ -49,13 +48,19 @@ class SparseField:
         return 0.5 * (self.moved(position, axis, 1) - self.moved(position, axis, -1))
 
     def grow(self, position: Tensor, reach: int) -> Tensor:
-        """All voxels within ``reach`` (in the largest coordinate)."""
-        steps = torch.tensor(
-            list(itertools.product(range(-reach, reach + 1), repeat=self.ndim)), device=position.device
-        )
-        near = (position[:, None] + steps).reshape(-1, self.ndim)
-        near = torch.minimum(near.clamp_min_(0), self._last)
-        return self.position(torch.unique(self.index(near)))
+        """All voxels within ``reach`` (in the largest coordinate), in order."""
+        if self._marked is None:
+            self._marked = torch.zeros(self.flat.shape[1], dtype=torch.bool, device=self.flat.device)
+        index = self.index(position)
+        for n, stride in zip(self.shape, self.strides, strict=True):
+            at = torch.div(index, stride, rounding_mode="floor") % n
+            self._marked[index] = True
+            for by in range(1, reach + 1):
+                self._marked[index[at >= by] - by * stride] = True
+                self._marked[index[at < n - by] + by * stride] = True
+            index = torch.nonzero(self._marked)[:, 0]
+        self._marked[index] = False
+        return self.position(index)
 
     def position(self, index: Tensor) -> Tensor:
         parts = []

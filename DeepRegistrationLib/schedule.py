@@ -111,7 +111,7 @@ def _full_resolution(quality: str, similarity: str, small: bool) -> list[_Steps]
         return [_Steps(1, similarity, force, elastic, 60 if similarity == "lncc" else 30, 1.0, 0.6, 4)]
     iterations, brisk = (10, 0.6) if accurate else (4, 0.8)
     if similarity in ("lncc", "ssd"):
-        return [_Steps(1, similarity, 1.2, 0.4, iterations, 2.0, brisk, 5)]
+        return [_Steps(1, similarity, 1.0, 0.3, iterations, 2.0, brisk, 5)]
     if similarity == "translated":
         return [_Steps(1, similarity, 2.0, 0.8, iterations, 2.0, brisk, 4)]
     return [_Steps(1, similarity, 2.0, 0.8)] if accurate else []

@@ -272,13 +272,14 @@ def doubtOf(
     kept = transformNode.GetNodeReference(DOUBT_ROLE) if transformNode is not None else None
     if kept is not None and kept.GetImageData() is not None:
         return nodes.voxels(kept), nodes.imageOf(kept)
-    from DeepRegistrationLib.doubt import measure_doubt
+    from DeepRegistrationLib.doubt import measure_doubt, there_and_back
     from DeepRegistrationLib.image import read_image
 
-    there = back = None
+    pair = read_image(fixed), read_image(nodes.imageOf(movingNode, ignore or transformNode))
+    there = missed = None
     if transformNode is not None:
         inverseNode = transformNode.GetNodeReference(INVERSE_ROLE)
         there = derived.mapOf(transformNode)
-        back = derived.mapOf(inverseNode) if inverseNode is not None else None
-    pair = read_image(fixed), read_image(nodes.imageOf(movingNode, ignore or transformNode))
-    return measure_doubt(*pair, there, back).on(pair[0].grid).array, fixed
+        if inverseNode is not None:
+            missed = there_and_back(there, derived.mapOf(inverseNode), pair[0].grid)
+    return measure_doubt(*pair, there, missed).on(pair[0].grid).array, fixed

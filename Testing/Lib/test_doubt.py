@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from DeepRegistrationLib.__main__ import main
-from DeepRegistrationLib.doubt import measure_doubt
+from DeepRegistrationLib.doubt import measure_doubt, there_and_back
 from DeepRegistrationLib.image import Grid, Image, read_image
 from DeepRegistrationLib.plausible import Shape, measure_shape
 from DeepRegistrationLib.report import Report
@@ -48,7 +48,7 @@ def small(grid):
 def test_an_image_on_itself_leaves_no_doubt(grid):
     image = small(grid)
     still = sitk.Transform(grid.ndim, sitk.sitkIdentity)
-    found = measure_doubt(image, image, still, still)
+    found = measure_doubt(image, image, still, there_and_back(still, still, grid))
     assert found.percent < 1
     assert found.on(grid).array.shape == grid.shape
     assert found.on(grid).array.max() < 0.5
@@ -80,8 +80,9 @@ def test_the_half_that_does_not_fit_is_the_half_in_doubt():
 def test_a_way_back_that_misses_is_full_doubt():
     grid = grids()["3-D"]
     image = picture(grid)
-    good = measure_doubt(image, image, shift((0.0, 0, 0)), shift((0.2, 0, 0)))
-    wrong = measure_doubt(image, image, shift((0.0, 0, 0)), shift((3.0, 0, 0)))
+    still = shift((0.0, 0, 0))
+    good = measure_doubt(image, image, still, there_and_back(still, shift((0.2, 0, 0)), grid))
+    wrong = measure_doubt(image, image, still, there_and_back(still, shift((3.0, 0, 0)), grid))
     assert good.percent < 5
     assert wrong.percent > 95
 
