@@ -165,7 +165,9 @@ class Sampler:
         depth, height, width = self.shape
         slices = z.clamp_(0, depth - 1).floor().clamp_(max=depth - 2)
         z.sub_(slices)
-        _normalize(y.clamp_(0, height - 1).add_(slices, alpha=height), (depth - 1) * height)
+        # Rounding must not lead over a slice's border to the other end of the next one.
+        edge = depth * height * 2.0**-22 if height > 1 else 0.0
+        _normalize(y.clamp_(edge, height - 1 - edge).add_(slices, alpha=height), (depth - 1) * height)
         _normalize(x, width)
 
     def take(self, image: Tensor, out: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from DeepRegistrationLib.errors import InputError
 CHOSEN_ON_GROUPS = ("brain (T1)", "brain with tumor (landmarks)", "heart (cine MR)", "hippocampus (MR)")
 CHOSEN_ON_PAIRS = (
     "OAS1_0001*<-OAS1_0002",
+    "fstrain02*<-fstrain01",
+    "vxm_test<-OAS1_0001",
     "1-10-500-500-100<-10-19-500-500-100",
     "101-210-500-500-100<-102-111-500-500-100",
     "102-111-500-500-100<-106-115-500-500-100",

@@ -132,8 +132,10 @@ def test_mind_takes_an_axis_of_three_slices():
     assert mind_ssc(torch.rand(1, 1, 3, 20, 22)).isfinite().all()
 
 
-@pytest.mark.parametrize("shape", [(9, 12), (6, 150, 7), (1, 20, 5)])
-def test_band_filter_equals_convolution(shape):
+@pytest.mark.parametrize("large", [1, 1 << 40])
+@pytest.mark.parametrize("shape", [(9, 12), (6, 150, 7), (40, 9, 70), (1, 20, 5)])
+def test_band_filter_equals_convolution(shape, large, monkeypatch):
+    monkeypatch.setattr("DeepRegistrationLib.kernels._LARGE", large)  # channel by channel, or all at once
     x = torch.rand((1, 2, *shape), dtype=torch.float64)
     kernel = gaussian_weights(1.3)
     out = BandFilter(shape, [kernel, None, kernel][: len(shape)], dtype=torch.float64)(
@@ -150,6 +152,18 @@ def test_band_filter_leaves_its_input_alone_and_keeps_a_constant():
     assert torch.allclose(out, x)
 
 
+@pytest.mark.parametrize("border", ["zero", "mean"])
+def test_the_adjoint_of_a_band_filter_is_its_transpose(border):
+    shape = (6, 7, 5)
+    x, y = (torch.rand((1, 1, *shape), dtype=torch.float64) for _ in range(2))
+    there = BandFilter(shape, [box_weights(3), None, box_weights(5)], border, dtype=torch.float64)
+
+    def through(box, image):
+        return box(image, torch.empty_like(image), torch.empty_like(image))
+
+    assert torch.allclose((through(there, x) * y).sum(), (x * through(there.adjoint(), y)).sum())
+
+
 def test_box_weights_sum_over_the_window():
     assert box_weights(7).sum() == 7
 
@@ -161,6 +175,28 @@ def test_sampler_equals_warp(shape):
     sampler = Sampler(shape)
     sampler.aim(u)
     assert torch.allclose(sampler.take(image, torch.empty_like(image)), warp(image, u), atol=1e-5)
+
+
+def test_sampler_takes_some_rows():
+    shape = (9, 8, 6)
+    image, u = torch.rand((1, 1, *shape)), 3 * torch.randn((1, 3, *shape))
+    sampler, out = Sampler(shape, rows=4), torch.empty(1, 1, 4, 8, 6)
+    for first, count in ((3, 4), (7, 2)):
+        sampler.aim(u[:, :, first : first + count], first)
+        taken = sampler.take(image, out[:, :, :count])
+        assert torch.allclose(taken, warp(image, u)[:, :, first : first + count], atol=1e-5)
+
+
+def test_sampler_rounds_little_in_a_large_volume():
+    shape = (300, 300, 2)
+    image = (
+        (torch.arange(300.0)[:, None] + 1000 * torch.arange(300.0)[None]).view(1, 1, 300, 300, 1).repeat(1, 1, 1, 1, 2)
+    )
+    u = torch.rand((1, 3, *shape)) - 0.5
+    sampler = Sampler(shape)
+    sampler.aim(u)
+    error = (sampler.take(image, torch.empty_like(image)) - warp(image, u)).abs() / 1000
+    assert float(error.max()) < 0.05
 
 
 def test_central_difference_and_its_adjoint_are_transposes():

@@ -4,8 +4,10 @@ import SimpleITK as sitk
 import torch
 
 from DeepRegistrationLib import Cancelled, CancelToken, InputError, register
+from DeepRegistrationLib.doubt import there_and_back
 from DeepRegistrationLib.fields import smooth, warp
 from DeepRegistrationLib.image import Grid, Image
+from DeepRegistrationLib.measure import misses
 from DeepRegistrationLib.prepare import working_grid
 from DeepRegistrationLib.transform import Transform, resample
 from Testing.Lib.geometries import oblique, rotation
@@ -77,6 +79,29 @@ def test_forward_and_back_cancel(case):
     back = result.inverse.map_points(result.transform.map_points(points))
     assert np.linalg.norm(back - points, axis=1).mean() < 0.1
     assert result.report.inverse_error_mm < 0.1
+
+
+@pytest.mark.parametrize("shape", [(30, 36, 32), (60, 64), (1, 60, 64)])
+def test_there_and_back_by_the_fields_is_there_and_back_by_the_transforms(shape):
+    grid = oblique(shape, (1.5, 1.2, 1.0)[: len(shape)])
+    flat = [axis for axis, size in enumerate(shape) if size > 1]
+    plane = grid if len(flat) == len(shape) else oblique(tuple(shape[a] for a in flat), (1.2, 1.0))
+    generator = torch.Generator().manual_seed(0)
+    u, w = (torch.randn((1, len(flat), *plane.shape), generator=generator) for _ in range(2))
+    u, w = (smooth(x, 3.0) * 20 for x in (u, w))  # not inverse to each other: something is missed
+    found = misses(u, w, plane, grid)
+    lifted = [torch.zeros((1, grid.ndim, *shape)) for _ in range(2)]
+    for field, part in zip(lifted, (u, w), strict=True):
+        field[:, flat] = part.reshape(1, len(flat), *shape)
+    matrix = np.eye(grid.ndim + 1)
+    matrix[:-1, :-1], matrix[:-1, -1] = 1.1 * np.eye(grid.ndim), 4.0
+    there = Transform.from_field(lifted[0], grid, matrix)
+    back = Transform.inverse_of(lifted[1], grid, matrix, grid)
+    expected = there_and_back(there, back, grid)
+    assert found.grid.same_as(expected.grid)
+    inner = tuple(slice(6, -6) if n > 1 else slice(None) for n in found.grid.shape)
+    assert expected.array[inner].mean() > 0.3
+    assert np.allclose(found.array[inner], expected.array[inner], atol=1e-3)
 
 
 def test_the_jacobian_lies_on_the_fixed_grid(case):

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from DeepRegistrationLib.errors import Cancelled, InputError
 from DeepRegistrationLib.fields import compose, inverse_error, jacobian_determinant, sample, smooth, warp
 from DeepRegistrationLib.inverse import inverse_of
 from DeepRegistrationLib.progress import CancelToken, Reporter
 from DeepRegistrationLib.refine import _compose, _longest, refine
-from DeepRegistrationLib.regular import smallest_determinant, unfold
+from DeepRegistrationLib.regular import SparseField, smallest_determinant, unfold
 from DeepRegistrationLib.schedule import RefineSettings, plan
 
 
@@ -108,6 +109,17 @@ def test_unfold_mends_what_folds_and_leaves_the_rest(shape):
     assert torch.equal(mended[:, :, :4], u[:, :, :4])
     wild = torch.randn((1, len(shape), *shape), generator=torch.Generator().manual_seed(0)) * 5
     assert float(smallest_determinant(unfold(wild)).min()) >= 0.02
+
+
+@pytest.mark.parametrize("reach", [1, 2])
+@pytest.mark.parametrize("shape", [(12, 14), (9, 8, 7)])
+def test_voxels_grow_into_all_their_neighbors(shape, reach):
+    chosen = torch.rand(shape, generator=torch.Generator().manual_seed(1)) < 0.02
+    pool = F.max_pool2d if len(shape) == 2 else F.max_pool3d
+    expected = torch.nonzero(pool(chosen.float()[None, None], 2 * reach + 1, 1, reach)[0, 0])
+    field = SparseField(torch.zeros((1, len(shape), *shape)))
+    for _ in range(2):  # nothing is left behind for the next call
+        assert torch.equal(field.grow(torch.nonzero(chosen), reach), expected)
 
 
 def test_the_determinant_in_slabs_is_the_determinant():
