@@ -190,7 +190,7 @@ def _typical_square(gradient: Tensor) -> float:
 def match_intensities(fixed: Tensor, moving: Tensor, warped: Tensor, bins: int = 64) -> Tensor:
     """``moving`` with its intensities replaced by the mean of ``fixed`` where ``warped`` has them; any curve."""
     last = bins - 1.001
-    at = (warped * bins).clamp(0, last).long().flatten()
+    at = (warped * bins).clamp_(0, last).int().flatten()
     count = torch.bincount(at, minlength=bins).float()
     total = torch.zeros(bins, device=fixed.device, dtype=fixed.dtype)
     total.index_add_(0, at, fixed.flatten())
@@ -200,9 +200,11 @@ def match_intensities(fixed: Tensor, moving: Tensor, warped: Tensor, bins: int =
     # a bin that is hardly seen takes the curve of the nearest one that is
     nearest = known[(torch.arange(bins, device=known.device)[:, None] - known[None]).abs().argmin(1)]
     curve = (total / count.clamp_min(1))[nearest]
-    position = (moving * bins - 0.5).clamp(0, last)
-    low = position.long()
-    return torch.lerp(curve[low], curve[(low + 1).clamp_max(bins - 1)], position - low)
+    position = (moving * bins - 0.5).clamp_(0, last)
+    low = position.int()
+    share = position.sub_(low)
+    below = curve.index_select(0, low.flatten()).view_as(share)
+    return torch.lerp(below, curve.index_select(0, low.add_(1).clamp_max_(bins - 1).flatten()).view_as(share), share)
 
 
 def translate(fixed: Tensor, moving: Tensor, warped: Tensor, least: float = 0.2) -> tuple[Tensor, Tensor] | None:

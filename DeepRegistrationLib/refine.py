@@ -21,7 +21,7 @@ from .choose import choose_similarity
 from .counterparts import fill_in, trust_in
 from .errors import InputError
 from .features import compact, mind_ssc
-from .fields import resize, resize_image, warp
+from .fields import resize, resize_image
 from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
 from .inverse import inverse_of
 from .kernels import BandFilter, Sampler, central_difference, gaussian_weights
@@ -233,12 +233,15 @@ class _Images:
 
 
 def _make_force(
-    fixed: Tensor, moving: Tensor, level: Level, u: Tensor, spare: tuple[Tensor, ...]
+    fixed: Tensor, moving: Tensor, level: Level, sampler: Sampler, spare: tuple[Tensor, ...]
 ) -> tuple[Force, Tensor]:
-    """The force, and the moving channels that it wants warped; a call of it may overwrite ``spare``."""
+    """The force, and the moving channels that it wants warped; a call of it may overwrite ``spare``.
+
+    ``sampler`` aims at the field so far; to make the force may overwrite its points, too.
+    """
     similarity = level.similarity
     if similarity == "translated":
-        pair = translate(fixed, moving, warp(moving, u))
+        pair = translate(fixed, moving, sampler.take(moving, torch.empty_like(moving)))
         if pair is not None:
             return Lncc(pair[0], level.windows(level.radius), spare=spare), pair[1]
         similarity = "mind"
@@ -281,7 +284,8 @@ def _run_level(
     """Steps on one level; ``u`` is updated in place. Returns how many. ``trust`` may be of a coarser level."""
     d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
     sampler = Sampler(level.shape, device=u.device)
-    force, source = _make_force(pair.fixed, pair.moving, level, u, (d, scratch, sampler.points))
+    sampler.aim(u)
+    force, source = _make_force(pair.fixed, pair.moving, level, sampler, (d, scratch, sampler.points))
     terms = [_Term(level, force, source)]
     if pair.codes is not None:
         terms.append(_Term(level, Ssd(pair.codes[0]), pair.codes[1], gain=2.0))

@@ -174,7 +174,7 @@ def test_sampler_equals_warp(shape):
     image, u = torch.rand((1, 2, *shape)), torch.randn((1, ndim, *shape))
     sampler = Sampler(shape)
     sampler.aim(u)
-    assert torch.allclose(sampler.take(image, torch.empty_like(image)), warp(image, u), atol=1e-5)
+    assert torch.allclose(sampler.take(image, torch.empty_like(image)), warp(image, u), atol=1e-4)
 
 
 def test_sampler_takes_some_rows():
@@ -184,7 +184,7 @@ def test_sampler_takes_some_rows():
     for first, count in ((3, 4), (7, 2)):
         sampler.aim(u[:, :, first : first + count], first)
         taken = sampler.take(image, out[:, :, :count])
-        assert torch.allclose(taken, warp(image, u)[:, :, first : first + count], atol=1e-5)
+        assert torch.allclose(taken, warp(image, u)[:, :, first : first + count], atol=1e-4)
 
 
 def test_sampler_rounds_little_in_a_large_volume():
