@@ -129,7 +129,7 @@ def _failures(records: list[dict[str, Any]]) -> list[str]:
 
 
 def _plot(groups: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Score against seconds, a panel for each group."""
+    """Score against seconds, a panel for each group: of the pairs that all methods of the panel ran on."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -144,19 +144,23 @@ def _plot(groups: dict[str, list[dict[str, Any]]], path: Path) -> None:
         panel.axis("off")
     for panel, (group, records) in zip(panels, groups.items(), strict=False):
         what = "dice" if any("dice" in r for r in records) else "tre"
-        for method in METHODS:
-            done = [r for r in records if r["method"] == method and what in r]
-            if not done or method == "before":
-                continue
+        ran: dict[str, set[str]] = {}
+        for r in records:
+            if what in r and r["method"] != "before":
+                ran.setdefault(r["method"], set()).add(r["pair"])
+        shared = set.intersection(*ran.values()) if ran else set()
+        for method in (m for m in METHODS if m in ran and shared):
+            done = [r for r in records if r["method"] == method and r["pair"] in shared and what in r]
             x, y = np.mean([r["wall"] for r in done]), np.mean([r[what] for r in done])
             panel.scatter(
                 x, y, marker="*" if method.startswith("ours") else "o", s=90 if method.startswith("ours") else 35
             )
-            panel.annotate(method, (x, y), fontsize=7, xytext=(4, 4), textcoords="offset points")
+            above = method != "ours, fast"  # the two of this library lie close together
+            panel.annotate(method, (x, y), fontsize=7, xytext=(4, 4 if above else -11), textcoords="offset points")
         panel.set_xscale("log")
         panel.set_xlabel("seconds")
         panel.set_ylabel({"dice": "mean Dice", "tre": "landmark error, mm"}[what])
-        panel.set_title(group, fontsize=10)
+        panel.set_title(f"{group}: {len(shared)} pair{'s' * (len(shared) != 1)}", fontsize=10)
         panel.margins(0.25)
         low, high = panel.get_xlim()
         ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if low <= t <= high]
