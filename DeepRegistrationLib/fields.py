@@ -79,7 +79,7 @@ def exponentiate(v: Tensor, steps: int = 7) -> Tensor:
         for _ in range(steps):
             u = compose(u, u)
         return u
-    sampler = Sampler(u.shape[2:], device=u.device, dtype=u.dtype)
+    sampler = Sampler(u.shape[2:], exact=True, device=u.device, dtype=u.dtype)
     moved = torch.empty_like(u[:1])
     for item in u.split(1):
         for _ in range(steps):

@@ -177,6 +177,14 @@ def test_sampler_equals_warp(shape):
     assert torch.allclose(sampler.take(image, torch.empty_like(image)), warp(image, u), atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(9, 12), (60, 50, 4)])
+def test_an_exact_sampler_rounds_nothing(shape):
+    image, u = torch.rand((1, 2, *shape)), 3 * torch.randn((1, len(shape), *shape))
+    sampler = Sampler(shape, exact=True)
+    sampler.aim(u)
+    assert torch.allclose(sampler.take(image, torch.empty_like(image)), warp(image, u), atol=2e-5)
+
+
 def test_sampler_takes_some_rows():
     shape = (9, 8, 6)
     image, u = torch.rand((1, 1, *shape)), 3 * torch.randn((1, 3, *shape))
