@@ -7,6 +7,7 @@ Heinrich et al., "MIND: Modality independent neighbourhood descriptor", Medical 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import InputError
-from .windows import at_least_float32, box_sum, check_image, check_pair, weighted_mean
+from .windows import at_least_float32, box_sum, check_image, check_pair, valid_sums, weighted_mean
 
 Shift = tuple[int, ...]
 _SLAB = 300_000
@@ -76,50 +77,76 @@ def mind_features(
     variance = distances.mean(1, keepdim=True)
     if kind == "ssc":
         variance = variance - low
-    return torch.exp((low - distances) / _bounded(variance))
+    return torch.exp((low - distances) / torch.clamp(variance, *_bounds(variance)))
 
 
-def _bounded(variance: Tensor) -> Tensor:
+def _bounds(variance: Tensor) -> tuple[Tensor, Tensor]:
     scale = variance.mean(dim=list(range(1, variance.ndim)), keepdim=True)
     # An image of one value has no scale: all its descriptors are 1.
-    return torch.clamp(variance, scale * 1e-3, scale * 1e3).clamp_min(1e-15)
+    return (scale * 1e-3).clamp_min(1e-15), (scale * 1e3).clamp_min(1e-15)
 
 
 def _features_in_slabs(
     padded: Tensor, pairs: list[tuple[Shift, Shift]], kind: str, radius: int, dilation: int, out: Tensor
 ) -> Tensor:
     """Without a graph to keep: a few rows at a time, which stay in the cache until their channels are done."""
-    rows = out.shape[2]
-    step = max(2 * radius + 2, _SLAB // max(1, padded[0, 0, 0].numel()))
-    variance = padded.new_empty(out.shape[0], 1, *out.shape[2:])
+    n, channels, rows, *plane = out.shape
+    step = max(2 * radius + 2, _SLAB // max(1, math.prod(plane)))
+    distances = padded.new_empty(n, channels, min(step, rows), *plane)
+    wide = padded.new_empty(n, 1, min(step, rows) + 2 * radius, *(s + 2 * radius for s in plane))
+    variance = padded.new_empty(n, 1, rows, *plane)
     for low in range(0, rows, step):
         high = min(rows, low + step)
-        first, last = max(0, low - radius), min(rows, high + radius)  # patches reach beyond the slab
-        kept = slice(low - first, high - first)
-        block = padded[:, :, first : last + 2 * dilation]
-        here = torch.cat([d[:, :, kept] for d in _patch_distances(block, pairs, radius, dilation)], 1)
+        here, edged = distances[:, :, : high - low], wide[:, :, : high - low + 2 * radius]
+        for channel, (a, b) in enumerate(pairs):
+            _squares(_shifted(padded, a, dilation), _shifted(padded, b, dilation), low, radius, edged)
+            sums = edged
+            for dim in range(edged.ndim - 1, 1, -1):
+                sums = valid_sums(sums, 2 * radius + 1, dim)
+            here[:, channel : channel + 1] = sums
         least, mean = here.amin(1, keepdim=True), here.mean(1, keepdim=True)
         variance[:, :, low:high] = mean - least if kind == "ssc" else mean
-        out[:, :, low:high] = least - here
-    variance = _bounded(variance)
+        out[:, :, low:high] = torch.sub(least, here, out=here)
+    # Sums instead of means of the patches: both sides of the quotient are larger by the same.
+    variance.clamp_(*_bounds(variance))
     for low in range(0, rows, step):
         here = out[:, :, low : low + step].to(variance)
         out[:, :, low : low + step] = here.div_(variance[:, :, low : low + step]).exp_()
     return out
 
 
+def _squares(one: Tensor, other: Tensor, low: int, radius: int, out: Tensor) -> None:
+    """Squared differences from row ``low`` on into ``out``, which is wider by the radius and repeats the image's edge.
+
+    Along the first axis what is wider holds the rows there, and repeats the edge only at the image's ends.
+    """
+    first, last = max(0, low - radius), min(one.shape[2], low - radius + out.shape[2])
+    done, count = first - (low - radius), last - first
+    inner = out.narrow(2, done, count)
+    for axis in range(3, out.ndim):
+        inner = inner.narrow(axis, radius, out.shape[axis] - 2 * radius)
+    torch.sub(one[:, :, first:last], other[:, :, first:last], out=inner).square_()
+    for axis in range(out.ndim - 1, 1, -1):
+        before, within = (done, count) if axis == 2 else (radius, one.shape[axis])
+        after = out.shape[axis] - before - within
+        out.narrow(axis, 0, before).copy_(out.narrow(axis, before, 1).expand_as(out.narrow(axis, 0, before)))
+        tail = out.narrow(axis, before + within, after)
+        tail.copy_(out.narrow(axis, before + within - 1, 1).expand_as(tail))
+
+
 def _patch_distances(padded: Tensor, pairs: list[tuple[Shift, Shift]], radius: int, dilation: int) -> Iterator[Tensor]:
     """One channel after the other, of an image that is ``padded`` by the dilation."""
-    ndim, size = padded.ndim - 2, 2 * radius + 1
-
-    def shifted(shift: Shift) -> Tensor:
-        view = padded
-        for axis, step in enumerate(shift):
-            view = view.narrow(axis + 2, dilation * (1 + step), padded.shape[axis + 2] - 2 * dilation)
-        return view
-
+    size = 2 * radius + 1
     for a, b in pairs:
-        yield box_sum((shifted(a) - shifted(b)).square(), size, "replicate") / size**ndim
+        difference = _shifted(padded, a, dilation) - _shifted(padded, b, dilation)
+        yield box_sum(difference.square(), size, "replicate") / size ** (padded.ndim - 2)
+
+
+def _shifted(padded: Tensor, shift: Shift, dilation: int) -> Tensor:
+    """The image without its padding, seen from ``shift``."""
+    for axis, step in enumerate(shift):
+        padded = padded.narrow(axis + 2, dilation * (1 + step), padded.shape[axis + 2] - 2 * dilation)
+    return padded
 
 
 def mind_loss(

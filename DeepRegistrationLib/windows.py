@@ -66,17 +66,19 @@ def valid_sums(x: Tensor, size: int, dim: int) -> Tensor:
     """
     length, offset, out = 1, 0, x.shape[dim] - size + 1
     result: Tensor | None = None
+    own = False  # whether the result may be written to
     while length <= size:
         if size & length:
             part = x.narrow(dim, offset, out)
-            result = part.clone() if result is None else result.add_(part)
+            result = part if result is None else (result.add_(part) if own else result + part)
+            own = result is not part
             offset += length
         rest = x.shape[dim] - length
         if 2 * length <= size:
             x = x.narrow(dim, 0, rest) + x.narrow(dim, length, rest)
         length *= 2
     assert result is not None
-    return result
+    return result if own else result.clone()
 
 
 class _ValidBoxSum(torch.autograd.Function):

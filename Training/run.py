@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -182,10 +181,10 @@ class Run:
             InputError: if they are not those of this plan's network.
         """
         model = load_model(bundle)
-        own, theirs = _shaping(_plain(self.registration.arguments)), _shaping(model.header.arguments)
-        if model.header.network != type(self.registration).__name__ or own != theirs:
+        weights = self.registration.weights_from(model.network)
+        if weights is None:
             raise InputError(f"The model {bundle} is not of the network of this plan; start from another one.")
-        self.registration.load_state_dict(model.network.state_dict())
+        self.registration.load_state_dict(weights)
         training = model.header.training
         last: dict[str, Any] = {key: training[key] for key in ("plan_sha256", "steps", "seconds") if key in training}
         self.before = [*training.get("before", []), last]
@@ -229,15 +228,6 @@ class Run:
         self.progress = Progress(
             state["step"], state["best"], state["without_better"], state["seconds"], dict(state["scores"])
         )
-
-
-def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps(arguments))
-
-
-def _shaping(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Those that give the weights their meaning: how often a head is applied does not."""
-    return {name: value for name, value in arguments.items() if name != "repeats"}
 
 
 class _TurnModule(nn.Module):

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .worker import environment
+
 SHAPES = {2: (512, 512), 3: (160, 192, 224)}
 
 
@@ -25,7 +27,7 @@ def cost(model: str, ndim: int, precision: str = "auto", threads: int = 2, repea
     """Measure in a new process; {"error": sentence} if it failed."""
     command = [sys.executable, "-m", "benchmarks.model_cost", model, "--shape", *map(str, SHAPES[ndim])]
     command += ["--precision", precision, "--threads", str(threads), "--repeats", str(repeats)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(threads))
     if run.returncode:
         return {"error": (run.stderr.strip().splitlines() or ["no message"])[-1][:200]}
     result: dict[str, Any] = json.loads(run.stdout.strip().splitlines()[-1])

@@ -8,6 +8,7 @@ same network again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,8 +52,18 @@ class RegistrationNetwork(nn.Module):
         """The convolution that writes the field: what fine-tuning on a new kind of image may change."""
         raise NotImplementedError
 
+    def weights_from(self, other: RegistrationNetwork) -> dict[str, Tensor] | None:
+        """The weights with which training goes on where ``other`` stopped; None if it is another network."""
+        same = type(self) is type(other) and _plain(self.arguments) == _plain(other.arguments)
+        return other.state_dict() if same else None
+
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         raise NotImplementedError
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    """As a bundle's header holds them."""
+    return json.loads(json.dumps(arguments))
 
 
 def parameter_count(module: nn.Module) -> int:

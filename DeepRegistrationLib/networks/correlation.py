@@ -3,77 +3,93 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Shift = tuple[int, ...]
 _SLAB = 150_000
 """Numbers of one image that all shifts are multiplied with before the next ones."""
 
 
-def local_correlation(a: Tensor, b: Tensor, radius: int, out: Tensor | None = None) -> Tensor:
-    """Inner products of the features a(p) and b(p + d) for all shifts |d_c| <= radius.
+def cube(ndim: int, radius: int) -> list[Shift]:
+    """All shifts |d_c| <= radius, in the order of ``itertools.product``."""
+    return list(itertools.product(range(-radius, radius + 1), repeat=ndim))
+
+
+def star(ndim: int, radius: int) -> list[Shift]:
+    """The shifts of ``cube`` along one axis only, and none, in its order."""
+    return [shift for shift in cube(ndim, radius) if sum(map(bool, shift)) <= 1]
+
+
+def local_correlation(a: Tensor, b: Tensor, shifts: Sequence[Shift], out: Tensor | None = None) -> Tensor:
+    """Inner products of the features a(p) and b(p + d) for all ``shifts`` d.
 
     Args:
         a, b: (N, C, *S); beyond its border b is zero.
-        radius: in voxels.
+        shifts: in voxels.
         out: where to write the result, in any precision and order of memory; then nothing is differentiated.
 
     Returns:
-        (N, (2 * radius + 1)**ndim, *S), the shifts in the order of ``itertools.product``; differentiable once.
+        (N, len(shifts), *S); differentiable once.
     """
     if out is None:
-        return _LocalCorrelation.apply(a, b, radius)
+        return _LocalCorrelation.apply(a, b, shifts)
     with torch.no_grad():
-        return _correlate(a.contiguous(), _padded(b, radius), radius, out)
+        return _correlate(a.contiguous(), _padded(b, shifts), shifts, out)
 
 
 class _LocalCorrelation(torch.autograd.Function):
     """By shifted products.
 
-    Written out by hand, as the graph of (2r + 1)**ndim slices and sums that autograd would keep takes several times the
+    Written out by hand, as the graph of slices and sums, one a shift, that autograd would keep takes several times the
     time and memory of the products themselves.
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, radius: int) -> Tensor:
-        a, padded = a.contiguous(), _padded(b, radius)
+    def forward(ctx: Any, a: Tensor, b: Tensor, shifts: Sequence[Shift]) -> Tensor:
+        a, padded = a.contiguous(), _padded(b, shifts)
         ctx.save_for_backward(a, padded)
-        ctx.radius = radius
-        return _correlate(a, padded, radius, a.new_empty((a.shape[0], (2 * radius + 1) ** (a.ndim - 2), *a.shape[2:])))
+        ctx.shifts = shifts
+        return _correlate(a, padded, shifts, a.new_empty((a.shape[0], len(shifts), *a.shape[2:])))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         a, padded = ctx.saved_tensors
         # From a concatenation or a convolution it may come in any order of memory; a thousand passes want a plain one.
-        radius, gradient = ctx.radius, gradients[0].contiguous()
+        shifts, gradient = ctx.shifts, gradients[0].contiguous()
         grad_a, grad_padded = torch.zeros_like(a), torch.zeros_like(padded)
         for item, low, high in _slabs(a):
             here, grad_here = a[item, :, low:high], grad_a[item, :, low:high]
-            windows = _windows(padded[item], here.shape[1:], radius, low)
-            targets = _windows(grad_padded[item], here.shape[1:], radius, low)
+            windows = _windows(padded[item], here.shape[1:], shifts, low)
+            targets = _windows(grad_padded[item], here.shape[1:], shifts, low)
             for index, (window, target) in enumerate(zip(windows, targets, strict=True)):
                 weight = gradient[item, index, low:high]
                 grad_here.addcmul_(window, weight)
                 target.addcmul_(here, weight)
+        radius = _radius(shifts)
         inner = (slice(None), slice(None), *(slice(radius, radius + s) for s in a.shape[2:]))
         return grad_a, grad_padded[inner], None
 
 
-def _padded(b: Tensor, radius: int) -> Tensor:
-    return F.pad(b.contiguous(), [radius] * (2 * (b.ndim - 2)))
+def _radius(shifts: Sequence[Shift]) -> int:
+    return max(abs(d) for shift in shifts for d in shift)
 
 
-def _correlate(a: Tensor, padded: Tensor, radius: int, out: Tensor) -> Tensor:
+def _padded(b: Tensor, shifts: Sequence[Shift]) -> Tensor:
+    return F.pad(b.contiguous(), [_radius(shifts)] * (2 * (b.ndim - 2)))
+
+
+def _correlate(a: Tensor, padded: Tensor, shifts: Sequence[Shift], out: Tensor) -> Tensor:
     for item, low, high in _slabs(a):
         here = a[item, :, low:high]
         product = torch.empty_like(here)
         # Summed up in the cache: ``out`` may be large and in another order.
         sums = here.new_empty((out.shape[1], *here.shape[1:]))
-        for index, window in enumerate(_windows(padded[item], here.shape[1:], radius, low)):
+        for index, window in enumerate(_windows(padded[item], here.shape[1:], shifts, low)):
             torch.mul(here, window, out=product)
             torch.sum(product, 0, out=sums[index])
         out[item, :, low:high] = sums
@@ -88,8 +104,9 @@ def _slabs(a: Tensor) -> Iterator[tuple[int, int, int]]:
             yield item, low, min(low + rows, a.shape[2])
 
 
-def _windows(padded: Tensor, shape: torch.Size, radius: int, low: int) -> Iterator[Tensor]:
+def _windows(padded: Tensor, shape: torch.Size, shifts: Sequence[Shift], low: int) -> Iterator[Tensor]:
     """Views (C, *shape) of ``padded`` (C, *padded shape) from row ``low`` on, one a shift."""
-    for shift in itertools.product(range(2 * radius + 1), repeat=len(shape)):
-        first = (shift[0] + low, *shift[1:])
+    radius = _radius(shifts)
+    for shift in shifts:
+        first = (shift[0] + radius + low, *(d + radius for d in shift[1:]))
         yield padded[(slice(None), *(slice(d, d + s) for d, s in zip(first, shape, strict=True)))]

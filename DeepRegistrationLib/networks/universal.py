@@ -3,12 +3,17 @@
     MIND of both images -> one small strided encoder for both -> from 1/8 over 1/4 to 1/2 of the grid:
     local correlation of the fixed with the warped moving features -> a head adds to the velocity.
 
+A head that strides looks at the features of one level and thinks and answers on the grid of the next coarser one: an
+eighth of the voxels, with the same detail to see.
+
 Matching is built in, so that only features and regularization are left to learn. Exchanging the images changes the sign
 of the velocity, hence exp(−v) is the inverse: v = ½ (head(moving, fixed) − head(fixed, moving)) at every level.
 """
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..fields import exponentiate, resize, warp
+from ..kernels import Sampler
 from ..mind import mind_channels, mind_features
 from .blocks import (
     Convolution,
@@ -28,13 +34,36 @@ from .blocks import (
     flow_convolution,
     like,
 )
-from .correlation import local_correlation
+from .correlation import cube, local_correlation, star
 
 SQUARINGS = 6
 
 
 def _activate(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2)
+
+
+def _unit(features: Tensor) -> Tensor:
+    """(N, C, *S) of length 1 at every voxel, less where they are shorter than 0.001."""
+    if torch.is_grad_enabled():
+        return F.normalize(features, dim=1, eps=1e-3)
+    square = torch.zeros_like(features[:, :1])
+    for channel in features.split(1, 1):
+        square.addcmul_(channel, channel)
+    return features.mul_(square.clamp_min_(1e-6).rsqrt_())
+
+
+def _moved(features: Tensor, velocity: Tensor) -> Tensor:
+    """The features (N, C, *S) at the places where exp(velocity) leads, whichever grid the velocity is on."""
+    u = resize(exponentiate(velocity, SQUARINGS), features.shape[2:])
+    if torch.is_grad_enabled():
+        return warp(features, u)
+    sampler = Sampler(features.shape[2:], device=u.device, dtype=u.dtype)
+    moved = torch.empty_like(features)
+    for item, here, there in zip(features.split(1), u.split(1), moved.split(1), strict=True):
+        sampler.aim(here)
+        sampler.take(item, there)
+    return moved
 
 
 class EncoderLevel(nn.Module):
@@ -52,45 +81,84 @@ class EncoderLevel(nn.Module):
 
 
 class Head(nn.Module):
-    """From the correlations, the fixed features and the velocity so far to what is added to the velocity."""
+    """From the correlations, the fixed features and the velocity so far to what is added to the velocity.
 
-    def __init__(self, ndim: int, features: int, radius: int, width: int) -> None:
+    With ``stride`` 2 the velocity is on half the grid of the features, and it joins in after the first convolution,
+    which strides; correlations are then taken along the axes only.
+    """
+
+    def __init__(self, ndim: int, features: int, radius: int, width: int, stride: int = 1) -> None:
         super().__init__()
-        self.radius, self.shifts = radius, (2 * radius + 1) ** ndim
-        self.first = convolution(ndim, self.shifts + features + ndim, width)
-        self.second = convolution(ndim, width, width)
+        self.stride = stride
+        if stride == 1:
+            self.shifts = cube(ndim, radius)
+            self.first = convolution(ndim, len(self.shifts) + features + ndim, width)
+            self.second = convolution(ndim, width, width)
+        else:
+            self.shifts = star(ndim, radius)
+            # k4 is centered between voxels, as half-pixel resizing is.
+            self.first = convolution(ndim, len(self.shifts) + features, width, kernel=2 * stride, stride=stride)
+            self.first.padding = (stride // 2,) * ndim
+            self.second = convolution(ndim, width + ndim, width)
         self.velocity = flow_convolution(ndim, width, std=1e-3)
 
     def forward(self, features: Tensor, other: Tensor, velocity: Tensor) -> Tensor:
         x = self._inputs(features, other, velocity)
-        x = F.leaky_relu_(self.second(F.leaky_relu_(self.first(x), 0.2)), 0.2)
+        x = F.leaky_relu_(self.first(x), 0.2)
+        if self.stride > 1:
+            x = torch.cat([x, like(velocity, x)], 1)
+        x = F.leaky_relu_(self.second(x), 0.2)
         return self.velocity(x).float()
 
     def _inputs(self, features: Tensor, other: Tensor, velocity: Tensor) -> Tensor:
         weight = self.velocity.weight
+        rest = [features, velocity] if self.stride == 1 else [features]
         if torch.is_grad_enabled():
-            parts = [local_correlation(features, other, self.radius), features, velocity]
+            parts = [local_correlation(features, other, self.shifts), *rest]
             return torch.cat([like(part, weight) for part in parts], 1)
         # Each part goes where it belongs: on large volumes new memory costs more than the arithmetic.
         n, shape = features.shape[0], features.shape[2:]
         x = empty_like_weights((n, self.first.in_channels, *shape), weight)
-        local_correlation(features, other, self.radius, out=x[:, : self.shifts])
-        x[:, self.shifts : -velocity.shape[1]] = features
-        x[:, -velocity.shape[1] :] = velocity
+        done = len(self.shifts)
+        local_correlation(features, other, self.shifts, out=x[:, :done])
+        for part in rest:
+            x[:, done : done + part.shape[1]] = part
+            done += part.shape[1]
         return x
+
+
+def _strided(head: Head, other: Head) -> dict[str, Tensor]:
+    """The weights of ``other``, which does not stride, for ``head``, which does."""
+    weights = other.state_dict()
+    ndim = weights["first.weight"].ndim - 2
+    kept = [other.shifts.index(shift) for shift in head.shifts]
+    kept += range(len(other.shifts), weights["first.weight"].shape[1] - ndim)
+    # Without the velocity, which joins in later.
+    first = weights["first.weight"][:, kept]
+    wide = first.new_zeros(head.first.weight.shape)
+    for corner in itertools.product(range(2), repeat=ndim):
+        wide[(slice(None), slice(None), *(slice(c, c + 3) for c in corner))] += first / 2**ndim
+    second = torch.zeros_like(head.second.weight)
+    second[:, :-ndim] = weights["second.weight"]
+    # A voxel is as large as two of the other head's.
+    answer = {name: weights[f"velocity.{name}"] / 2 for name in ("weight", "bias")}
+    new = {"first.weight": wide, "second.weight": second, **{f"velocity.{k}": v for k, v in answer.items()}}
+    return {**weights, **{name: value.detach() for name, value in new.items()}}
 
 
 class UniversalNetwork(RegistrationNetwork):
     """MIND, siamese encoder, correlation pyramid, symmetric stationary velocity.
 
     Extras: ``velocities``, one a level, coarse to fine, each (N, ndim, *T) in voxels of its own grid (1/8, 1/4, 1/2 of
-    the padded images); ``inverse``, the displacement of exp(−v), like the last of these.
+    the padded images, or half of that where the level strides); ``inverse``, the displacement of exp(−v), like the last
+    of these.
 
     Args:
         widths: features at 1/2, 1/4 and 1/8 of the grid.
         radii: of the correlation at these levels.
         head: filters of the heads.
         repeats: how often the head of each of these levels is applied, the moving features warped anew each time.
+        strides: of the heads of these levels, 1 or 2.
         mind: "ssc" or "mind", see ``mind_features``; ``patch`` and ``dilation`` likewise.
     """
 
@@ -101,6 +169,7 @@ class UniversalNetwork(RegistrationNetwork):
         radii: Sequence[int] = (1, 2, 3),
         head: int = 48,
         repeats: Sequence[int] = (1, 1, 1),
+        strides: Sequence[int] = (1, 1, 1),
         mind: str = "ssc",
         patch: int = 1,
         dilation: int = 2,
@@ -111,6 +180,7 @@ class UniversalNetwork(RegistrationNetwork):
             radii=list(radii),
             head=head,
             repeats=list(repeats),
+            strides=list(strides),
             mind=mind,
             patch=patch,
             dilation=dilation,
@@ -120,7 +190,27 @@ class UniversalNetwork(RegistrationNetwork):
         self.divisor = 2 ** len(widths)
         inputs = [mind_channels(ndim, mind), *widths]
         self.encoder = nn.ModuleList(EncoderLevel(ndim, i, o) for i, o in zip(inputs, widths, strict=False))
-        self.heads = nn.ModuleList(Head(ndim, w, r, head) for r, w in zip(radii, widths, strict=True))
+        self.heads = nn.ModuleList(Head(ndim, w, r, head, s) for r, w, s in zip(radii, widths, strides, strict=True))
+
+    def weights_from(self, other: RegistrationNetwork) -> dict[str, Tensor] | None:
+        """As for every network, however often heads are applied; a head that strides begins with one that does not.
+
+        The mean of each 2 x 2 (x 2) voxels of a convolution k3 is a convolution k4 that strides: that is how it begins.
+        """
+        if not isinstance(other, UniversalNetwork):
+            return None
+        strides = [max(pair) for pair in zip(self.arguments["strides"], other.arguments["strides"], strict=False)]
+        alike = copy.copy(other)
+        alike.arguments = {**other.arguments, "repeats": self.arguments["repeats"], "strides": strides}
+        weights = super().weights_from(alike)
+        if weights is None:
+            return None
+        for level, (one, two) in enumerate(zip(self.heads, other.heads, strict=True)):
+            assert isinstance(one, Head)
+            assert isinstance(two, Head)
+            if one.stride > two.stride:
+                weights.update({f"heads.{level}.{name}": value for name, value in _strided(one, two).items()})
+        return weights
 
     def last_convolution(self) -> Convolution:
         finest = self.heads[0]
@@ -128,20 +218,21 @@ class UniversalNetwork(RegistrationNetwork):
         return finest.velocity
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """(N, 1, *S) each -> displacement (N, ndim, *S) and velocity at half the grid."""
+        """(N, 1, *S) each -> displacement (N, ndim, *S) and velocity at half the grid, or a quarter."""
         check_pair(fixed, moving, self.ndim)
         n, shape = fixed.shape[0], fixed.shape[2:]
         pyramids = self.encode(fixed), self.encode(moving)
         velocities: list[Tensor] = []
         for head, turns in zip(reversed(self.heads), reversed(self.repeats), strict=True):
             one, two = (pyramid.pop() for pyramid in pyramids)
-            size = one.shape[2:]
+            assert isinstance(head, Head)
+            size = [s // head.stride for s in one.shape[2:]]
             v = resize(velocities[-1], size) if velocities else one.new_zeros(n, self.ndim, *size)
             for turn in range(turns):
                 # Nothing has moved yet where everything begins.
                 still = not velocities and turn == 0
-                there = head(one, two if still else warp(two, exponentiate(v, SQUARINGS)), v)
-                back = head(two, one if still else warp(one, exponentiate(-v, SQUARINGS)), -v)
+                there = head(one, two if still else _moved(two, v), v)
+                back = head(two, one if still else _moved(one, -v), -v)
                 v = v + (there - back) / 2
             velocities.append(v)
         v = velocities[-1]
@@ -164,5 +255,5 @@ class UniversalNetwork(RegistrationNetwork):
         for level in self.encoder:
             features = level(x)
             x = _activate(features)
-            levels.append(F.normalize(features.float().contiguous(), dim=1, eps=1e-3))
+            levels.append(_unit(features.float().contiguous()))
         return levels

@@ -8,8 +8,9 @@ import torch
 from DeepRegistrationLib.fields import compose, exponentiate, resize, resize_image
 from DeepRegistrationLib.networks import correlation
 from DeepRegistrationLib.networks.blocks import parameter_count
-from DeepRegistrationLib.networks.correlation import local_correlation
+from DeepRegistrationLib.networks.correlation import cube, local_correlation, star
 from DeepRegistrationLib.networks.universal import SQUARINGS, UniversalNetwork
+from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
 
 
 def lively(ndim, **arguments):
@@ -71,6 +72,46 @@ def test_it_has_about_a_million_weights_and_a_velocity_a_level(ndim, count):
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
+def test_a_head_that_strides_answers_on_half_its_grid_and_stays_symmetric(ndim):
+    network = lively(ndim, strides=(2, 1, 1), repeats=(2, 1, 1))
+    fixed, moving = torch.rand(2, 1, 1, *(40, 32, 24)[:ndim])
+    with torch.no_grad():
+        there, back = network(fixed, moving), network(moving, fixed)
+    sizes = [tuple(s // k for s in (40, 32, 24)[:ndim]) for k in (8, 4, 4)]
+    assert [tuple(v.shape[2:]) for v in there.extras["velocities"]] == sizes
+    assert not torch.equal(*there.extras["velocities"][1:])
+    assert torch.equal(there.velocity, -back.velocity)
+    assert there.displacement.shape == (1, ndim, *(40, 32, 24)[:ndim])
+    assert not network(fixed, fixed).displacement.any()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_head_that_strides_begins_with_the_mean_of_what_the_other_one_sees(ndim):
+    whole, light = lively(ndim), UniversalNetwork(ndim, strides=(2, 1, 1), repeats=(3, 1, 1))
+    light.load_state_dict(light.weights_from(whole))
+    one, two = whole.heads[0], light.heads[0]
+    # Where nothing but the middle shift and the features counts, both see the same.
+    kept = [one.shifts.index(shift) for shift in two.shifts]
+    x = torch.rand(1, len(two.shifts) + 16, *(12, 8, 16)[:ndim])
+    wide = torch.zeros(1, one.first.in_channels, *x.shape[2:])
+    wide[:, kept] = x[:, : len(kept)]
+    wide[:, len(one.shifts) : -ndim] = x[:, len(kept) :]
+    pool = torch.nn.functional.avg_pool2d if ndim == 2 else torch.nn.functional.avg_pool3d
+    torch.testing.assert_close(two.first(x), pool(one.first(wide), 2))
+    assert torch.equal(two.velocity.weight, one.velocity.weight / 2)
+    for name, value in whole.state_dict().items():
+        assert name.startswith("heads.0") or torch.equal(light.state_dict()[name], value)
+
+
+def test_weights_go_from_one_network_to_another_of_its_kind_only():
+    whole = lively(2)
+    assert UniversalNetwork(2, repeats=(3, 1, 1)).weights_from(whole) is not None
+    assert UniversalNetwork(2, head=32).weights_from(whole) is None
+    assert whole.weights_from(UniversalNetwork(2, strides=(2, 1, 1))) is None
+    assert VoxelMorph(2).weights_from(whole) is None
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
 def test_heads_that_are_repeated_see_what_is_left_and_stay_symmetric(ndim):
     once, often = lively(ndim), lively(ndim, repeats=(2, 1, 3))
     assert parameter_count(once) == parameter_count(often)
@@ -93,14 +134,21 @@ def test_bfloat16_convolutions_hardly_change_the_field():
     assert float((close - exact).norm() / exact.norm()) < 0.1
 
 
+def along_the_axes(ndim, radius):
+    """All shifts of the cube that leave all axes but one alone."""
+    return [s for s in itertools.product(range(-radius, radius + 1), repeat=ndim) if sum(d != 0 for d in s) < 2]
+
+
 @pytest.mark.parametrize("slab", [1, 10_000])
+@pytest.mark.parametrize("form", [cube, star])
 @pytest.mark.parametrize(("shape", "radius"), [((5, 6), 2), ((4, 3, 5), 1)])
-def test_the_correlation_is_the_inner_product_at_every_shift(shape, radius, slab, monkeypatch):
+def test_the_correlation_is_the_inner_product_at_every_shift(shape, radius, form, slab, monkeypatch):
     monkeypatch.setattr(correlation, "_SLAB", slab)
     torch.manual_seed(0)
     a, b = torch.randn(2, 2, 3, *shape, dtype=torch.float64)
-    found = local_correlation(a, b, radius)
+    found = local_correlation(a, b, form(len(shape), radius))
     shifts = list(itertools.product(range(-radius, radius + 1), repeat=len(shape)))
+    shifts = shifts if form is cube else along_the_axes(len(shape), radius)
     assert found.shape == (2, len(shifts), *shape)
     for k, shift in enumerate(shifts):
         for p in itertools.product(*map(range, shape)):
@@ -110,9 +158,10 @@ def test_the_correlation_is_the_inner_product_at_every_shift(shape, radius, slab
             assert abs(float(found[(0, k, *p)]) - float(expected)) < 1e-12
 
 
+@pytest.mark.parametrize("strides", [(1, 1, 1), (2, 1, 1)])
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_the_field_is_the_same_with_and_without_a_graph_and_in_any_order_of_memory(ndim):
-    network = lively(ndim)
+def test_the_field_is_the_same_with_and_without_a_graph_and_in_any_order_of_memory(ndim, strides):
+    network = lively(ndim, strides=strides)
     fixed, moving = torch.rand(2, 1, 1, *(40, 30, 24)[:ndim])
     exact = network(fixed, moving).displacement
     assert exact.requires_grad
@@ -123,11 +172,12 @@ def test_the_field_is_the_same_with_and_without_a_graph_and_in_any_order_of_memo
 
 
 @pytest.mark.parametrize("slab", [1, 10_000])
+@pytest.mark.parametrize("form", [cube, star])
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_the_gradient_of_the_correlation_is_that_of_finite_differences(ndim, slab, monkeypatch):
+def test_the_gradient_of_the_correlation_is_that_of_finite_differences(ndim, form, slab, monkeypatch):
     monkeypatch.setattr(correlation, "_SLAB", slab)
     torch.manual_seed(0)
     shape = (3, 4, 2)[:ndim]
     a = torch.randn(1, 2, *shape, dtype=torch.float64, requires_grad=True)
     b = torch.randn(1, 2, *shape, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, y: local_correlation(x, y, 1), (a, b))
+    assert torch.autograd.gradcheck(lambda x, y: local_correlation(x, y, form(ndim, 1)), (a, b))
