@@ -13,6 +13,8 @@ from torch import Tensor
 Shift = tuple[int, ...]
 _SLAB = 150_000
 """Numbers of one image that all shifts are multiplied with before the next ones."""
+_ROW = 32
+"""The most voxels of a row that are multiplied with those of another one."""
 
 
 def cube(ndim: int, radius: int) -> list[Shift]:
@@ -84,6 +86,9 @@ def _padded(b: Tensor, shifts: Sequence[Shift]) -> Tensor:
 
 
 def _correlate(a: Tensor, padded: Tensor, shifts: Sequence[Shift], out: Tensor) -> Tensor:
+    radius = _radius(shifts)
+    if radius > 1 and a.device.type == "cpu" and list(shifts) == cube(a.ndim - 2, radius):
+        return _correlate_rows(a, padded, radius, out)
     for item, low, high in _slabs(a):
         here = a[item, :, low:high]
         product = torch.empty_like(here)
@@ -93,6 +98,33 @@ def _correlate(a: Tensor, padded: Tensor, shifts: Sequence[Shift], out: Tensor) 
             torch.mul(here, window, out=product)
             torch.sum(product, 0, out=sums[index])
         out[item, :, low:high] = sums
+    return out
+
+
+def _correlate_rows(a: Tensor, padded: Tensor, radius: int, out: Tensor) -> Tensor:
+    """A cube of shifts: all products of two rows at once, of which the diagonals are wanted.
+
+    Most of the products are for nothing, and yet a matrix product takes half the time of going over the rows for each
+    shift.
+    """
+    if a.ndim == 4:  # one slice of a volume
+        return _correlate_rows(a[:, :, None], padded[:, :, None], radius, out[:, :, None])[:, :, 0]
+    depth, height, width = a.shape[2:]
+    size = 2 * radius + 1
+    slices = padded.shape[2] - depth + 1
+    step = -(-width // -(-width // _ROW))
+    for item, z, low in itertools.product(range(a.shape[0]), range(depth), range(0, width, step)):
+        high = min(width, low + step)
+        length, longer = high - low, high - low + 2 * radius
+        here = a[item, :, z, :, low:high].permute(1, 2, 0)
+        products = a.new_empty((height, length, longer))
+        diagonals = products.as_strided((size, height, length), (1, length * longer, longer + 1))
+        found = a.new_empty((slices, size, size, height, length))
+        for dz, dy in itertools.product(range(slices), range(size)):
+            there = padded[item, :, z + dz, dy : dy + height, low : low + longer].transpose(0, 1)
+            torch.bmm(here, there, out=products)
+            found[dz, dy] = diagonals
+        out[item, :, z, :, low:high] = found.flatten(0, 2)
     return out
 
 
