@@ -7,7 +7,8 @@
 after every pair: stopped, it goes on where it was, and another model costs its own time alone. Parts: ``own`` (held-out
 generated pairs of its own plan), ``real`` (real pairs that it fits), ``cost`` (seconds and memory), ``checks`` (the
 universal model's: contrast, inverse, large motion). ``--most``, ``--only`` and ``--motions`` make it small,
-``--minutes`` stops it before the next pair; the same command goes on. ``--embed`` writes the scores into the bundle's
+``--minutes`` stops it before the next pair; the same command goes on. ``write`` leaves a table as it stands if it has
+more rows than the cache: another machine measured it. ``--embed`` writes the scores into the bundle's
 header, where the list of methods finds them: run it before the bundle is committed.
 """
 
@@ -28,7 +29,7 @@ import torch
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models import Header, Model, load_model, save_bundle
 
-from . import model_page
+from . import model_page, page_blocks
 from .model_checks import contrast, motions
 from .model_cost import cost
 from .model_real import cases, main_figure, measure, runs_of
@@ -179,11 +180,19 @@ def run_write(options: argparse.Namespace) -> None:
     if not current:
         raise InputError(f"There are no results in {options.results}; run the command measure first.")
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "models.md").write_text(model_page.page(current), encoding="utf-8")
-    for values in current:
-        if values["model"]["box"]:
-            (options.cards / f"{values['model']['name']}.md").write_text(model_page.card(values), encoding="utf-8")
-    print(f"wrote {options.output / 'models.md'} and {sum(v['model']['box'] for v in current)} cards")
+    _renew(options.output / "models.md", model_page.page(current))
+    boxed = [values for values in current if values["model"]["box"]]
+    for values in boxed:
+        _renew(options.cards / f"{values['model']['name']}.md", model_page.card(values))
+    print(f"wrote {options.output / 'models.md'} and {len(boxed)} cards")
+
+
+def _renew(path: Path, text: str) -> None:
+    if path.exists():
+        text, kept = page_blocks.renew(text, path.read_text(encoding="utf-8"))
+        for section in kept:
+            print(f"{path.name}: {section or 'first part'}: tables that say more than this cache stay as they are")
+    path.write_text(text, encoding="utf-8")
 
 
 def _is_current(values: dict[str, Any], results: Path) -> bool:

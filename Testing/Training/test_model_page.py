@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import model_page
+from benchmarks import model_page, page_blocks
 from benchmarks.model_papers import PAPERS, Claim
 from DeepRegistrationLib.method_list import find_method
 
@@ -89,3 +89,23 @@ def test_every_row_that_a_paper_claims_something_about_is_a_variant():
         rows = {v.name for m in paper.methods for v in find_method(m).variants} | set(paper.methods)
         assert {r for claim in paper.claims for r in (claim.better, claim.worse)} <= rows
         assert {c.metric for c in paper.claims} <= set(paper.columns)
+
+
+def test_a_renewed_page_keeps_tables_that_say_more_and_renews_the_others():
+    old = model_page.page([model("gated", [0.6, 0.7]), model("average", [0.5, 0.6])])
+    real = {"G|a|before": {"end_point": 9.0}, "G|a|network alone": {"end_point": 3.0}}
+    new = model_page.page([model("gated", [0.8, 0.9], **real)])
+    text, kept = page_blocks.renew(new, old)
+    (section,) = (paper.title for paper in PAPERS if "dual-branch" in paper.methods)
+    assert section in kept
+    assert "| Gated fusion | 0.650" in text
+    assert "| Average | 0.550" in text
+    assert "the same order" in text
+    assert "| dual-gated | G | 1 | error of the field, pixels | 9.000 | 3.000 |" in text
+    assert text.count("Real pairs") == 1
+
+
+def test_a_renewed_page_is_the_new_one_where_nothing_was_lost():
+    one, two = (model_page.page([model("gated", dice)]) for dice in ([0.6, 0.7], [0.8, 0.9]))
+    assert page_blocks.renew(two, one) == (two, [])
+    assert page_blocks.renew(two, "") == (two, [])
