@@ -60,7 +60,7 @@ def _correct(u: Tensor, w: Tensor, reporter: Reporter, largest: float = 0.1) -> 
         part -= _newton_step(residual, slopes)
         sampler.aim(part, low)
         sampler.take(u, residual).add_(part)
-        found = torch.nonzero(residual[0].square().sum(0) > (0.95 * largest) ** 2)  # the sampler rounds
+        found = torch.nonzero(residual[0].square().sum(0) > (0.9 * largest) ** 2)  # the sampler rounds
         found[:, 0] += low
         bad.append(found)
     left = torch.cat(bad)
