@@ -72,14 +72,17 @@ def compose(a: Tensor, b: Tensor) -> Tensor:
     return b + warp(a, b)
 
 
-def exponentiate(v: Tensor, steps: int = 7) -> Tensor:
-    """The displacement of exp(v) for a stationary velocity ``v`` in voxels, by ``steps`` squarings (Arsigny 2006)."""
+def exponentiate(v: Tensor, steps: int = 7, exact: bool = True) -> Tensor:
+    """The displacement of exp(v) for a stationary velocity ``v`` in voxels, by ``steps`` squarings (Arsigny 2006).
+
+    Not ``exact``, positions are rounded as ``Sampler`` says, and on a CPU it takes a third of the time.
+    """
     u = v / 2**steps
     if u.requires_grad:
         for _ in range(steps):
             u = compose(u, u)
         return u
-    sampler = Sampler(u.shape[2:], exact=True, device=u.device, dtype=u.dtype)
+    sampler = Sampler(u.shape[2:], exact=exact, device=u.device, dtype=u.dtype)
     moved = torch.empty_like(u[:1])
     for item in u.split(1):
         for _ in range(steps):

@@ -55,7 +55,7 @@ def _unit(features: Tensor) -> Tensor:
 
 def _moved(features: Tensor, velocity: Tensor) -> Tensor:
     """The features (N, C, *S) at the places where exp(velocity) leads, whichever grid the velocity is on."""
-    u = resize(exponentiate(velocity, SQUARINGS), features.shape[2:])
+    u = resize(exponentiate(velocity, SQUARINGS, exact=False), features.shape[2:])
     if torch.is_grad_enabled():
         return warp(features, u)
     sampler = Sampler(features.shape[2:], device=u.device, dtype=u.dtype)

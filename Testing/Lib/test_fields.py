@@ -72,6 +72,15 @@ def test_the_exponential_is_the_same_with_and_without_a_graph():
     torch.testing.assert_close(fields.exponentiate(v), fields.exponentiate(v.clone().requires_grad_()).detach())
 
 
+@pytest.mark.parametrize("shape", [(30, 40), (30, 40, 24)])
+def test_an_exponential_that_is_not_exact_is_off_by_what_positions_are_rounded_by(shape):
+    v = 4 * smooth_field(shape)
+    near, exact = fields.exponentiate(v, exact=False), fields.exponentiate(v)
+    # Each of the seven squarings doubles what was rounded before it.
+    rounded = 2.0**-23 * 30 * 40 if len(shape) == 3 else 0.0
+    assert float((near - exact).abs().max()) <= 2**7 * rounded + 1e-5
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_inverse_takes_every_point_back(shape):
     u = smooth_field(shape)
