@@ -14,6 +14,7 @@ from .model_checks import MOTIONS, RIGHT
 from .model_papers import PAPERS, Claim, Paper
 from .model_real import RUNS, main_figure
 from .model_scores import difference, summary
+from .page_blocks import tidy
 from .tables import processor
 
 Values = dict[str, Any]
@@ -29,7 +30,7 @@ def page(models: list[Values]) -> str:
             text += [f"## {paper.title}", "", *_paper(paper, members)]
         else:
             text += [f"## {paper.title}", "", "No model of it has been trained and measured here yet.", ""]
-    return "\n".join(text).rstrip() + "\n"
+    return tidy(text)
 
 
 def _header(model: Values) -> Values:
@@ -43,7 +44,9 @@ def _machine() -> str:
         "best of several runs, and the CPU seconds beside them are the better measure. All models were trained on "
         "generated images alone (`Training/synthesis`), on the CPU, in minutes to hours; what they reach is what that "
         "buys, not what their papers' networks reach after days on a GPU. Each was trained once: the errors beside "
-        "differences are over pairs, and another run of the same plan could turn a small difference round."
+        "differences are over pairs, and another run of the same plan could turn a small difference round. Tables are "
+        "renewed one by one: seconds in two sections may be of two machines of this name, of which some compute faster "
+        "in bfloat16 and some do not."
     )
 
 
@@ -169,28 +172,31 @@ def _real_groups(m: Values) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _real_table(models: list[Values]) -> list[str]:
-    known = {run for m in models for pairs in _real_groups(m).values() for p in pairs.values() for run in p}
-    runs = [run for run in ("before", *RUNS) if run in known]
+    groups = [(m, group, _whole(pairs)) for m in models for group, pairs in _real_groups(m).items()]
+    groups = [(m, group, whole) for m, group, whole in groups if whole]
+    # A mean over some of the pairs does not stand beside means over all of them.
+    runs = [run for run in ("before", *RUNS) if any(all(run in p for p in whole) for _, _, whole in groups)]
     lines = []
-    for m in models:
-        for group, pairs in _real_groups(m).items():
-            whole = [p for p in pairs.values() if "network + fast" in p]
-            whole = whole or [p for p in pairs.values() if "network alone" in p]
-            if not whole:
-                continue
-            what, _, _ = main_figure(whole[0]["before"])
-            cells = []
-            for run in runs:
-                values = [main_figure(p[run])[1] for p in whole if run in p]
-                cell = f"{np.mean(values):.3f}" if values else "-"
-                folds = [p[run]["folds"] for p in whole if run in p and "folds" in p[run]]
-                if folds and run == "network alone":
-                    cell += f", folds {np.mean(folds):.3f} %"
-                cells.append(cell)
-            title = {"dice": "Dice", "tre": "landmark error, mm", "end_point": "error of the field, pixels"}[what]
-            lines.append(f"| {m['model']['name']} | {group} | {len(whole)} | {title} | " + " | ".join(cells) + " |")
+    for m, group, whole in groups:
+        what, _, _ = main_figure(whole[0]["before"])
+        cells = []
+        for run in runs:
+            found = [p[run] for p in whole if run in p]
+            cell = f"{np.mean([main_figure(f)[1] for f in found]):.3f}" if len(found) == len(whole) else "-"
+            folds = [f["folds"] for f in found if "folds" in f]
+            if folds and run == "network alone":
+                cell += f", folds {np.mean(folds):.3f} %"
+            cells.append(cell)
+        title = {"dice": "Dice", "tre": "landmark error, mm", "end_point": "error of the field, pixels"}[what]
+        lines.append(f"| {m['model']['name']} | {group} | {len(whole)} | {title} | " + " | ".join(cells) + " |")
     head = "| model | images | pairs | figure | " + " | ".join(runs) + " |"
     return [head, "|" + " --- |" * (4 + len(runs)), *lines] if lines else []
+
+
+def _whole(pairs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pairs of a group that were gone through, refinement and all where that was done at all."""
+    refined = [p for p in pairs.values() if "network + fast" in p]
+    return refined or [p for p in pairs.values() if "network alone" in p]
 
 
 def start_gain(m: Values) -> float | None:
@@ -318,4 +324,4 @@ def card(m: Values) -> str:
         "voxels. It has never seen a real image, was trained for minutes to hours on a CPU, and is meant as the start "
         "of the refinement. Look at the result before you use it; it is not a medical device.",
     ]
-    return "\n".join(lines) + "\n"
+    return tidy(lines)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-OPENINGS = ("", "Network alone,", "Real pairs", "| model | image |")
+import re
+
+OPENINGS = ("", "Network alone,", "Real pairs", "| model | image |", "universal, one brain pair", "Large motion:")
 """How the first line of each block of a section begins; the first block begins with the section."""
 Blocks = dict[str, dict[str, list[str]]]
 """section -> opening -> lines."""
@@ -19,8 +21,13 @@ def renew(new: str, old: str) -> tuple[str, list[str]]:
             kept.append(section.removeprefix("## "))
             more[""] = before[""]
         for opening in OPENINGS:
-            lines += more.get(opening) or blocks.get(opening, [])
-    return "\n".join(lines).rstrip() + "\n", kept
+            lines += [*(more.get(opening) or blocks.get(opening, [])), ""]
+    return tidy(lines), kept
+
+
+def tidy(lines: list[str]) -> str:
+    """The lines with no more than one empty one between two others."""
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
 def _blocks(page: str) -> Blocks:
