@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-OPENINGS = ("", "Network alone,", "Real pairs", "| model | image |", "universal, one brain pair", "Large motion:")
+OPENINGS = (
+    "",
+    "Network alone,",
+    "Real pairs",
+    "On real pairs",
+    "| model | image |",
+    "universal, one brain pair",
+    "Large motion:",
+)
 """How the first line of each block of a section begins; the first block begins with the section."""
 Blocks = dict[str, dict[str, list[str]]]
 """section -> opening -> lines."""
