@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..fields import exponentiate, resize, warp
 from ..kernels import Sampler
 from ..mind import mind_channels, mind_features
@@ -97,8 +98,8 @@ class Head(nn.Module):
         else:
             self.shifts = star(ndim, radius)
             # k4 is centered between voxels, as half-pixel resizing is.
-            self.first = convolution(ndim, len(self.shifts) + features, width, kernel=2 * stride, stride=stride)
-            self.first.padding = (stride // 2,) * ndim
+            self.first = convolution(ndim, len(self.shifts) + features, width, kernel=4, stride=2)
+            self.first.padding = (1,) * ndim
             self.second = convolution(ndim, width + ndim, width)
         self.velocity = flow_convolution(ndim, width, std=1e-3)
 
@@ -141,9 +142,8 @@ def _strided(head: Head, other: Head) -> dict[str, Tensor]:
     second = torch.zeros_like(head.second.weight)
     second[:, :-ndim] = weights["second.weight"]
     # A voxel is as large as two of the other head's.
-    answer = {name: weights[f"velocity.{name}"] / 2 for name in ("weight", "bias")}
-    new = {"first.weight": wide, "second.weight": second, **{f"velocity.{k}": v for k, v in answer.items()}}
-    return {**weights, **{name: value.detach() for name, value in new.items()}}
+    answer = {name: value / 2 for name, value in weights.items() if name.startswith("velocity.")}
+    return {**weights, **answer, "first.weight": wide, "second.weight": second}
 
 
 class UniversalNetwork(RegistrationNetwork):
@@ -187,7 +187,10 @@ class UniversalNetwork(RegistrationNetwork):
         )
         self.mind, self.patch, self.dilation = mind, patch, dilation
         self.radii, self.repeats = tuple(radii), tuple(repeats)
-        self.divisor = 2 ** len(widths)
+        if not set(strides) <= {1, 2}:
+            raise InputError(f"The heads of the universal network stride by 1 or 2, not {list(strides)}.")
+        # Of what each head answers on, too.
+        self.divisor = max(2 ** (level + 1) * stride for level, stride in enumerate(strides))
         inputs = [mind_channels(ndim, mind), *widths]
         self.encoder = nn.ModuleList(EncoderLevel(ndim, i, o) for i, o in zip(inputs, widths, strict=False))
         self.heads = nn.ModuleList(Head(ndim, w, r, head, s) for r, w, s in zip(radii, widths, strides, strict=True))

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.fields import compose, exponentiate, resize, resize_image
 from DeepRegistrationLib.networks import correlation
 from DeepRegistrationLib.networks.blocks import parameter_count
@@ -83,6 +84,17 @@ def test_a_head_that_strides_answers_on_half_its_grid_and_stays_symmetric(ndim):
     assert torch.equal(there.velocity, -back.velocity)
     assert there.displacement.shape == (1, ndim, *(40, 32, 24)[:ndim])
     assert not network(fixed, fixed).displacement.any()
+
+
+def test_a_coarsest_head_that_strides_has_whole_voxels_to_answer_on():
+    network = lively(2, strides=(1, 1, 2))
+    assert (network.divisor, lively(2).divisor, lively(2, strides=(2, 1, 1)).divisor) == (16, 8, 8)
+    with torch.no_grad():
+        prediction = network(*torch.rand(2, 1, 1, 40, 24))
+    assert [tuple(v.shape[2:]) for v in prediction.extras["velocities"]] == [(3, 2), (12, 8), (24, 16)]
+    assert prediction.displacement.shape == (1, 2, 40, 24)
+    with pytest.raises(InputError, match="stride by 1 or 2"):
+        UniversalNetwork(2, strides=(3, 1, 1))
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
