@@ -10,7 +10,6 @@ Coordinates are normalized: X = (x - fixed center) / radius, Y = (y - moving cen
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +19,6 @@ from torch import Tensor
 
 from .affine_pyramid import Content, block_factors, pool, pooled, scatter_points
 from .image import Grid
-
-ALPHA = float(os.environ.get("ALPHA", 1))
 
 
 @dataclass(frozen=True)
