@@ -17,8 +17,6 @@ from .plausible import Mirror, Shape
 from .transform import resample
 from .verdict import judge
 
-VERDICTS = ("good", "check", "bad")
-
 
 @dataclass
 class Report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -11,9 +11,6 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..windows import check_pair
-
-Features = Callable[[Tensor], Sequence[Tensor]]
-"""An image (N, C, *spatial) to its feature maps, one tensor (N, channels, *size) a scale."""
 
 
 def unit_channels(features: Tensor) -> Tensor:

@@ -14,8 +14,6 @@ from DeepRegistrationLib.progress import Cancelled, CancelToken, Reporter
 
 from .geometries import oblique, rotation
 
-SIZE = 90.0  # mm, the length of the body
-
 
 def _tissues(ndim: int) -> Image:
     """A body of four tissues without symmetry, 1.5 mm voxels."""

@@ -3,10 +3,8 @@
 import pytest
 
 from benchmarks import model_page, page_blocks
-from benchmarks.model_papers import PAPERS, Claim
+from benchmarks.model_papers import PAPERS
 from DeepRegistrationLib.method_list import find_method
-
-CLAIM = Claim("gated", "average", "dice", "gated fusion is better than the average of both fields")
 
 
 def model(variant, dice, method="dual-branch", **more):
