@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import InputError
-from .windows import at_least_float32, box_sum, check_image, check_pair, valid_sums, weighted_mean
+from .windows import at_least_float32, check_image, check_pair, valid_box_sum, weighted_mean
 
 Shift = tuple[int, ...]
-_SLAB = 300_000
+_SLAB = 200_000
 """Voxels whose channels are made together."""
 
 
@@ -45,8 +45,8 @@ def mind_features(
 ) -> Tensor:
     """Descriptors exp(-(D - min D) / V) in (0, 1], the same for ``image`` and a * ``image`` + b.
 
-    D are mean squared differences of patches, V their local mean over the channels, kept between 1/1000 and 1000 times
-    its mean over the image. Every voxel's largest value is 1.
+    D are mean squared differences of patches of the image, whose edge is repeated outside; V is their local mean over
+    the channels, kept between 1/1000 and 1000 times its mean over the image. Every voxel's largest value is 1.
 
     Args:
         image: (N, 1, *spatial), 2-D or 3-D.
@@ -67,12 +67,13 @@ def mind_features(
         raise InputError(f"MIND needs an image of one channel, not {image.shape[1]}; take the channels one by one.")
     pairs = _pairs(kind, ndim)
     image = at_least_float32(image)
-    padded = F.pad(image, [dilation] * (2 * ndim), mode="replicate")
+    padded = F.pad(image, [dilation + radius] * (2 * ndim), mode="replicate")
     if out is not None or not (image.requires_grad and torch.is_grad_enabled()):
         out = image.new_empty(image.shape[0], len(pairs), *image.shape[2:]) if out is None else out
         with torch.no_grad():
             return _features_in_slabs(padded, pairs, kind, radius, dilation, out)
-    distances = torch.cat(list(_patch_distances(padded, pairs, radius, dilation)), 1)
+    sums = dict(_patch_sums(padded, pairs, radius, dilation))
+    distances = torch.cat([sums[channel] for channel in range(len(pairs))], 1) / (2 * radius + 1) ** ndim
     low = distances.amin(1, keepdim=True)
     variance = distances.mean(1, keepdim=True)
     if kind == "ssc":
@@ -91,18 +92,15 @@ def _features_in_slabs(
 ) -> Tensor:
     """Without a graph to keep: a few rows at a time, which stay in the cache until their channels are done."""
     n, channels, rows, *plane = out.shape
-    step = max(2 * radius + 2, _SLAB // max(1, math.prod(plane)))
+    edge = dilation + radius
+    step = max(1, _SLAB // max(1, math.prod(plane)))
     distances = padded.new_empty(n, channels, min(step, rows), *plane)
-    wide = padded.new_empty(n, 1, min(step, rows) + 2 * radius, *(s + 2 * radius for s in plane))
+    lent = padded[:, :, : step + 2 * edge].new_empty(padded[:, :, : step + 2 * edge].numel())
     variance = padded.new_empty(n, 1, rows, *plane)
     for low in range(0, rows, step):
         high = min(rows, low + step)
-        here, edged = distances[:, :, : high - low], wide[:, :, : high - low + 2 * radius]
-        for channel, (a, b) in enumerate(pairs):
-            _squares(_shifted(padded, a, dilation), _shifted(padded, b, dilation), low, radius, edged)
-            sums = edged
-            for dim in range(edged.ndim - 1, 1, -1):
-                sums = valid_sums(sums, 2 * radius + 1, dim)
+        here = distances[:, :, : high - low]
+        for channel, sums in _patch_sums(padded[:, :, low : high + 2 * edge], pairs, radius, dilation, lent):
             here[:, channel : channel + 1] = sums
         least, mean = here.amin(1, keepdim=True), here.mean(1, keepdim=True)
         variance[:, :, low:high] = mean - least if kind == "ssc" else mean
@@ -115,38 +113,39 @@ def _features_in_slabs(
     return out
 
 
-def _squares(one: Tensor, other: Tensor, low: int, radius: int, out: Tensor) -> None:
-    """Squared differences from row ``low`` on into ``out``, which is wider by the radius and repeats the image's edge.
+def _patch_sums(
+    padded: Tensor, pairs: list[tuple[Shift, Shift]], radius: int, dilation: int, lent: Tensor | None = None
+) -> Iterator[tuple[int, Tensor]]:
+    """Each channel's number and its sums of squared differences over patches, of an image ``padded`` for both.
 
-    Along the first axis what is wider holds the rows there, and repeats the edge only at the image's ends.
+    Pairs of places that are equally far from each other, in the same direction, see the same sums from different
+    voxels: these are made once. ``lent``: memory for squares, if nothing is to be differentiated.
     """
-    first, last = max(0, low - radius), min(one.shape[2], low - radius + out.shape[2])
-    done, count = first - (low - radius), last - first
-    inner = out.narrow(2, done, count)
-    for axis in range(3, out.ndim):
-        inner = inner.narrow(axis, radius, out.shape[axis] - 2 * radius)
-    torch.sub(one[:, :, first:last], other[:, :, first:last], out=inner).square_()
-    for axis in range(out.ndim - 1, 1, -1):
-        before, within = (done, count) if axis == 2 else (radius, one.shape[axis])
-        after = out.shape[axis] - before - within
-        out.narrow(axis, 0, before).copy_(out.narrow(axis, before, 1).expand_as(out.narrow(axis, 0, before)))
-        tail = out.narrow(axis, before + within, after)
-        tail.copy_(out.narrow(axis, before + within - 1, 1).expand_as(tail))
+    shape = [s - 2 * (dilation + radius) for s in padded.shape[2:]]
+    alike: dict[Shift, list[tuple[int, Shift]]] = {}
+    for channel, (a, b) in enumerate(pairs):
+        a, b = sorted((a, b))
+        way = tuple(y - x for x, y in zip(a, b, strict=True))
+        alike.setdefault(way, []).append((channel, a))
+    for way, members in alike.items():
+        first = [min(places) for places in zip(*(a for _, a in members), strict=True)]
+        last = [max(places) for places in zip(*(a for _, a in members), strict=True)]
+        size = [s + dilation * (z - a) + 2 * radius for s, a, z in zip(shape, first, last, strict=True)]
+        one = _cut(padded, [dilation * (1 + a) for a in first], size)
+        two = _cut(padded, [dilation * (1 + a + w) for a, w in zip(first, way, strict=True)], size)
+        if lent is None:
+            squares = (one - two).square()
+        else:
+            squares = torch.sub(one, two, out=lent[: one.numel()].view(one.shape)).square_()
+        sums = valid_box_sum(squares, 2 * radius + 1)
+        for channel, a in members:
+            yield channel, _cut(sums, [dilation * (x - y) for x, y in zip(a, first, strict=True)], shape)
 
 
-def _patch_distances(padded: Tensor, pairs: list[tuple[Shift, Shift]], radius: int, dilation: int) -> Iterator[Tensor]:
-    """One channel after the other, of an image that is ``padded`` by the dilation."""
-    size = 2 * radius + 1
-    for a, b in pairs:
-        difference = _shifted(padded, a, dilation) - _shifted(padded, b, dilation)
-        yield box_sum(difference.square(), size, "replicate") / size ** (padded.ndim - 2)
-
-
-def _shifted(padded: Tensor, shift: Shift, dilation: int) -> Tensor:
-    """The image without its padding, seen from ``shift``."""
-    for axis, step in enumerate(shift):
-        padded = padded.narrow(axis + 2, dilation * (1 + step), padded.shape[axis + 2] - 2 * dilation)
-    return padded
+def _cut(x: Tensor, start: Sequence[int], size: Sequence[int]) -> Tensor:
+    for axis, (low, length) in enumerate(zip(start, size, strict=True)):
+        x = x.narrow(axis + 2, low, length)
+    return x
 
 
 def mind_loss(

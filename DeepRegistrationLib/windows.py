@@ -70,8 +70,12 @@ def valid_sums(x: Tensor, size: int, dim: int) -> Tensor:
     while length <= size:
         if size & length:
             part = x.narrow(dim, offset, out)
-            result = part if result is None else (result.add_(part) if own else result + part)
-            own = result is not part
+            if result is None:
+                result = part
+            elif 2 * length > size:  # nobody needs these sums any more
+                result, own = part.add_(result), True
+            else:
+                result, own = result.add_(part) if own else result + part, True
             offset += length
         rest = x.shape[dim] - length
         if 2 * length <= size:
@@ -111,7 +115,12 @@ def box_sum(x: Tensor, size: int, padding: str = "zeros") -> Tensor:
     if size == 1:
         return x
     mode = {"zeros": "constant", "replicate": "replicate"}[padding]
-    return _ValidBoxSum.apply(F.pad(x, [size // 2] * (2 * ndim), mode=mode), size)
+    return valid_box_sum(F.pad(x, [size // 2] * (2 * ndim), mode=mode), size)
+
+
+def valid_box_sum(x: Tensor, size: int) -> Tensor:
+    """``valid_sums`` along every axis of space, differentiable: (N, C, *S) -> (N, C, *(S - size + 1))."""
+    return _ValidBoxSum.apply(x, size)
 
 
 def box_mean(x: Tensor, size: int, padding: str = "zeros") -> Tensor:

@@ -18,7 +18,7 @@ def clamped(array, index):
 
 
 def direct_mind(image, kind, radius, dilation):
-    """The definition, voxel by voxel. The image is extended by its edge, then the squared differences by theirs."""
+    """The definition, voxel by voxel, of an image whose edge is repeated outside."""
     ndim = image.ndim
     units = [tuple(s * dilation if d == axis else 0 for d in range(ndim)) for axis in range(ndim) for s in (-1, 1)]
     if kind == "mind":
@@ -29,12 +29,9 @@ def direct_mind(image, kind, radius, dilation):
         ]
     distance = np.zeros((len(pairs), *image.shape))
     for channel, (a, b) in enumerate(pairs):
-        squares = np.zeros(image.shape)
         for p in np.ndindex(*image.shape):
-            squares[p] = (clamped(image, np.add(p, a)) - clamped(image, np.add(p, b))) ** 2
-        for p in np.ndindex(*image.shape):
-            patch = [clamped(squares, np.add(p, q)) for q in itertools.product(range(-radius, radius + 1), repeat=ndim)]
-            distance[channel][p] = np.mean(patch)
+            patch = [np.add(p, q) for q in itertools.product(range(-radius, radius + 1), repeat=ndim)]
+            distance[channel][p] = np.mean([(clamped(image, q + a) - clamped(image, q + b)) ** 2 for q in patch])
     low = distance.min(0)
     variance = distance.mean(0) - (low if kind == "ssc" else 0)
     variance = np.clip(variance, variance.mean() * 1e-3, variance.mean() * 1e3)
