@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "runs" / "box"
 BOX = ROOT / "Resources" / "Models"
 MODELS = {
-    "universal": "universal-fine",
+    "universal": "universal-light",
     "universal-2d": "universal-2d",
     "dual-branch-gated": "box-dual-branch-gated",
     "flownet-pme-mask": "box-flownet-pme-mask",
@@ -50,8 +50,8 @@ MODELS = {
 
 The run of the 3-D universal model, hours long, lies in a folder of its own (``runs/universal``).
 """
-FIRST = {"universal": "universal"}
-"""Bundle -> the plan with whose weights its training begins."""
+FIRST = {"universal": ("universal", "universal-fine")}
+"""Bundle -> the plans that are run before its own, each with the weights of the one before."""
 SHIPPED = (
     "universal",
     "universal-2d",
@@ -80,11 +80,11 @@ def train(options: argparse.Namespace) -> None:
         if name == "universal" and not options.models:
             continue
         print(name, flush=True)
-        start = []
-        if name in FIRST:
-            folder, bundle = RUNS / f"{name}-first", RUNS / f"{name}-first.safetensors"
-            _train(FIRST[name], folder, options.threads)
-            export(read_plan(FIRST[name]), folder, bundle)
+        start: list[str] = []
+        for number, plan in enumerate(FIRST.get(name, ()), 1):
+            folder, bundle = RUNS / f"{name}-{number}", RUNS / f"{name}-{number}.safetensors"
+            _train(plan, folder, options.threads, *start)
+            export(read_plan(plan), folder, bundle)
             start = ["--start", str(bundle)]
         _train(MODELS[name], _run(name), options.threads, *start)
 

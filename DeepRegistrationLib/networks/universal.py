@@ -85,7 +85,7 @@ class Head(nn.Module):
     """From the correlations, the fixed features and the velocity so far to what is added to the velocity.
 
     With ``stride`` 2 the velocity is on half the grid of the features, and it joins in after the first convolution,
-    which strides; correlations are then taken along the axes only.
+    which strides; correlations are then taken along the axes only, and a third convolution adds what two do not see.
     """
 
     def __init__(self, ndim: int, features: int, radius: int, width: int, stride: int = 1) -> None:
@@ -101,30 +101,45 @@ class Head(nn.Module):
             self.first = convolution(ndim, len(self.shifts) + features, width, kernel=4, stride=2)
             self.first.padding = (1,) * ndim
             self.second = convolution(ndim, width + ndim, width)
+            self.third = convolution(ndim, width, width)
+            nn.init.zeros_(self.third.weight)
         self.velocity = flow_convolution(ndim, width, std=1e-3)
 
-    def forward(self, features: Tensor, other: Tensor, velocity: Tensor) -> Tensor:
+    def forward(self, known: Tensor, features: Tensor, other: Tensor, velocity: Tensor) -> Tensor:
+        """``known``: what ``see`` says of the features."""
         x = self._inputs(features, other, velocity)
-        x = F.leaky_relu_(self.first(x), 0.2)
+        weight = self.first.weight
+        kept = [weight[:, : len(self.shifts)], weight[:, len(self.shifts) + features.shape[1] :]]
+        x = self._convolved(x, torch.cat(kept, 1), None).add_(known)
+        x = F.leaky_relu_(x, 0.2)
         if self.stride > 1:
             x = torch.cat([x, like(velocity, x)], 1)
         x = F.leaky_relu_(self.second(x), 0.2)
+        if self.stride > 1:
+            x = x + F.leaky_relu_(self.third(x), 0.2)
         return self.velocity(x).float()
+
+    def see(self, features: Tensor) -> Tensor:
+        """The features' part in the first convolution, the same however often the head is applied."""
+        done, weight = len(self.shifts), self.first.weight
+        return self._convolved(like(features, weight), weight[:, done : done + features.shape[1]], self.first.bias)
+
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        function = F.conv2d if weight.ndim == 4 else F.conv3d
+        return function(x, weight, bias, self.first.stride, self.first.padding)
 
     def _inputs(self, features: Tensor, other: Tensor, velocity: Tensor) -> Tensor:
         weight = self.velocity.weight
-        rest = [features, velocity] if self.stride == 1 else [features]
+        rest = [velocity] if self.stride == 1 else []
         if torch.is_grad_enabled():
             parts = [local_correlation(features, other, self.shifts), *rest]
             return torch.cat([like(part, weight) for part in parts], 1)
         # Each part goes where it belongs: on large volumes new memory costs more than the arithmetic.
-        n, shape = features.shape[0], features.shape[2:]
-        x = empty_like_weights((n, self.first.in_channels, *shape), weight)
         done = len(self.shifts)
+        x = empty_like_weights((len(features), done + len(rest) * velocity.shape[1], *features.shape[2:]), weight)
         local_correlation(features, other, self.shifts, out=x[:, :done])
-        for part in rest:
-            x[:, done : done + part.shape[1]] = part
-            done += part.shape[1]
+        if rest:
+            x[:, done:] = velocity
         return x
 
 
@@ -143,7 +158,7 @@ def _strided(head: Head, other: Head) -> dict[str, Tensor]:
     second[:, :-ndim] = weights["second.weight"]
     # A voxel is as large as two of the other head's.
     answer = {name: value / 2 for name, value in weights.items() if name.startswith("velocity.")}
-    return {**weights, **answer, "first.weight": wide, "second.weight": second}
+    return {**head.state_dict(), **weights, **answer, "first.weight": wide, "second.weight": second}
 
 
 class UniversalNetwork(RegistrationNetwork):
@@ -231,11 +246,12 @@ class UniversalNetwork(RegistrationNetwork):
             assert isinstance(head, Head)
             size = [s // head.stride for s in one.shape[2:]]
             v = resize(velocities[-1], size) if velocities else one.new_zeros(n, self.ndim, *size)
+            known = head.see(one), head.see(two)
             for turn in range(turns):
                 # Nothing has moved yet where everything begins.
                 still = not velocities and turn == 0
-                there = head(one, two if still else _moved(two, v), v)
-                back = head(two, one if still else _moved(one, -v), -v)
+                there = head(known[0], one, two if still else _moved(two, v), v)
+                back = head(known[1], two, one if still else _moved(one, -v), -v)
                 v = v + (there - back) / 2
             velocities.append(v)
         v = velocities[-1]

@@ -111,6 +111,8 @@ def test_a_head_that_strides_begins_with_the_mean_of_what_the_other_one_sees(ndi
     pool = torch.nn.functional.avg_pool2d if ndim == 2 else torch.nn.functional.avg_pool3d
     torch.testing.assert_close(two.first(x), pool(one.first(wide), 2))
     assert torch.equal(two.velocity.weight, one.velocity.weight / 2)
+    assert not two.third.weight.any()  # nothing is added yet to what the other head says
+    assert not two.third.bias.any()
     for name, value in whole.state_dict().items():
         assert name.startswith("heads.0") or torch.equal(light.state_dict()[name], value)
 
