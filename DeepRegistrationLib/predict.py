@@ -179,10 +179,9 @@ def normalize(image: Image, normalization: Normalization) -> Tensor:
     low, high = normalization.low, normalization.high
     if normalization.kind == "percentile":
         inside = array[array > lowest]
-        wanted = [float(np.percentile(inside, q)) if inside.size else lowest for q in (low, high)]
-        low, high = (lowest if normalization.low == 0 else wanted[0]), wanted[1]
+        low, high = (float(np.percentile(inside, q)) if q and inside.size else lowest for q in (low, high))
     values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
-    values = (values - low) / (high - low if high > low else 1.0)
+    values = (values - low).div_(high - low if high > low else 1.0)
     return values.clamp_(0, 1) if normalization.clamp else values
 
 
