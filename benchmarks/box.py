@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "runs" / "box"
 BOX = ROOT / "Resources" / "Models"
 MODELS = {
-    "universal": "universal-light",
+    "universal": "universal-light-fine",
     "universal-2d": "universal-2d",
     "dual-branch-gated": "box-dual-branch-gated",
     "flownet-pme-mask": "box-flownet-pme-mask",
@@ -50,7 +50,7 @@ MODELS = {
 
 The run of the 3-D universal model, hours long, lies in a folder of its own (``runs/universal``).
 """
-FIRST = {"universal": ("universal", "universal-fine")}
+FIRST = {"universal": ("universal", "universal-fine", "universal-light")}
 """Bundle -> the plans that are run before its own, each with the weights of the one before."""
 SHIPPED = (
     "universal",
@@ -64,9 +64,6 @@ SHIPPED = (
 LONGEST = {"voxelmorph-2": 112, "voxelmorph-1": 112, "flownet-pme-mask": 256, "flownet-pe": 256}
 """Voxels along the longest side on which a network works where that is not the size of its plan: with finer images than
 it learned from it was better on real pairs (VoxelMorph: one of brains; FlowNet: six of chests), among a few sizes."""
-REPEATS = {"universal": [4, 2, 2]}
-"""How often the heads are applied, where that is not as in the plan: two turns more of the finest one than it was
-trained with were better on real pairs (one of OASIS, one of fstrain)."""
 LARGEST, TOTAL = 4e6, 15e6
 """Bytes."""
 
@@ -105,9 +102,6 @@ def export_all(options: argparse.Namespace) -> None:
         header = export(read_plan(MODELS[name]), _run(name), target)
         if name in LONGEST:
             header = replace(header, grid=WorkingGrid(longest=LONGEST[name]))
-        if name in REPEATS:
-            header = replace(header, arguments={**header.arguments, "repeats": REPEATS[name]})
-        if name in LONGEST or name in REPEATS:
             save_bundle(target, load_model(target).network, header)
         print(f"{name}: {header.training['steps']} steps, {header.scores}")
 
