@@ -210,20 +210,6 @@ def test_a_new_run_may_start_from_a_bundle(tmp_path: Path) -> None:
         Run(other, source_of(other, CPU), CPU).start_from(tmp_path / "one.safetensors")
 
 
-def test_only_the_weights_that_a_plan_names_are_trained() -> None:
-    plan = tiny_plan(steps=2, options={"trains": "heads.0"}, network={"strides": [2, 1, 1]})
-    run = Run(plan, source_of(plan, CPU), CPU)
-    before = {name: value.clone() for name, value in run.registration.state_dict().items()}
-    for step in range(2):
-        run.update(run.fetch(step))
-    changed = {name for name, value in run.registration.state_dict().items() if not torch.equal(value, before[name])}
-    # What is added to both ways cancels: the velocity's bias has no gradient.
-    assert changed == {name for name in before if name.startswith("heads.0.")} - {"heads.0.velocity.bias"}
-    wrong = tiny_plan(steps=2, options={"trains": "tails"})
-    with pytest.raises(InputError, match='begin with "tails"'):
-        Run(wrong, source_of(wrong, CPU), CPU)
-
-
 def test_a_bundle_names_the_runs_that_its_weights_went_through(tmp_path: Path) -> None:
     first, second = tiny_plan(steps=2), tiny_plan(steps=3)
     start(first, tmp_path / "one", "cpu", tensorboard=False, quiet=True)

@@ -1,8 +1,7 @@
 """The universal network: the known map first (end-point error on all levels), then overlap of labels (METHODS 6).
 
 Values of ``loss``: ``end_point`` weight at first, ``end_point_after`` later on, ``dice`` and ``smoothness`` (diffusion
-of the finest velocity) later on. ``options.end_point_share``: how much of the run comes first; ``options.trains``: how
-the names of the weights begin that are trained, all if empty.
+of the finest velocity) later on. ``options.end_point_share``: how much of the run comes first.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from DeepRegistrationLib import fields
-from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.networks import Prediction
 from DeepRegistrationLib.networks.universal import SQUARINGS, UniversalNetwork
 from DeepRegistrationLib.regularization import diffusion
@@ -21,7 +19,7 @@ from ..plan import TrainingPlan
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, registration_network, settings
 
 LOSS = {"end_point": 1.0, "end_point_after": 0.2, "dice": 1.0, "smoothness": 0.05}
-OPTIONS = {"end_point_share": 0.25, "trains": ""}
+OPTIONS = {"end_point_share": 0.25}
 BACKGROUND = 0.1
 """Weight of voxels without a label in the end-point error: there is nothing to see."""
 
@@ -29,7 +27,7 @@ BACKGROUND = 0.1
 def steps(plan: TrainingPlan, ndim: int) -> Steps:
     settings(plan.loss, LOSS, "loss")
     settings(plan.options, OPTIONS, "options")
-    weights, share = {**LOSS, **plan.loss}, float({**OPTIONS, **plan.options}["end_point_share"])
+    weights, share = {**LOSS, **plan.loss}, {**OPTIONS, **plan.options}["end_point_share"]
 
     def loss(context: Context, batch: Batch) -> Terms:
         prediction = context.register(batch)
@@ -46,11 +44,6 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
 
     network = registration_network(plan, ndim)
     assert isinstance(network, UniversalNetwork)
-    trained = str({**OPTIONS, **plan.options}["trains"])
-    if not any(name.startswith(trained) for name, _ in network.named_parameters()):
-        raise InputError(f'options.trains: no weights of this network begin with "{trained}"; leave it out for all.')
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.startswith(trained))
     turn = Turn(REGISTRATION, (REGISTRATION,), loss)
     needs = frozenset({"labels", "displacement"})
     return Steps({REGISTRATION: network}, lambda progress: (turn,), needs, network.divisor)
