@@ -165,8 +165,7 @@ class UniversalNetwork(RegistrationNetwork):
     """MIND, siamese encoder, correlation pyramid, symmetric stationary velocity.
 
     Extras: ``velocities``, one a level, coarse to fine, each (N, ndim, *T) in voxels of its own grid (1/8, 1/4, 1/2 of
-    the padded images, or half of that where the level strides); ``inverse``, the displacement of exp(−v), like the last
-    of these.
+    the padded images, or half of that where the level strides); ``inverse``, the displacement of exp(−v) at 1/2.
 
     Args:
         widths: features at 1/2, 1/4 and 1/8 of the grid.
@@ -254,9 +253,11 @@ class UniversalNetwork(RegistrationNetwork):
                 back = head(known[1], two, one if still else _moved(one, -v), -v)
                 v = v + (there - back) / 2
             velocities.append(v)
-        v = velocities[-1]
-        displacement = crop(resize(exponentiate(v, SQUARINGS), self._padded(shape)), shape)
-        return Prediction(displacement, v, {"velocities": velocities, "inverse": exponentiate(-v, SQUARINGS)})
+        v, padded = velocities[-1], self._padded(shape)
+        # On the grid of a head that strides, exp(v) and exp(-v) would miss each other three times as far.
+        fine = resize(v, [s // 2 for s in padded])
+        there, back = (exponentiate(w, SQUARINGS, exact=False) for w in (fine, -fine))
+        return Prediction(crop(resize(there, padded), shape), v, {"velocities": velocities, "inverse": back})
 
     def _padded(self, shape: Sequence[int]) -> list[int]:
         return [-(-s // self.divisor) * self.divisor for s in shape]

@@ -23,15 +23,18 @@ def lively(ndim, **arguments):
     return network.eval()
 
 
+@pytest.mark.parametrize("strides", [(1, 1, 1), (2, 1, 1)])
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_exchanging_the_images_inverts_the_field(ndim):
-    network = lively(ndim)
+def test_exchanging_the_images_inverts_the_field(ndim, strides):
+    network = lively(ndim, strides=strides)
     fixed, moving = torch.rand(2, 2, 1, *(35, 24, 18)[:ndim])
     with torch.no_grad():
         there, back = network(fixed, moving), network(moving, fixed)
     assert float(there.velocity.abs().max()) > 0.1
     assert torch.equal(there.velocity, -back.velocity)
-    assert torch.equal(there.extras["inverse"], exponentiate(back.velocity, SQUARINGS))
+    # At half the grid, wherever the velocity itself is.
+    fine = resize(back.velocity, (20, 12, 12)[:ndim])
+    assert torch.equal(there.extras["inverse"], exponentiate(fine, SQUARINGS, exact=False))
 
 
 def test_the_inverse_undoes_the_field():
@@ -182,7 +185,8 @@ def test_the_field_is_the_same_with_and_without_a_graph_and_in_any_order_of_memo
     network = network.to(memory_format=torch.channels_last if ndim == 2 else torch.channels_last_3d)
     with torch.no_grad():
         found = network(fixed, moving).displacement
-    torch.testing.assert_close(found, exact.detach(), rtol=0, atol=1e-4)
+    # Two times the rounding of where ``exponentiate`` looks on a grid of this size.
+    torch.testing.assert_close(found, exact.detach(), rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("slab", [1, 10_000])
