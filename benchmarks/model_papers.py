@@ -40,8 +40,8 @@ PAPERS = (
         ("universal",),
         ("dice", "end_point", "folds", "seconds"),
         about="Of this project; any two images of one anatomy. The 3-D model's working grid, how fine the "
-        "deformations are that it learned from, and how often its heads are applied were chosen on OAS1_0001 <- "
-        "OAS1_0002 and fstrain01 <- fstrain02; how large it sees small images (112 voxels) on six pairs of hippocampi.",
+        "deformations are that it learned from, how often its heads are applied and when its training ended were "
+        "chosen on the four pairs of T1 brains; how large it sees small images (112 voxels) on six of hippocampi.",
     ),
     Paper(
         "VoxelMorph (2018)",
