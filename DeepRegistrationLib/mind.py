@@ -95,7 +95,7 @@ def _features_in_slabs(
     edge = dilation + radius
     step = max(1, _SLAB // max(1, math.prod(plane)))
     distances = padded.new_empty(n, channels, min(step, rows), *plane)
-    lent = padded[:, :, : step + 2 * edge].new_empty(padded[:, :, : step + 2 * edge].numel())
+    lent = padded.new_empty(padded[:, :, : step + 2 * edge].numel())
     variance = padded.new_empty(n, 1, rows, *plane)
     for low in range(0, rows, step):
         high = min(rows, low + step)
