@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUTPUT ?= demo
+# As the commands of the library do: threads that wait sleep soon, or a busy neighbor stops them all.
+export GOMP_SPINCOUNT ?= 10000
 
 .PHONY: demo test test-slow lint clean
 

@@ -9,8 +9,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from .commands import add_commands
 from .errors import Cancelled, InputError, RegistrationFailed
+from .system import wait_briefly
 
 FAILED, BAD_INPUT, CANCELLED = 1, 2, 130
 
@@ -22,6 +22,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    wait_briefly()
+    from .commands import add_commands  # loads PyTorch
+
     parser = _Parser(prog="python -m DeepRegistrationLib", description="Deformable registration of two images.")
     add_commands(parser.add_subparsers(dest="command", required=True, parser_class=_Parser))
     try:

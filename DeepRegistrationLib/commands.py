@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import signal
 import sys
@@ -15,6 +14,7 @@ from .errors import InputError
 from .image import read_image
 from .points import is_point_file, read_points, write_points
 from .progress import CancelToken, ProgressCallback
+from .system import keep_freed_memory
 from .transform import map_points_inverse, read_transform, resample
 
 OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")
@@ -78,7 +78,7 @@ def run_register(options: argparse.Namespace) -> None:
     _check_outputs(options)
     if Path(options.fixed).exists() and Path(options.moving).exists() and Path(options.fixed).samefile(options.moving):
         raise InputError("The fixed and the moving image are the same file; choose two different images.")
-    _keep_freed_memory()
+    keep_freed_memory()
     cancel = CancelToken()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: cancel.cancel())
@@ -150,18 +150,6 @@ def _both(options: argparse.Namespace, what: str, read: Any) -> Any:
     if any(path is None for path in pair):
         raise InputError(f"--fixed-{what} and --moving-{what} belong together; give both or none.")
     return tuple(read(path) for path in pair)
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc reuse large blocks: mapping and unmapping every temporary costs more than the arithmetic."""
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(-4, 0)  # M_MMAP_MAX; older ones refuse a large M_MMAP_THRESHOLD
-        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
-    except (OSError, AttributeError):
-        pass  # another C library: only slower
 
 
 def _progress(kind: str) -> ProgressCallback | None:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from DeepRegistrationLib.errors import Cancelled, DeepRegistrationError, InputError
+from DeepRegistrationLib.system import wait_briefly
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; 0 done, 1 failed, 2 bad input, 130 cancelled."""
+    wait_briefly()
     parser = argparse.ArgumentParser(prog="python -m Training", description=__doc__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in _commands():
