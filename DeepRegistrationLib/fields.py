@@ -8,6 +8,7 @@ differentiable unless they say otherwise. Resizing uses half-pixel centers (``al
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -214,8 +215,11 @@ def resize(u: Tensor, shape: Sequence[int]) -> Tensor:
     shape = tuple(shape)
     if tuple(u.shape[2:]) == shape:
         return u
-    scale = u.new_tensor([new / old for new, old in zip(shape, u.shape[2:], strict=True)])
-    return resize_image(u, shape).mul_(scale.view(1, -1, *[1] * len(shape)))
+    scale = u.new_tensor([new / old for new, old in zip(shape, u.shape[2:], strict=True)]).view(
+        1, -1, *[1] * len(shape)
+    )
+    # Both are linear: the fewer voxels are scaled.
+    return resize_image(u * scale, shape) if math.prod(shape) > u[0, 0].numel() else resize_image(u, shape).mul_(scale)
 
 
 def resize_image(image: Tensor, shape: Sequence[int]) -> Tensor:

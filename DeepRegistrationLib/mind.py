@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -67,12 +68,17 @@ def mind_features(
         raise InputError(f"MIND needs an image of one channel, not {image.shape[1]}; take the channels one by one.")
     pairs = _pairs(kind, ndim)
     image = at_least_float32(image)
-    padded = F.pad(image, [dilation + radius] * (2 * ndim), mode="replicate")
     if out is not None or not (image.requires_grad and torch.is_grad_enabled()):
         out = image.new_empty(image.shape[0], len(pairs), *image.shape[2:]) if out is None else out
-        with torch.no_grad():
-            return _features_in_slabs(padded, pairs, kind, radius, dilation, out)
-    sums = dict(_patch_sums(padded, pairs, radius, dilation))
+        descriptors = Descriptors(image, kind, radius, dilation)
+        for low in range(0, image.shape[2], descriptors.step):
+            high = min(image.shape[2], low + descriptors.step)
+            out[:, :, low:high] = descriptors.rows(low, high)
+        return out
+    padded = _padded(image, radius, dilation)
+    sums: dict[int, Tensor] = {}
+    for way in _ways(pairs, image.shape[2:], radius, dilation):
+        sums.update(way.seen_in(valid_box_sum(way.squares(padded), 2 * radius + 1), image.shape[2:]))
     distances = torch.cat([sums[channel] for channel in range(len(pairs))], 1) / (2 * radius + 1) ** ndim
     low = distances.amin(1, keepdim=True)
     variance = distances.mean(1, keepdim=True)
@@ -87,59 +93,114 @@ def _bounds(variance: Tensor) -> tuple[Tensor, Tensor]:
     return (scale * 1e-3).clamp_min(1e-15), (scale * 1e3).clamp_min(1e-15)
 
 
-def _features_in_slabs(
-    padded: Tensor, pairs: list[tuple[Shift, Shift]], kind: str, radius: int, dilation: int, out: Tensor
-) -> Tensor:
-    """Without a graph to keep: a few rows at a time, which stay in the cache until their channels are done."""
-    n, channels, rows, *plane = out.shape
-    edge = dilation + radius
-    step = max(1, _SLAB // max(1, math.prod(plane)))
-    distances = padded.new_empty(n, channels, min(step, rows), *plane)
-    lent = padded.new_empty(padded[:, :, : step + 2 * edge].numel())
-    variance = padded.new_empty(n, 1, rows, *plane)
-    for low in range(0, rows, step):
-        high = min(rows, low + step)
-        here = distances[:, :, : high - low]
-        for channel, sums in _patch_sums(padded[:, :, low : high + 2 * edge], pairs, radius, dilation, lent):
-            here[:, channel : channel + 1] = sums
-        least, mean = here.amin(1, keepdim=True), here.mean(1, keepdim=True)
-        variance[:, :, low:high] = mean - least if kind == "ssc" else mean
-        out[:, :, low:high] = torch.sub(least, here, out=here)
-    # Sums instead of means of the patches: both sides of the quotient are larger by the same.
-    variance.clamp_(*_bounds(variance))
-    for low in range(0, rows, step):
-        here = out[:, :, low : low + step].to(variance)
-        out[:, :, low : low + step] = here.div_(variance[:, :, low : low + step]).exp_()
-    return out
+def _padded(image: Tensor, radius: int, dilation: int) -> Tensor:
+    return F.pad(image, [dilation + radius] * (2 * (image.ndim - 2)), mode="replicate")
 
 
-def _patch_sums(
-    padded: Tensor, pairs: list[tuple[Shift, Shift]], radius: int, dilation: int, lent: Tensor | None = None
-) -> Iterator[tuple[int, Tensor]]:
-    """Each channel's number and its sums of squared differences over patches, of an image ``padded`` for both.
+@dataclass(frozen=True)
+class _Way:
+    """A direction and distance: pairs of places that share it see the same sums from different voxels.
 
-    Pairs of places that are equally far from each other, in the same direction, see the same sums from different
-    voxels: these are made once. ``lent``: memory for squares, if nothing is to be differentiated.
+    ``one``, ``two``: where the images to subtract begin in the padded one, ``size`` large. ``members``: channels, and
+    where each begins in the sums of the squares.
     """
-    shape = [s - 2 * (dilation + radius) for s in padded.shape[2:]]
+
+    one: Shift
+    two: Shift
+    size: Shift
+    members: tuple[tuple[int, Shift], ...]
+
+    def squares(self, padded: Tensor, lent: Tensor | None = None) -> Tensor:
+        """Squared differences, in the memory ``lent`` if nothing is to be differentiated."""
+        one, two = (_cut(padded, start, self.size) for start in (self.one, self.two))
+        if lent is None:
+            return (one - two).square()
+        return torch.sub(one, two, out=lent[: one.numel()].view(one.shape)).square_()
+
+    def seen_in(self, sums: Tensor, shape: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """Each member's number and its part of the sums."""
+        for channel, start in self.members:
+            yield channel, _cut(sums, start, shape)
+
+
+def _ways(pairs: list[tuple[Shift, Shift]], shape: Sequence[int], radius: int, dilation: int) -> list[_Way]:
+    """The directions of all pairs, for an image of ``shape``, padded."""
     alike: dict[Shift, list[tuple[int, Shift]]] = {}
     for channel, (a, b) in enumerate(pairs):
         a, b = sorted((a, b))
-        way = tuple(y - x for x, y in zip(a, b, strict=True))
-        alike.setdefault(way, []).append((channel, a))
-    for way, members in alike.items():
-        first = [min(places) for places in zip(*(a for _, a in members), strict=True)]
-        last = [max(places) for places in zip(*(a for _, a in members), strict=True)]
-        size = [s + dilation * (z - a) + 2 * radius for s, a, z in zip(shape, first, last, strict=True)]
-        one = _cut(padded, [dilation * (1 + a) for a in first], size)
-        two = _cut(padded, [dilation * (1 + a + w) for a, w in zip(first, way, strict=True)], size)
-        if lent is None:
-            squares = (one - two).square()
-        else:
-            squares = torch.sub(one, two, out=lent[: one.numel()].view(one.shape)).square_()
-        sums = valid_box_sum(squares, 2 * radius + 1)
-        for channel, a in members:
-            yield channel, _cut(sums, [dilation * (x - y) for x, y in zip(a, first, strict=True)], shape)
+        alike.setdefault(tuple(y - x for x, y in zip(a, b, strict=True)), []).append((channel, a))
+    ways = []
+    for step, members in alike.items():
+        first, last = (
+            tuple(pick(places) for places in zip(*(a for _, a in members), strict=True)) for pick in (min, max)
+        )
+        one = tuple(dilation * (1 + a) for a in first)
+        two = tuple(dilation * (1 + a + w) for a, w in zip(first, step, strict=True))
+        size = tuple(s + dilation * (z - a) + 2 * radius for s, a, z in zip(shape, first, last, strict=True))
+        starts = [tuple(dilation * (x - y) for x, y in zip(a, first, strict=True)) for _, a in members]
+        channels = [channel for channel, _ in members]
+        ways.append(_Way(one, two, size, tuple(zip(channels, starts, strict=True))))
+    return ways
+
+
+class Descriptors:
+    """``mind_features`` a few rows at a time, without a graph: all channels of a large volume would fill the memory.
+
+    Args:
+        image, kind, radius, dilation: as for ``mind_features``.
+
+    Attributes:
+        step: how many rows are best made together.
+    """
+
+    def __init__(self, image: Tensor, kind: str = "ssc", radius: int = 2, dilation: int = 2) -> None:
+        with torch.no_grad():
+            image = at_least_float32(image)
+            self._shape = image.shape[2:]
+            rows = _SLAB // max(1, math.prod(self._shape[1:])) if image.device.type == "cpu" else self._shape[0]
+            self.step = min(max(1, rows), self._shape[0])
+            self._sums = _sums(image, _pairs(kind, image.ndim - 2), radius, dilation, 4 * self.step)
+            self._low = torch.empty_like(image)
+            self._factor = torch.empty_like(image)
+            for first in range(0, self._shape[0], self.step):
+                low, total = (x[:, :, first : first + self.step] for x in (self._low, self._factor))
+                here = [sums[:, :, first : first + self.step] for sums in self._sums]
+                low.copy_(here[0])
+                total.copy_(here[0])
+                for sums in here[1:]:
+                    torch.minimum(low, sums, out=low)
+                    total += sums
+                total /= len(here)
+                if kind == "ssc":
+                    total -= low
+            # Sums instead of means of the patches: both sides of the quotient are larger by the same.
+            self._factor.clamp_(*_bounds(self._factor)).reciprocal_().neg_()
+
+    def rows(self, low: int, high: int) -> Tensor:
+        """(N, channels, high - low, *spatial[1:]): rows of the first axis of space."""
+        least, factor = self._low[:, :, low:high], self._factor[:, :, low:high]
+        out = least.new_empty(least.shape[0], len(self._sums), *least.shape[2:])
+        with torch.no_grad():
+            for channel, sums in enumerate(self._sums):
+                torch.sub(sums[:, :, low:high], least, out=out[:, channel : channel + 1])
+            return out.mul_(factor).exp_()
+
+
+def _sums(image: Tensor, pairs: list[tuple[Shift, Shift]], radius: int, dilation: int, step: int) -> list[Tensor]:
+    """The sums of squared differences over patches, one a channel; ``step`` rows at a time stay in the cache."""
+    padded = _padded(image, radius, dilation)
+    found: dict[int, Tensor] = {}
+    for way in _ways(pairs, image.shape[2:], radius, dilation):
+        rows, *plane = (s - 2 * radius for s in way.size)
+        sums = padded.new_empty(image.shape[0], 1, rows, *plane)
+        lent = padded.new_empty(image.shape[0] * (min(step, rows) + 2 * radius) * math.prod(way.size[1:]))
+        for low in range(0, rows, step):
+            high = min(rows, low + step)
+            part = replace(way, size=(high - low + 2 * radius, *way.size[1:]))
+            squares = part.squares(padded[:, :, low:], lent)
+            sums[:, :, low:high] = valid_box_sum(squares, 2 * radius + 1)
+        found.update(way.seen_in(sums, image.shape[2:]))
+    return [found[channel] for channel in range(len(pairs))]
 
 
 def _cut(x: Tensor, start: Sequence[int], size: Sequence[int]) -> Tensor:

@@ -7,6 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -104,12 +105,13 @@ def prepare(model: Model, fixed: Image, moving: Image) -> tuple[Placement, tuple
         )
     if not fixed.grid.same_as(moving.grid):
         raise InputError("The network needs both images on one grid; resample the moving image onto the fixed one.")
-    first = normalize(fixed, header.normalization)
-    second = normalize(moving, header.moving_normalization or header.normalization)
+    both = header.normalization, header.moving_normalization or header.normalization
+    with ThreadPoolExecutor(2) as pool:  # one image a thread: NumPy sorts in one
+        first, second = pool.map(normalize, (fixed, moving), both)
     place = Placement.on(fixed.grid, header.grid, _foreground(first, second))
     return place, (
-        _to_output(place.take(first), header.normalization),
-        _to_output(place.take(second), header.moving_normalization or header.normalization),
+        _to_output(place.take(first), both[0]),
+        _to_output(place.take(second), both[1]),
     )
 
 

@@ -96,6 +96,7 @@ class Placement:
         """A field on the network's grid (1, ndim, *size), in its voxels, on the image's grid and in its voxels.
 
         Where the network's grid ends inside of the image the displacement fades to zero, slowly enough not to fold.
+        ``u`` itself where both grids are the same.
         """
         if any(s != 1.0 for s in self.scale):
             u = u * u.new_tensor(self.scale).view(1, -1, *[1] * self.ndim)
@@ -109,10 +110,13 @@ class Placement:
         else:
             positions = [(torch.arange(n) - o) / s for n, o, s in zip(self.image_size, starts, self.scale, strict=True)]
             u = fields.sample(u, _lattice(positions, u), padding="border")
-        signs = u.new_tensor([-1.0 if t else 1.0 for t in self.turned])
-        u = self._turn(u) * signs.view(1, -1, *[1] * self.ndim)
+        if any(self.turned):
+            signs = u.new_tensor([-1.0 if t else 1.0 for t in self.turned])
+            u = self._turn(u) * signs.view(1, -1, *[1] * self.ndim)
         back = [self.axes.index(axis) for axis in range(self.ndim)]
-        return u.permute(0, 1, *[a + 2 for a in back])[:, back].contiguous()
+        if back != sorted(back):
+            u = u.permute(0, 1, *[a + 2 for a in back])[:, back]
+        return u.contiguous()
 
     @property
     def _whole(self) -> bool:

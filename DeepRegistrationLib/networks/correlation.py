@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 Shift = tuple[int, ...]
 _SLAB = 150_000
-"""Numbers of one image that all shifts are multiplied with before the next ones."""
+"""Numbers of one image, for each thread, that all shifts are multiplied with before the next ones."""
 _ROW = 32
 """The most voxels of a row that are multiplied with those of another one."""
 
@@ -27,11 +28,29 @@ def star(ndim: int, radius: int) -> list[Shift]:
     return [shift for shift in cube(ndim, radius) if sum(map(bool, shift)) <= 1]
 
 
+def reach(shifts: Sequence[Shift]) -> int:
+    """The longest way along an axis, in voxels."""
+    return max(abs(d) for shift in shifts for d in shift)
+
+
+def bordered(x: Tensor, shifts: Sequence[Shift]) -> Tensor:
+    """(N, C, *S) -> (N, C, *(S + 2 r)), zeros all around as far as the shifts lead, r = ``reach(shifts)``."""
+    return F.pad(x, [reach(shifts)] * (2 * (x.ndim - 2)))
+
+
+def inside(x: Tensor, shifts: Sequence[Shift]) -> Tensor:
+    """What ``bordered`` put its zeros around: a view."""
+    radius = reach(shifts)
+    for axis in range(2, x.ndim):
+        x = x.narrow(axis, radius, x.shape[axis] - 2 * radius)
+    return x
+
+
 def local_correlation(a: Tensor, b: Tensor, shifts: Sequence[Shift], out: Tensor | None = None) -> Tensor:
     """Inner products of the features a(p) and b(p + d) for all ``shifts`` d.
 
     Args:
-        a, b: (N, C, *S); beyond its border b is zero.
+        a, b: (N, C, *(S + 2 r)), ``bordered`` by r voxels of zeros.
         shifts: in voxels.
         out: where to write the result, in any precision and order of memory; then nothing is differentiated.
 
@@ -41,7 +60,7 @@ def local_correlation(a: Tensor, b: Tensor, shifts: Sequence[Shift], out: Tensor
     if out is None:
         return _LocalCorrelation.apply(a, b, shifts)
     with torch.no_grad():
-        return _correlate(a.contiguous(), _padded(b, shifts), shifts, out)
+        return _correlate(a.contiguous(), b.contiguous(), shifts, out)
 
 
 class _LocalCorrelation(torch.autograd.Function):
@@ -53,52 +72,66 @@ class _LocalCorrelation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, shifts: Sequence[Shift]) -> Tensor:
-        a, padded = a.contiguous(), _padded(b, shifts)
-        ctx.save_for_backward(a, padded)
+        a, b = a.contiguous(), b.contiguous()
+        ctx.save_for_backward(a, b)
         ctx.shifts = shifts
-        return _correlate(a, padded, shifts, a.new_empty((a.shape[0], len(shifts), *a.shape[2:])))
+        return _correlate(a, b, shifts, a.new_empty((a.shape[0], len(shifts), *inside(a, shifts).shape[2:])))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        a, padded = ctx.saved_tensors
-        # From a concatenation or a convolution it may come in any order of memory; a thousand passes want a plain one.
-        shifts, gradient = ctx.shifts, gradients[0].contiguous()
-        grad_a, grad_padded = torch.zeros_like(a), torch.zeros_like(padded)
-        for item, low, high in _slabs(a):
-            here, grad_here = a[item, :, low:high], grad_a[item, :, low:high]
-            windows = _windows(padded[item], here.shape[1:], shifts, low)
-            targets = _windows(grad_padded[item], here.shape[1:], shifts, low)
-            for index, (window, target) in enumerate(zip(windows, targets, strict=True)):
-                weight = gradient[item, index, low:high]
-                grad_here.addcmul_(window, weight)
-                target.addcmul_(here, weight)
-        radius = _radius(shifts)
-        inner = (slice(None), slice(None), *(slice(radius, radius + s) for s in a.shape[2:]))
-        return grad_a, grad_padded[inner], None
+        a, b = ctx.saved_tensors
+        gradient = bordered(gradients[0].contiguous(), ctx.shifts)
+        grad_a, grad_b = torch.zeros_like(a), torch.zeros_like(b)
+        offsets = _offsets(ctx.shifts, a)
+        for one, two, weights, grad_one, grad_two in zip(
+            *(x.flatten(2) for x in (a, b, gradient, grad_a, grad_b)), strict=True
+        ):
+            for low, high in _slabs(one, offsets):
+                here, grad_here = one[:, low:high], grad_one[:, low:high]
+                for weight, offset in zip(weights, offsets, strict=True):
+                    weight, there = weight[low:high], slice(low + offset, high + offset)
+                    grad_here.addcmul_(two[:, there], weight)
+                    grad_two[:, there].addcmul_(here, weight)
+        return grad_a, grad_b, None
 
 
-def _radius(shifts: Sequence[Shift]) -> int:
-    return max(abs(d) for shift in shifts for d in shift)
-
-
-def _padded(b: Tensor, shifts: Sequence[Shift]) -> Tensor:
-    return F.pad(b.contiguous(), [_radius(shifts)] * (2 * (b.ndim - 2)))
-
-
-def _correlate(a: Tensor, padded: Tensor, shifts: Sequence[Shift], out: Tensor) -> Tensor:
-    radius = _radius(shifts)
+def _correlate(a: Tensor, b: Tensor, shifts: Sequence[Shift], out: Tensor) -> Tensor:
+    radius = reach(shifts)
     if radius > 1 and a.device.type == "cpu" and list(shifts) == cube(a.ndim - 2, radius):
-        return _correlate_rows(a, padded, radius, out)
-    for item, low, high in _slabs(a):
-        here = a[item, :, low:high]
-        product = torch.empty_like(here)
-        # Summed up in the cache: ``out`` may be large and in another order.
-        sums = here.new_empty((out.shape[1], *here.shape[1:]))
-        for index, window in enumerate(_windows(padded[item], here.shape[1:], shifts, low)):
-            torch.mul(here, window, out=product)
-            torch.sum(product, 0, out=sums[index])
-        out[item, :, low:high] = sums
+        return _correlate_rows(inside(a, shifts), b, radius, out)
+    offsets, channels = _offsets(shifts, a), a.shape[1]
+    found = a.new_empty((len(shifts), *a.shape[2:]))
+    part = -(-channels // 4)  # what is summed up before it is written
+    for one, two, target in zip(a.flatten(2), b.flatten(2), out, strict=True):
+        for low, high in _slabs(one, offsets):
+            here = one[:, low:high]
+            product = torch.empty_like(here[:part])
+            for sums, offset in zip(found.flatten(1), offsets, strict=True):
+                there = two[:, low + offset : high + offset]
+                torch.mul(here[:part], there[:part], out=product)
+                for first in range(part, channels, part):
+                    last = min(first + part, channels)
+                    product[: last - first].addcmul_(here[first:last], there[first:last])
+                torch.sum(product, 0, out=sums[low:high])
+        target.copy_(inside(found[None], shifts)[0])
     return out
+
+
+def _offsets(shifts: Sequence[Shift], x: Tensor) -> list[int]:
+    """How far the shifts lead in memory: with a border, no shift leads from one row into the next."""
+    strides = [math.prod(x.shape[axis + 3 :]) for axis in range(x.ndim - 2)]
+    return [sum(d * stride for d, stride in zip(shift, strides, strict=True)) for shift in shifts]
+
+
+def _slabs(x: Tensor, offsets: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(first, last + 1) of (C, voxels): pieces that stay in the cache while all shifts go over them.
+
+    What lies so near to either end that a shift leads out of the memory is border.
+    """
+    edge = max(map(abs, offsets))
+    step = max(1, _SLAB * torch.get_num_threads() // len(x)) if x.device.type == "cpu" else x.shape[1]
+    for low in range(edge, x.shape[1] - edge, step):
+        yield low, min(low + step, x.shape[1] - edge)
 
 
 def _correlate_rows(a: Tensor, padded: Tensor, radius: int, out: Tensor) -> Tensor:
@@ -126,19 +159,3 @@ def _correlate_rows(a: Tensor, padded: Tensor, radius: int, out: Tensor) -> Tens
             found[dz, dy] = diagonals
         out[item, :, z, :, low:high] = found.flatten(0, 2)
     return out
-
-
-def _slabs(a: Tensor) -> Iterator[tuple[int, int, int]]:
-    """(item, first row, last row + 1): pieces of (N, C, *S) that stay in the cache while all shifts go over them."""
-    rows = max(1, _SLAB // max(1, a[0, :, 0].numel())) if a.device.type == "cpu" else a.shape[2]
-    for item in range(a.shape[0]):
-        for low in range(0, a.shape[2], rows):
-            yield item, low, min(low + rows, a.shape[2])
-
-
-def _windows(padded: Tensor, shape: torch.Size, shifts: Sequence[Shift], low: int) -> Iterator[Tensor]:
-    """Views (C, *shape) of ``padded`` (C, *padded shape) from row ``low`` on, one a shift."""
-    radius = _radius(shifts)
-    for shift in shifts:
-        first = (shift[0] + radius + low, *(d + radius for d in shift[1:]))
-        yield padded[(slice(None), *(slice(d, d + s) for d, s in zip(first, shape, strict=True)))]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..fields import exponentiate, resize, warp
 from ..kernels import Sampler
-from ..mind import mind_channels, mind_features
+from ..mind import Descriptors, mind_channels, mind_features
 from .blocks import (
     Convolution,
     Prediction,
@@ -33,15 +34,13 @@ from .blocks import (
     crop,
     empty_like_weights,
     flow_convolution,
+    functional_convolution,
     like,
+    pad_to_multiple,
 )
-from .correlation import cube, local_correlation, star
+from .correlation import bordered, cube, inside, local_correlation, star
 
 SQUARINGS = 6
-
-
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2)
 
 
 def _unit(features: Tensor) -> Tensor:
@@ -54,17 +53,19 @@ def _unit(features: Tensor) -> Tensor:
     return features.mul_(square.clamp_min_(1e-6).rsqrt_())
 
 
-def _moved(features: Tensor, velocity: Tensor) -> Tensor:
-    """The features (N, C, *S) at the places where exp(velocity) leads, whichever grid the velocity is on."""
+def _moved(features: Tensor, velocity: Tensor, out: Tensor | None = None) -> Tensor:
+    """The features (N, C, *S) at the places where exp(velocity) leads, whichever grid the velocity is on.
+
+    ``out``: where to write them, without a graph.
+    """
     u = resize(exponentiate(velocity, SQUARINGS, exact=False), features.shape[2:])
-    if torch.is_grad_enabled():
+    if out is None:
         return warp(features, u)
     sampler = Sampler(features.shape[2:], device=u.device, dtype=u.dtype)
-    moved = torch.empty_like(features)
-    for item, here, there in zip(features.split(1), u.split(1), moved.split(1), strict=True):
+    for item, here, there in zip(features.split(1), u.split(1), out.split(1), strict=True):
         sampler.aim(here)
         sampler.take(item, there)
-    return moved
+    return out
 
 
 class EncoderLevel(nn.Module):
@@ -77,8 +78,28 @@ class EncoderLevel(nn.Module):
         self.features = convolution(ndim, outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, *2S) -> (N, outputs, *S), signed: what is compared by angle must be able to point anywhere."""
-        return self.features(F.leaky_relu_(self.down(x), 0.2))
+        """What ``down`` makes of (N, inputs, *2S) -> (N, outputs, *S).
+
+        Signed: what is compared by angle must be able to point anywhere.
+        """
+        return self.features(F.leaky_relu_(x, 0.2))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a head sees of both images however often it is applied: the fixed ones and then the moving ones, 2 N in all.
+
+    Attributes:
+        features: (2 N, C, *S).
+        bordered: the same with the border that the correlation wants.
+        known: the features' part in the first convolution.
+        lent: memory for moved features with that border, if nothing is to be differentiated.
+    """
+
+    features: Tensor
+    bordered: Tensor
+    known: Tensor
+    lent: Tensor | None
 
 
 class Head(nn.Module):
@@ -91,6 +112,7 @@ class Head(nn.Module):
     def __init__(self, ndim: int, features: int, radius: int, width: int, stride: int = 1) -> None:
         super().__init__()
         self.stride = stride
+        self._function = functional_convolution(ndim)
         if stride == 1:
             self.shifts = cube(ndim, radius)
             self.first = convolution(ndim, len(self.shifts) + features + ndim, width)
@@ -105,41 +127,60 @@ class Head(nn.Module):
             nn.init.zeros_(self.third.weight)
         self.velocity = flow_convolution(ndim, width, std=1e-3)
 
-    def forward(self, known: Tensor, features: Tensor, other: Tensor, velocity: Tensor) -> Tensor:
-        """``known``: what ``see`` says of the features."""
-        x = self._inputs(features, other, velocity)
+    def forward(self, seen: Seen, velocity: Tensor, still: bool) -> Tensor:
+        """What is added to the velocity (N, ndim, *T); its opposite, exactly, if the images are exchanged.
+
+        ``still``: the velocity is zero, nothing has moved yet.
+        """
+        both = torch.cat([velocity, -velocity])
         weight = self.first.weight
-        kept = [weight[:, : len(self.shifts)], weight[:, len(self.shifts) + features.shape[1] :]]
-        x = self._convolved(x, torch.cat(kept, 1), None).add_(known)
+        kept = [weight[:, : len(self.shifts)], weight[:, len(self.shifts) + seen.features.shape[1] :]]
+        x = self._convolved(self._inputs(seen, both, still), torch.cat(kept, 1), None).add_(seen.known)
         x = F.leaky_relu_(x, 0.2)
         if self.stride > 1:
-            x = torch.cat([x, like(velocity, x)], 1)
+            x = torch.cat([x, like(both, x)], 1)
         x = F.leaky_relu_(self.second(x), 0.2)
         if self.stride > 1:
             x = x + F.leaky_relu_(self.third(x), 0.2)
-        return self.velocity(x).float()
+        if torch.is_grad_enabled():
+            there, back = self.velocity(x).float().chunk(2)
+            return (there - back) / 2
+        # It is linear: one convolution does. The bias is the same both ways.
+        there, back = x.chunk(2)
+        return self._function((there - back) / 2, self.velocity.weight, padding=self.velocity.padding).float()
 
-    def see(self, features: Tensor) -> Tensor:
-        """The features' part in the first convolution, the same however often the head is applied."""
+    def look(self, features: Tensor) -> Seen:
+        """At the features of the fixed and then of the moving images, (2 N, C, *S)."""
         done, weight = len(self.shifts), self.first.weight
-        return self._convolved(like(features, weight), weight[:, done : done + features.shape[1]], self.first.bias)
+        known = self._convolved(like(features, weight), weight[:, done : done + features.shape[1]], self.first.bias)
+        wide = bordered(features, self.shifts)
+        return Seen(features, wide, known, None if torch.is_grad_enabled() else torch.zeros_like(wide))
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        function = F.conv2d if weight.ndim == 4 else F.conv3d
-        return function(x, weight, bias, self.first.stride, self.first.padding)
+        return self._function(x, weight, bias, self.first.stride, self.first.padding)
 
-    def _inputs(self, features: Tensor, other: Tensor, velocity: Tensor) -> Tensor:
-        weight = self.velocity.weight
-        rest = [velocity] if self.stride == 1 else []
-        if torch.is_grad_enabled():
-            parts = [local_correlation(features, other, self.shifts), *rest]
-            return torch.cat([like(part, weight) for part in parts], 1)
+    def _inputs(self, seen: Seen, both: Tensor, still: bool) -> Tensor:
+        """The correlations with the other image's features, moved, and the velocity, each way."""
+        weight, n, done = self.velocity.weight, len(both) // 2, len(self.shifts)
+        if still:
+            moved = seen.bordered
+        elif seen.lent is None:
+            moved = bordered(_moved(seen.features, -both), self.shifts)
+        else:
+            moved = seen.lent
+            _moved(seen.features, -both, out=inside(moved, self.shifts))
+        pairs = zip(seen.bordered.split(n), reversed(moved.split(n)), strict=True)
+        rest = [both] if self.stride == 1 else []
+        if seen.lent is None:
+            correlations = torch.cat([local_correlation(here, other, self.shifts) for here, other in pairs])
+            return torch.cat([like(part, weight) for part in (correlations, *rest)], 1)
         # Each part goes where it belongs: on large volumes new memory costs more than the arithmetic.
-        done = len(self.shifts)
-        x = empty_like_weights((len(features), done + len(rest) * velocity.shape[1], *features.shape[2:]), weight)
-        local_correlation(features, other, self.shifts, out=x[:, :done])
+        shape = len(both), done + len(rest) * both.shape[1], *seen.features.shape[2:]
+        x = empty_like_weights(shape, weight)
+        for (here, other), out in zip(pairs, x[:, :done].split(n), strict=True):
+            local_correlation(here, other, self.shifts, out=out)
         if rest:
-            x[:, done:] = velocity
+            x[:, done:] = both
         return x
 
 
@@ -238,25 +279,20 @@ class UniversalNetwork(RegistrationNetwork):
         """(N, 1, *S) each -> displacement (N, ndim, *S) and velocity at half the grid, or a quarter."""
         check_pair(fixed, moving, self.ndim)
         n, shape = fixed.shape[0], fixed.shape[2:]
-        pyramids = self.encode(fixed), self.encode(moving)
+        pyramid = self.encode(torch.cat([fixed, moving]))
         velocities: list[Tensor] = []
         for head, turns in zip(reversed(self.heads), reversed(self.repeats), strict=True):
-            one, two = (pyramid.pop() for pyramid in pyramids)
             assert isinstance(head, Head)
-            size = [s // head.stride for s in one.shape[2:]]
-            v = resize(velocities[-1], size) if velocities else one.new_zeros(n, self.ndim, *size)
-            known = head.see(one), head.see(two)
+            seen = head.look(pyramid.pop())
+            size = [s // head.stride for s in seen.features.shape[2:]]
+            v = resize(velocities[-1], size) if velocities else fixed.new_zeros(n, self.ndim, *size)
             for turn in range(turns):
-                # Nothing has moved yet where everything begins.
-                still = not velocities and turn == 0
-                there = head(known[0], one, two if still else _moved(two, v), v)
-                back = head(known[1], two, one if still else _moved(one, -v), -v)
-                v = v + (there - back) / 2
+                v = v + head(seen, v, still=not velocities and turn == 0)
             velocities.append(v)
         v, padded = velocities[-1], self._padded(shape)
         # On the grid of a head that strides, exp(v) and exp(-v) would miss each other three times as far.
         fine = resize(v, [s // 2 for s in padded])
-        there, back = (exponentiate(w, SQUARINGS, exact=False) for w in (fine, -fine))
+        there, back = exponentiate(torch.cat([fine, -fine]), SQUARINGS, exact=False).chunk(2)
         return Prediction(crop(resize(there, padded), shape), v, {"velocities": velocities, "inverse": back})
 
     def _padded(self, shape: Sequence[int]) -> list[int]:
@@ -264,16 +300,44 @@ class UniversalNetwork(RegistrationNetwork):
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """Unit features (N, width, *S / 2, / 4, / 8) of images (N, 1, *S)."""
-        weight = self.last_convolution().weight
-        shape = images.shape[2:]
-        padded = self._padded(shape)
-        x = empty_like_weights((images.shape[0], mind_channels(self.ndim, self.mind), *padded), weight)
-        inside = crop(x if padded == list(shape) else x.zero_(), shape)
-        mind_features(images, self.mind, self.patch, self.dilation, out=inside)
-        inside -= 0.5
-        levels = []
+        levels: list[Tensor] = []
+        x = images
         for level in self.encoder:
-            features = level(x)
-            x = _activate(features)
-            levels.append(_unit(features.float().contiguous()))
+            assert isinstance(level, EncoderLevel)
+            x = level(level.down(x) if levels else self._down(x, level.down))
+            # What is compared is a copy: what goes on is changed in place.
+            levels.append(_unit(x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)))
+            x = F.leaky_relu_(x, 0.2)
         return levels
+
+    def _down(self, images: Tensor, down: Convolution) -> Tensor:
+        """The first convolution of what MIND says of the images."""
+        if torch.is_grad_enabled():
+            x = mind_features(images, self.mind, self.patch, self.dilation) - 0.5
+            result: Tensor = down(like(pad_to_multiple(x, self.divisor), down.weight))
+            return result
+        half = [s // 2 for s in self._padded(images.shape[2:])]
+        out = empty_like_weights((len(images), down.out_channels, *half), down.weight)
+        for image, target in zip(images.split(1), out.split(1), strict=True):
+            self._down_in_slabs(image, down, target)
+        return out
+
+    def _down_in_slabs(self, image: Tensor, down: Convolution, out: Tensor) -> None:
+        """A few rows at a time: all channels of a large volume would fill the memory."""
+        shape, weight, function = image.shape[2:], down.weight, functional_convolution(self.ndim)
+        descriptors = Descriptors(image, self.mind, self.patch, self.dilation)
+        step = max(1, descriptors.step // 2)
+        # Two rows for each of the result, one before them and one after; zero where there is no image.
+        slab = empty_like_weights((1, down.in_channels, 2 * step + 2, *self._padded(shape)[1:]), weight).zero_()
+        for low in range(0, out.shape[2], step):
+            high = min(low + step, out.shape[2])
+            if low:  # the first two were the last two
+                slab[:, :, :2] = slab[:, :, -2:]
+            begin, end = 2 if low else 1, 2 * (high - low) + 2
+            first = 2 * low + begin - 1
+            last = max(first, min(2 * high + 1, shape[0]))
+            part = crop(slab[:, :, begin:], (last - first, *shape[1:]))
+            torch.sub(descriptors.rows(first, last), 0.5, out=part)
+            slab[:, :, begin + last - first : end] = 0
+            padding = 0, *down.padding[1:]
+            out[:, :, low:high] = function(slab[:, :, :end], weight, down.bias, down.stride, padding)

@@ -9,7 +9,7 @@ from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.fields import compose, exponentiate, resize, resize_image
 from DeepRegistrationLib.networks import correlation
 from DeepRegistrationLib.networks.blocks import parameter_count
-from DeepRegistrationLib.networks.correlation import cube, local_correlation, star
+from DeepRegistrationLib.networks.correlation import bordered, cube, local_correlation, star
 from DeepRegistrationLib.networks.universal import SQUARINGS, UniversalNetwork
 from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
 
@@ -163,7 +163,8 @@ def test_the_correlation_is_the_inner_product_at_every_shift(shape, radius, form
     monkeypatch.setattr(correlation, "_SLAB", slab)
     torch.manual_seed(0)
     a, b = torch.randn(2, 2, 3, *shape, dtype=torch.float64)
-    found = local_correlation(a, b, form(len(shape), radius))
+    wanted = form(len(shape), radius)
+    found = local_correlation(bordered(a, wanted), bordered(b, wanted), wanted)
     shifts = list(itertools.product(range(-radius, radius + 1), repeat=len(shape)))
     shifts = shifts if form is cube else along_the_axes(len(shape), radius)
     assert found.shape == (2, len(shifts), *shape)
@@ -198,4 +199,7 @@ def test_the_gradient_of_the_correlation_is_that_of_finite_differences(ndim, for
     shape = (3, 4, 2)[:ndim]
     a = torch.randn(1, 2, *shape, dtype=torch.float64, requires_grad=True)
     b = torch.randn(1, 2, *shape, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, y: local_correlation(x, y, form(ndim, 1)), (a, b))
+    shifts = form(ndim, 1)
+    assert torch.autograd.gradcheck(
+        lambda x, y: local_correlation(bordered(x, shifts), bordered(y, shifts), shifts), (a, b)
+    )
