@@ -20,7 +20,7 @@ from .windows import at_least_float32, check_image, check_pair, valid_box_sum, w
 
 Shift = tuple[int, ...]
 _SLAB = 200_000
-"""Voxels whose channels are made together."""
+"""Voxels, for each thread, whose channels are made together."""
 
 
 def _pairs(kind: str, ndim: int) -> list[tuple[Shift, Shift]]:
@@ -157,7 +157,9 @@ class Descriptors:
         with torch.no_grad():
             image = at_least_float32(image)
             self._shape = image.shape[2:]
-            rows = _SLAB // max(1, math.prod(self._shape[1:])) if image.device.type == "cpu" else self._shape[0]
+            rows = self._shape[0]
+            if image.device.type == "cpu":
+                rows = _SLAB * torch.get_num_threads() // max(1, math.prod(self._shape[1:]))
             self.step = min(max(1, rows), self._shape[0])
             self._sums = _sums(image, _pairs(kind, image.ndim - 2), radius, dilation, 4 * self.step)
             self._low = torch.empty_like(image)

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "runs" / "box"
 BOX = ROOT / "Resources" / "Models"
 MODELS = {
-    "universal": "universal-light-fine",
+    "universal": "universal-lighter-fine",
     "universal-2d": "universal-2d",
     "dual-branch-gated": "box-dual-branch-gated",
     "flownet-pme-mask": "box-flownet-pme-mask",
@@ -50,7 +50,9 @@ MODELS = {
 
 The run of the 3-D universal model, hours long, lies in a folder of its own (``runs/universal``).
 """
-FIRST = {"universal": ("universal", "universal-fine", "universal-light")}
+FIRST = {
+    "universal": ("universal", "universal-fine", "universal-light", "universal-light-fine", "universal-lighter"),
+}
 """Bundle -> the plans that are run before its own, each with the weights of the one before."""
 SHIPPED = (
     "universal",

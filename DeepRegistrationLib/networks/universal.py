@@ -41,6 +41,8 @@ from .blocks import (
 from .correlation import bordered, cube, inside, local_correlation, star
 
 SQUARINGS = 6
+LATE = 2
+"""How many of them are done at half the grid of the images, whichever grid the velocity is on."""
 
 
 def _unit(features: Tensor) -> Tensor:
@@ -290,9 +292,11 @@ class UniversalNetwork(RegistrationNetwork):
                 v = v + head(seen, v, still=not velocities and turn == 0)
             velocities.append(v)
         v, padded = velocities[-1], self._padded(shape)
-        # On the grid of a head that strides, exp(v) and exp(-v) would miss each other three times as far.
-        fine = resize(v, [s // 2 for s in padded])
-        there, back = exponentiate(torch.cat([fine, -fine]), SQUARINGS, exact=False).chunk(2)
+        # exp(v) = exp(v / 4)^4. With the last squarings, too, on the grid of a head that strides, exp(v) and exp(-v)
+        # would miss each other twice as far.
+        early = exponentiate(torch.cat([v, -v]) / 2**LATE, SQUARINGS - LATE, exact=False)
+        fine = resize(early, [s // 2 for s in padded]) * 2**LATE
+        there, back = exponentiate(fine, LATE, exact=False).chunk(2)
         return Prediction(crop(resize(there, padded), shape), v, {"velocities": velocities, "inverse": back})
 
     def _padded(self, shape: Sequence[int]) -> list[int]:
