@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from DeepRegistrationLib import mind
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.fields import compose, exponentiate, resize, resize_image
 from DeepRegistrationLib.networks import correlation
@@ -188,6 +189,20 @@ def test_the_field_is_the_same_with_and_without_a_graph_and_in_any_order_of_memo
         found = network(fixed, moving).displacement
     # Two times the rounding of where ``exponentiate`` looks on a grid of this size.
     torch.testing.assert_close(found, exact.detach(), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("rows", [1, 6])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_images_are_encoded_a_few_rows_at_a_time_as_in_one_piece(ndim, rows, monkeypatch):
+    network = lively(ndim)
+    images = torch.rand(2, 1, *(37, 18, 14)[:ndim])  # not a multiple of what is encoded, nor of the rows
+    whole = network.encode(images)
+    assert all(features.requires_grad for features in whole)
+    monkeypatch.setattr(mind, "_SLAB", rows * (252 if ndim == 3 else 18) // torch.get_num_threads())
+    with torch.no_grad():
+        parts = network.encode(images)
+    for one, two in zip(whole, parts, strict=True):
+        torch.testing.assert_close(two, one.detach(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("slab", [1, 10_000])
