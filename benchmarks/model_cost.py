@@ -23,7 +23,7 @@ from .worker import environment
 SHAPES = {2: (512, 512), 3: (160, 192, 224)}
 
 
-def cost(model: str, ndim: int, precision: str = "auto", threads: int = 2, repeats: int = 3) -> dict[str, Any]:
+def cost(model: str, ndim: int, precision: str = "auto", threads: int = 2, repeats: int = 8) -> dict[str, Any]:
     """Measure in a new process; {"error": sentence} if it failed."""
     command = [sys.executable, "-m", "benchmarks.model_cost", model, "--shape", *map(str, SHAPES[ndim])]
     command += ["--precision", precision, "--threads", str(threads), "--repeats", str(repeats)]
@@ -88,7 +88,7 @@ def main() -> int:
     parser.add_argument("--shape", type=int, nargs="+", default=SHAPES[3])
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=8)
     o = parser.parse_args()
     print(json.dumps(measure(o.model, tuple(o.shape), o.precision, o.threads, o.repeats)))
     return 0
