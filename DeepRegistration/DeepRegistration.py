@@ -47,7 +47,7 @@ class DeepRegistration(ScriptedLoadableModule):
 
     def registerSampleData(self):
         """Once Slicer has started: a generated pair to try the module on."""
-        from DeepRegistrationSlicer import samples
+        from DeepRegistrationSlicer.registration import samples
 
         samples.register(Path(self.resourcePath("Icons")))
 
@@ -64,7 +64,7 @@ class DeepRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        from DeepRegistrationSlicer.build import buildPanel
+        from DeepRegistrationSlicer.panel.build import buildPanel
 
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/DeepRegistration.ui"))
         self.layout.addWidget(uiWidget)
@@ -117,18 +117,18 @@ class DeepRegistrationLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
-        from DeepRegistrationSlicer.logic import RegistrationLogic
+        from DeepRegistrationSlicer.registration.logic import RegistrationLogic
 
         self.registration = RegistrationLogic()
 
     def getParameterNode(self):
         """The panel's parameters, kept in the scene."""
-        from DeepRegistrationSlicer.parameters import DeepRegistrationParameterNode
+        from DeepRegistrationSlicer.panel.parameters import DeepRegistrationParameterNode
 
         return DeepRegistrationParameterNode(super().getParameterNode())
 
     def register(self, fixedNode, movingNode, **options):
-        """See ``DeepRegistrationSlicer.logic.RegistrationLogic.register``: the library's keywords, in camelCase."""
+        """See ``DeepRegistrationSlicer.registration.logic.RegistrationLogic.register``: the library's keywords, in camelCase."""
         return self.registration.register(fixedNode, movingNode, **options)
 
 

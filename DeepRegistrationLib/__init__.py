@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import Cancelled, DeepRegistrationError, InputError, RegistrationFailed
-    from .image import Grid, Image, read_image
-    from .method_list import methods
-    from .models import load_model
+    from .geometry.image import Grid, Image, read_image
+    from .models.methods import methods
+    from .models.bundle import load_model
     from .pipeline import Result, register
     from .progress import CancelToken
-    from .transform import Transform, read_transform
+    from .geometry.transform import Transform, read_transform
 
 __version__ = "0.1.0"
 

@@ -23,7 +23,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     wait_briefly()
-    from .commands import add_commands  # loads PyTorch
+    from .command_line.commands import add_commands  # loads PyTorch
 
     parser = _Parser(prog="python -m DeepRegistrationLib", description="Deformable registration of two images.")
     add_commands(parser.add_subparsers(dest="command", required=True, parser_class=_Parser))

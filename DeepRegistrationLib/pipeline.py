@@ -12,22 +12,22 @@ import torch
 from torch import Tensor
 
 from . import __version__, fields
-from .affine import align
+from .affine.align import align
 from .device import choose_device
-from .doubt import Doubt, measure_doubt
+from .quality.doubt import Doubt, measure_doubt
 from .errors import InputError
-from .image import Grid, Image, ImageSource, PathLike
-from .measure import measure_field, measure_images, misses
-from .method_list import find_method, model_for
-from .models import Model
-from .orientation import measure_mirror
-from .predict import predict
-from .prepare import Level, Pair, label_tensors, landmark_voxels, working_grid
+from .geometry.image import Grid, Image, ImageSource, PathLike
+from .quality.measure import measure_field, measure_images, misses
+from .models.methods import find_method, model_for
+from .models.bundle import Model
+from .affine.mirror import measure_mirror
+from .models.predict import predict
+from .inputs.pair import Level, Pair, label_tensors, landmark_voxels, working_grid
 from .progress import CancelToken, ProgressCallback, Reporter
-from .refine import refine as refine_field
-from .report import Report
-from .schedule import RefineSettings
-from .transform import (
+from .refinement.engine import refine as refine_field
+from .quality.report import Report
+from .refinement.schedule import RefineSettings
+from .geometry.transform import (
     Transform,
     affine_to_sitk,
     displacement_on,
@@ -36,7 +36,7 @@ from .transform import (
     read_transform,
     resample,
 )
-from .validate import check_overlap
+from .inputs.checks import check_overlap
 
 REFINEMENTS = ("none", "fast", "accurate")
 AFFINES = ("auto", "none")

@@ -75,7 +75,7 @@ def count() -> tuple[list[str], float, float, str]:
     import slicer
 
     host.load_module(ROOT / "DeepRegistration" / "DeepRegistration.py")
-    from DeepRegistrationSlicer import results, samples
+    from DeepRegistrationSlicer.registration import results, samples
 
     samples.load()
     opened = time.monotonic()

@@ -15,12 +15,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from DeepRegistrationLib import InputError, register
-from DeepRegistrationLib.commands import show_bar
-from DeepRegistrationLib.evaluate import score_labels, score_points
-from DeepRegistrationLib.image import Image, read_image
-from DeepRegistrationLib.phantom import DemoPair, demo_pair
+from DeepRegistrationLib.command_line.commands import show_bar
+from DeepRegistrationLib.quality.scores import score_labels, score_points
+from DeepRegistrationLib.geometry.image import Image, read_image
+from DeepRegistrationLib.phantom.pair import DemoPair, demo_pair
 from DeepRegistrationLib.pipeline import Result
-from DeepRegistrationLib.report import save_report
+from DeepRegistrationLib.quality.report import save_report
 
 
 def main() -> int:
@@ -112,7 +112,7 @@ def save_scene(fixed: Image, moving: Image, result: Result, folder: Path) -> Pat
     host = boot()
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "DeepRegistration"))
     import slicer
-    from DeepRegistrationSlicer import display, nodes, views
+    from DeepRegistrationSlicer.scene import display, nodes, views
 
     volumes = {}
     for name, image in (("Fixed", fixed), ("Moving", moving), ("Moving warped", result.warped)):

@@ -25,8 +25,8 @@ def main(folder: Path) -> None:
     import slicer
 
     host.load_module(ROOT / "DeepRegistration" / "DeepRegistration.py")
-    from DeepRegistrationSlicer import samples
-    from DeepRegistrationSlicer.looks import Look
+    from DeepRegistrationSlicer.registration import samples
+    from DeepRegistrationSlicer.viewing.looks import Look
 
     folder.mkdir(parents=True, exist_ok=True)
     samples.load()

@@ -37,7 +37,7 @@ def add_import_keras(commands: argparse._SubParsersAction) -> None:
     """``import-keras SOURCE.h5 OUT.safetensors``."""
 
     def run(options: argparse.Namespace) -> None:
-        from .import_keras import import_keras
+        from .runs.import_keras import import_keras
 
         import_keras(options.source, options.target)
         print(f"wrote {options.target}")
@@ -49,13 +49,13 @@ def add_import_keras(commands: argparse._SubParsersAction) -> None:
 
 
 def _commands() -> tuple[Callable[[argparse._SubParsersAction], None], ...]:
-    from .classical import add_fields
-    from .evaluate import add_evaluate
-    from .export import add_export
-    from .learn import add_learn
-    from .make_manifest import add_manifest
+    from .pairs.classical_fields import add_fields
+    from .evaluation.evaluate import add_evaluate
+    from .runs.export import add_export
+    from .evaluation.learn import add_learn
+    from .pairs.make_manifest import add_manifest
     from .synthesis.contact_sheet import add_synthesize
-    from .train import add_train
+    from .runs.train import add_train
 
     return (add_synthesize, add_train, add_evaluate, add_learn, add_export, add_manifest, add_fields, add_import_keras)
 

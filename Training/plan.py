@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.method_catalog import Method
-from DeepRegistrationLib.method_list import find_method
-from DeepRegistrationLib.models import Normalization, WorkingGrid
-from DeepRegistrationLib.presets import Optimizer
+from DeepRegistrationLib.models.catalog import Method
+from DeepRegistrationLib.models.methods import find_method
+from DeepRegistrationLib.models.bundle import Normalization, WorkingGrid
+from DeepRegistrationLib.models.presets import Optimizer
 
 from .setting_types import check_setting
 from .synthesis import SynthesisPlan, plan_from

@@ -1,6 +1,6 @@
 """What other settings of the engine give: ``python -m benchmarks attempts pairs.json`` writes docs/attempts.md.
 
-Every variation changes one thing of the levels that ``DeepRegistrationLib.schedule.plan`` makes, and no other.
+Every variation changes one thing of the levels that ``DeepRegistrationLib.refinement.schedule.plan`` makes, and no other.
 """
 
 from __future__ import annotations
@@ -93,12 +93,12 @@ def measure(pair: Pair, where: str, change: Mapping[str, Any], quality: str) -> 
     """The engine on one pair with one change; CPU seconds of the engine alone."""
     import torch
 
-    from DeepRegistrationLib.image import Grid
-    from DeepRegistrationLib.levels import Level
-    from DeepRegistrationLib.padding import seen_part
-    from DeepRegistrationLib.refine import refine
-    from DeepRegistrationLib.schedule import RefineSettings, plan
-    from DeepRegistrationLib.transform import Transform
+    from DeepRegistrationLib.geometry.image import Grid
+    from DeepRegistrationLib.refinement.levels import Level
+    from DeepRegistrationLib.inputs.padding import seen_part
+    from DeepRegistrationLib.refinement.engine import refine
+    from DeepRegistrationLib.refinement.schedule import RefineSettings, plan
+    from DeepRegistrationLib.geometry.transform import Transform
 
     def planner(shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings, kind: str) -> list[Level]:
         levels = plan(shape, spacing, settings, kind)

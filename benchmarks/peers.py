@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from DeepRegistrationLib.transform import Transform
+from DeepRegistrationLib.geometry.transform import Transform
 
 Registration = Callable[[sitk.Image, sitk.Image, bool], sitk.Transform]
 
@@ -125,7 +125,7 @@ def convex_adam() -> Registration:
         pair = [torch.from_numpy(sitk.GetArrayFromImage(image)) for image in (fixed, moving)]
         u = convex_adam_pt(*pair, dtype=torch.float32, device=torch.device("cpu"), verbose=False)
         field = torch.from_numpy(np.moveaxis(np.asarray(u, dtype=np.float32), -1, 0))[None].contiguous()
-        from DeepRegistrationLib.image import Grid
+        from DeepRegistrationLib.geometry.image import Grid
 
         return Transform.from_field(field, Grid.from_sitk(fixed))
 

@@ -99,7 +99,7 @@ def rows(records: Sequence[Record], scaling: Sequence[Record] = ()) -> list[Row]
         Row(
             "5. transform and warped image agree with SimpleITK to 0.001 of the intensity range",
             "held by tests",
-            "`Testing/Lib/test_transform.py`, `test_pipeline.py`",
+            "`Testing/Lib/geometry/test_transform.py`, `test_pipeline.py`",
         )
     )
     found.append(Row("6. on a GPU: fast 0.5 s, accurate 3 s", "not measured", "no GPU was at hand"))

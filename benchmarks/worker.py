@@ -49,9 +49,9 @@ def _cpu_seconds() -> float:
 
 def prepare(pair: Pair) -> tuple[sitk.Image, sitk.Image, sitk.Transform | None]:
     """Both images as float32 on the fixed grid, after the affine stage where the pair needs it: the same for all."""
-    from DeepRegistrationLib.affine import align
-    from DeepRegistrationLib.image import Image, read_image
-    from DeepRegistrationLib.transform import affine_to_sitk, resample
+    from DeepRegistrationLib.affine.align import align
+    from DeepRegistrationLib.geometry.image import Image, read_image
+    from DeepRegistrationLib.geometry.transform import affine_to_sitk, resample
 
     fixed, moving = read_image(pair.fixed, "fixed image"), read_image(pair.moving, "moving image")
     before = affine_to_sitk(align(fixed, moving)) if pair.affine else None
@@ -77,11 +77,12 @@ def score(
     """
     import torch
 
-    from DeepRegistrationLib import fields, metrics
-    from DeepRegistrationLib.evaluate import score_labels, score_points
-    from DeepRegistrationLib.image import Grid, read_image
-    from DeepRegistrationLib.points import read_points
-    from DeepRegistrationLib.transform import displacement_on, lps_to_voxels
+    from DeepRegistrationLib import fields
+    from DeepRegistrationLib.quality import metrics
+    from DeepRegistrationLib.quality.scores import score_labels, score_points
+    from DeepRegistrationLib.geometry.image import Grid, read_image
+    from DeepRegistrationLib.geometry.points import read_points
+    from DeepRegistrationLib.geometry.transform import displacement_on, lps_to_voxels
 
     result: dict[str, Any] = {}
     if pair.fixed_labels:
@@ -107,7 +108,7 @@ def score(
 
 def _labels(image):  # type: ignore[no-untyped-def]
     """Masks stored as pictures (0 and about 255) become 0 and 1."""
-    from DeepRegistrationLib.image import Image
+    from DeepRegistrationLib.geometry.image import Image
 
     if image.ndim == 2 and image.array.dtype == np.uint8 and image.array.max() > 127:
         return Image((image.array > 127).astype(np.uint8), image.grid, image.name)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from .install import isTorchInstalled
+from .worker.install import isTorchInstalled
 
 
 def _ball(shift: float) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..similarity import l1
+from ..similarity.measures import l1
 
 
 def _check_logits(logits: Tensor, name: str) -> None:

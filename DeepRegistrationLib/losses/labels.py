@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from ..windows import at_least_float32, check_pair, weighted_mean
+from ..similarity.windows import at_least_float32, check_pair, weighted_mean
 
 
 def soft_dice(a: Tensor, b: Tensor, mask: Tensor | None = None, eps: float = 1e-5) -> Tensor:

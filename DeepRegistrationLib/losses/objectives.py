@@ -10,10 +10,10 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ..errors import InputError
-from ..local_gradient import local_gradient, local_gradient_loss
-from ..mind import mind_loss
-from ..regularization import diffusion
-from ..similarity import l1, lncc, mse
+from ..similarity.local_gradient import local_gradient, local_gradient_loss
+from ..similarity.mind import mind_loss
+from .regularization import diffusion
+from ..similarity.measures import l1, lncc, mse
 from .adversarial import generator_loss
 from .labels import log_dice_loss
 from .sar import content_loss, field_loss

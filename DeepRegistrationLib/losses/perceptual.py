@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..windows import check_pair
+from ..similarity.windows import check_pair
 
 
 def unit_channels(features: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fields import check_field
-from ..similarity import nmi, ssim
+from ..similarity.measures import nmi, ssim
 
 
 def field_loss(recovered: Tensor, applied: Tensor, largest: float = 20.0, floor: float = 1e-6) -> Tensor:

@@ -10,16 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .blocks import (
-    Convolution,
-    Prediction,
-    RegistrationNetwork,
-    check_pair,
-    convolution,
-    crop,
-    like,
-    pad_to_multiple,
-)
+from .blocks import Convolution, Prediction, RegistrationNetwork, check_pair, convolution, crop, like, pad_to_multiple
 from .voxelmorph import VoxelMorphUNet
 
 FULL_RESOLUTION = (32, 16, 16)

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..fields import exponentiate, resize, warp
-from ..kernels import Sampler
-from ..mind import Descriptors, mind_channels, mind_features
+from ..fields.kernels import Sampler
+from ..similarity.mind import Descriptors, mind_channels, mind_features
 from .blocks import (
     Convolution,
     Prediction,

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from DeepRegistrationLib.method_list import find_method
+from DeepRegistrationLib.models.methods import find_method
 from Testing.data import ROOT
 
 METHOD_OF = {

@@ -4,13 +4,13 @@ import SimpleITK as sitk
 import torch
 
 from DeepRegistrationLib import Cancelled, CancelToken, InputError, register
-from DeepRegistrationLib.doubt import there_and_back
+from DeepRegistrationLib.quality.doubt import there_and_back
 from DeepRegistrationLib.fields import smooth, warp
-from DeepRegistrationLib.image import Grid, Image
-from DeepRegistrationLib.measure import misses
-from DeepRegistrationLib.prepare import working_grid
-from DeepRegistrationLib.transform import Transform, resample
-from Testing.Lib.geometries import oblique, rotation
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.quality.measure import misses
+from DeepRegistrationLib.inputs.pair import working_grid
+from DeepRegistrationLib.geometry.transform import Transform, resample
+from Testing.Lib.geometry.geometries import oblique, rotation
 
 FAST = {"affine": "none", "device": "cpu"}
 
@@ -246,19 +246,19 @@ def test_a_wrong_choice_is_one_sentence(wrong, sentence):
 
 
 def test_a_huge_image_gets_a_coarser_working_grid_and_keeps_thick_slices(monkeypatch):
-    monkeypatch.setattr("DeepRegistrationLib.prepare.available_bytes", lambda device: 8 << 30)
+    monkeypatch.setattr("DeepRegistrationLib.inputs.pair.available_bytes", lambda device: 8 << 30)
     ct = Grid.from_shape((300, 512, 512), (3.0, 0.8, 0.8))
     working = working_grid(ct, torch.device("cpu"))
     assert np.prod(working.shape) <= 10_000_000
     assert working.shape[0] == 300
     assert working_grid(working, torch.device("cpu")) is working
-    monkeypatch.setattr("DeepRegistrationLib.prepare.available_bytes", lambda device: 1 << 20)
+    monkeypatch.setattr("DeepRegistrationLib.inputs.pair.available_bytes", lambda device: 1 << 20)
     with pytest.raises(InputError, match="too little free memory"):
         working_grid(ct, torch.device("cpu"))
 
 
 def test_a_transform_on_a_coarse_working_grid_still_fits_the_images(monkeypatch):
-    monkeypatch.setitem(__import__("DeepRegistrationLib.prepare").prepare.MOST_VOXELS, "cpu", 20_000)
+    monkeypatch.setitem(__import__("DeepRegistrationLib.inputs.pair").prepare.MOST_VOXELS, "cpu", 20_000)
     fixed, moving = pair(oblique((40, 44, 42), (1.5, 1.2, 1.0)), 3.0)
     result = register(fixed, moving, **FAST)
     assert np.prod(result.grid.shape) <= 20_000

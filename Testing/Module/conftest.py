@@ -78,7 +78,7 @@ def panel(load_module: Callable[..., ModuleType]) -> Any:
 @pytest.fixture
 def faked(panel: Any) -> Any:
     """The open panel with two volumes, and a worker that only pretends."""
-    from DeepRegistrationSlicer import process
+    from DeepRegistrationSlicer.worker import process
 
     from Testing.host import interact
 

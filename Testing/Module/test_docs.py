@@ -10,7 +10,7 @@ import pytest
 from . import cases  # noqa: F401 - starts the host
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer import samples  # isort: skip
+from DeepRegistrationSlicer.registration import samples  # isort: skip
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

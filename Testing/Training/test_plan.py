@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from DeepRegistrationLib.errors import InputError
-from Testing.Training.runs import tiny_plan
+from Testing.Training.small_runs import tiny_plan
 from Training.plan import PLANS, plan_again, plan_of, read_plan
 from Training.steps import steps_of
 

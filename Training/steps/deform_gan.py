@@ -12,7 +12,7 @@ from DeepRegistrationLib.losses import objectives
 from DeepRegistrationLib.losses.adversarial import discriminator_loss, frozen
 from DeepRegistrationLib.networks.deform_gan import Discriminator, Generator
 
-from ..pairs import Batch
+from ..pairs.batch import Batch
 from ..plan import TrainingPlan
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, fresh, keywords, registration_network, settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from DeepRegistrationLib.fields import warp
 from DeepRegistrationLib.losses import objectives
 
-from ..pairs import Batch
+from ..pairs.batch import Batch
 from ..plan import TrainingPlan
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, keywords, registration_network, settings
 

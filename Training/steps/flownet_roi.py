@@ -17,7 +17,7 @@ from DeepRegistrationLib.losses.multiscale import multiscale_loss
 from DeepRegistrationLib.networks.blocks import pad_to_multiple
 from DeepRegistrationLib.networks.flownet_roi import FlowNetROI, FlowNetSimple
 
-from ..pairs import Batch
+from ..pairs.batch import Batch
 from ..plan import TrainingPlan
 from .region import region_of
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, keywords, registration_network, settings

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.losses.perceptual import PerceptualLoss, VGG16Features, unit_range
-from DeepRegistrationLib.method_list import bundles_of, find_method
-from DeepRegistrationLib.models import KEY, load_model
+from DeepRegistrationLib.models.methods import bundles_of, find_method
+from DeepRegistrationLib.models.bundle import KEY, load_model
 from DeepRegistrationLib.networks.universal import UniversalNetwork
-from DeepRegistrationLib.weights_file import read_metadata, read_weights
+from DeepRegistrationLib.models.safetensors import read_metadata, read_weights
 
 UNIVERSAL = "universal"
 

@@ -21,9 +21,9 @@ from DeepRegistrationLib.losses import objectives
 from DeepRegistrationLib.losses.adversarial import cycle_loss, discriminator_loss, frozen
 from DeepRegistrationLib.losses.sar import content_loss, field_loss
 from DeepRegistrationLib.networks.sar_net import Discriminator
-from DeepRegistrationLib.regularization import diffusion
+from DeepRegistrationLib.losses.regularization import diffusion
 
-from ..pairs import Batch
+from ..pairs.batch import Batch
 from ..plan import TrainingPlan
 from .frozen_encoder import perceptual_term
 from .region import region_of

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.method_list import fresh_model
+from DeepRegistrationLib.models.methods import fresh_model
 from DeepRegistrationLib.networks import Prediction, RegistrationNetwork, build_network
 
-from ..pairs import Batch
+from ..pairs.batch import Batch
 from ..plan import TrainingPlan
 
 Terms = dict[str, Tensor]

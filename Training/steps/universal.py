@@ -12,9 +12,9 @@ from torch import Tensor
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.networks import Prediction
 from DeepRegistrationLib.networks.universal import SQUARINGS, UniversalNetwork
-from DeepRegistrationLib.regularization import diffusion
+from DeepRegistrationLib.losses.regularization import diffusion
 
-from ..pairs import Batch
+from ..pairs.batch import Batch
 from ..plan import TrainingPlan
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, registration_network, settings
 

@@ -1,0 +1,30 @@
+"""Puts the panel together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..viewing.mover import Mover
+from ..worker.devices import DeviceFinder
+from ..registration.logic import RegistrationLogic
+from ..viewing.looks import Viewer
+from ..worker.methods import MethodCatalog
+from .other_sections import DeviceSection, ModelsSection, SeveralSection
+from .panel import RegistrationPanel
+from ..registration.scorer import Scorer
+from .result_sections import ApplyToSection, JudgmentSection, LookSection
+from ..registration.series import Series
+
+
+def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None = None) -> RegistrationPanel:
+    """The panel and its sections on the widgets of ``ui``."""
+    panel = RegistrationPanel(ui, logic, catalog or MethodCatalog())
+    panel.sections = [
+        JudgmentSection(ui, Scorer()),
+        LookSection(ui, Viewer()),
+        ApplyToSection(ui, Mover()),
+        SeveralSection(ui, Series()),
+        ModelsSection(ui, panel.catalog),
+        DeviceSection(ui, DeviceFinder()),
+    ]
+    return panel

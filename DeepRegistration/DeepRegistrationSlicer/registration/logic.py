@@ -1,0 +1,289 @@
+"""Registers two volumes of the scene in a worker process; for the panel and for scripts alike."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from ..scene import views
+from ..errors import CancelledError, RegistrationError
+from ..worker.install import Installer, TorchInstaller
+from ..worker.methods import BEST
+from ..scene.nodes import Node
+from ..worker.process import POLL_SECONDS, LibraryProcess, Process, QtTicker, Ticker, newFolder, processEvents
+from .request import Request
+from .results import Result, load
+from ..worker.signals import Signal
+from ..texts import tr as _
+from ..worker.job import Job
+
+LOGGER = logging.getLogger(__name__)
+
+
+class RegistrationLogic:
+    """One registration at a time.
+
+    Example:
+        >>> logic = RegistrationLogic()
+        >>> transformNode = logic.register(fixedNode, movingNode)               # waits, Slicer stays usable
+        >>> logic.finished.connect(lambda result: print(result.report))
+        >>> logic.register(fixedNode, movingNode, waitForCompletion=False)      # returns at once
+
+    Signals:
+        started(): the worker runs.
+        progressed(stage, fraction, message): the library's name of the stage, 0 to 1 of the whole run, what it does.
+        finished(result): a ``Result``; the nodes are in the scene.
+        failed(sentence), cancelled(): nothing was changed.
+    """
+
+    def __init__(
+        self,
+        makeProcess: Callable[[], Process] = LibraryProcess,
+        ticker: Ticker | None = None,
+        installer: Installer | None = None,
+    ) -> None:
+        self.started = Signal()
+        self.progressed = Signal("stage", "fraction", "message")
+        self.finished = Signal("result")
+        self.failed = Signal("sentence")
+        self.cancelled = Signal()
+        self.makeProcess = makeProcess
+        self._ticker = ticker or QtTicker()
+        self.installer = installer or TorchInstaller()
+        self._job: Job | None = None
+        self._request: Request | None = None
+        self._folder: Path | None = None
+        self._into: dict[str, Node | None] = {}
+        self._show = True
+        self._sceneObservation: tuple[Any, int] | None = None
+        self._error: RegistrationError | None = None
+        self.lastResult: Result | None = None
+
+    @property
+    def isRunning(self) -> bool:
+        return self._job is not None
+
+    def register(
+        self,
+        fixedNode: Node,
+        movingNode: Node,
+        method: str = BEST,
+        refine: str = "fast",
+        affine: str = "auto",
+        device: str = "auto",
+        fixedMask: Node | None = None,
+        movingMask: Node | None = None,
+        initialTransform: Node | None = None,
+        similarity: str = "auto",
+        smoothness: float = 1.0,
+        fixedLandmarks: Node | None = None,
+        movingLandmarks: Node | None = None,
+        fixedLabels: Node | None = None,
+        movingLabels: Node | None = None,
+        fineTune: bool = False,
+        seed: int = 0,
+        outputTransform: Node | None = None,
+        outputVolume: Node | bool = True,
+        outputInverse: Node | bool = False,
+        outputJacobian: Node | bool = False,
+        outputMagnitude: Node | bool = False,
+        outputDoubt: Node | bool = False,
+        outputReport: Node | bool = False,
+        showResult: bool = True,
+        waitForCompletion: bool = True,
+    ) -> Node | None:
+        """Bring ``movingNode`` onto ``fixedNode``.
+
+        Args:
+            fixedNode: the volume that stays.
+            movingNode: the volume that is moved; it is not changed. Linear transforms above either are honored.
+            method: name of a method, see ``python -m DeepRegistrationLib methods``; "auto" is the best that is here.
+            refine: "none", "fast" or "accurate".
+            affine: "auto" aligns first, "none" trusts where the volumes are.
+            device: "auto", "cpu" or "cuda".
+            fixedMask: label map or segmentation (its visible segments): only what is inside counts.
+            movingMask: the same for the moving volume.
+            initialTransform: a transform node from moving to fixed to begin with.
+            similarity: "auto", "lncc" (same contrast), "mind" (different contrast), "ssd" or "gradient".
+            smoothness: 1 is usual, more is stiffer.
+            fixedLandmarks: list of points in the fixed volume ...
+            movingLandmarks: ... that belong to these points of the moving volume, in the same order.
+            fixedLabels: segmentation or label map of the fixed volume ...
+            movingLabels: ... and of the moving volume; segments of the same name are drawn onto each other.
+            fineTune: fit the network's last layer to this pair first, for images of a kind it was not trained on;
+                without a network it does nothing.
+            seed: of everything random.
+            outputTransform: node to put the transform into; a new one if None.
+            outputVolume: node for the moved volume on the fixed grid; True makes one, False makes none.
+            outputInverse: the same for the transform from fixed to moving.
+            outputJacobian: the same for the map of volume change.
+            outputMagnitude: the same for the length of the displacement in mm.
+            outputDoubt: the same for the map of where not to trust the result.
+            outputReport: table node for what was measured; True makes one.
+            showResult: show fixed and moved volume over each other in the slice views.
+            waitForCompletion: return when it is done. Events are processed meanwhile.
+
+        Returns:
+            The transform node, or None if this does not wait.
+
+        Raises:
+            InputError: if the input cannot be used.
+            RegistrationError: if it fails; nothing is left in the scene.
+            CancelledError: if the user stops it.
+        """
+        wanted = {
+            "volume": outputVolume,
+            "inverse": outputInverse,
+            "jacobian": outputJacobian,
+            "magnitude": outputMagnitude,
+            "doubt": outputDoubt,
+            "report": outputReport,
+        }
+        into = {kind: node for kind, node in wanted.items() if node is not True and node is not False}
+        ask = Request(
+            fixedNode,
+            movingNode,
+            method=method,
+            refine=refine,
+            fineTune=fineTune,
+            affine=affine,
+            device=device,
+            similarity=similarity,
+            smoothness=smoothness,
+            seed=seed,
+            fixedMask=fixedMask,
+            movingMask=movingMask,
+            fixedLandmarks=fixedLandmarks,
+            movingLandmarks=movingLandmarks,
+            fixedLabels=fixedLabels,
+            movingLabels=movingLabels,
+            initialTransform=initialTransform,
+            outputs=tuple(kind for kind, node in wanted.items() if node is not False and node is not None),
+            replaced=outputTransform,
+        )
+        self.start(ask, {"transform": outputTransform, **into}, showResult, tick=not waitForCompletion)
+        return self.wait() if waitForCompletion else None
+
+    def start(self, ask: Request, into: dict[str, Node | None], show: bool = True, tick: bool = True) -> None:
+        """Start ``ask``; ``tick`` polls from Qt's event loop, otherwise ``wait`` has to be called.
+
+        Raises:
+            InputError: if the input cannot be used.
+            RegistrationError: if a registration is running, PyTorch is refused or the files cannot be written.
+        """
+        if self.isRunning:
+            raise RegistrationError(_("A registration is running; wait until it is done, or cancel it."))
+        self._check(ask, into)
+        self.installer.ensure()
+        self._folder = newFolder()
+        try:
+            arguments = ask.write(self._folder)
+        except BaseException:
+            self._removeFolder()
+            raise
+        self._request, self._into, self._show, self._error, self.lastResult = ask, into, show, None, None
+        self._job = job = Job(self.makeProcess())
+        job.progressed.connect(self.progressed.emit)
+        job.finished.connect(self._onFinished)
+        job.failed.connect(self._onFailed)
+        job.cancelled.connect(self._onCancelled)
+        scene = slicer.mrmlScene
+        self._sceneObservation = (scene, scene.AddObserver(scene.StartCloseEvent, lambda *_: self.cancel()))
+        self.started.emit()
+        job.start(arguments, self._folder)
+        if tick and self.isRunning:
+            self._ticker.start(self.poll)
+
+    def wait(self) -> Node:
+        """Wait for the running registration while Slicer stays usable; its transform node.
+
+        Raises:
+            RegistrationError: if it failed (``CancelledError`` if it was stopped).
+        """
+        try:
+            while self.isRunning:
+                self.poll()
+                processEvents()
+                time.sleep(POLL_SECONDS)
+        except BaseException:  # Ctrl+C in the console
+            self.cancel()
+            raise
+        if self._error is not None:
+            raise self._error
+        assert self.lastResult is not None
+        return self.lastResult.transform
+
+    def poll(self) -> None:
+        """Look once after the worker."""
+        if self._job is not None:
+            self._job.poll()
+
+    def cancel(self) -> None:
+        """Stop at once; when this returns the worker is gone and nothing was changed."""
+        if self._job is not None:
+            self._job.cancel()
+
+    # --- The ends of a job ---
+
+    def _onFinished(self, report: dict[str, Any]) -> None:
+        assert self._request is not None
+        assert self._folder is not None
+        try:
+            result = load(self._request, self._folder, report, self._into)
+        except RegistrationError as error:
+            self._onFailed(str(error))
+            return
+        except Exception:
+            LOGGER.exception("Loading the result of the registration")
+            self._onFailed(_("The result could not be loaded; the details are in the application log."))
+            return
+        ask, show = self._request, self._show
+        self._cleanUp()
+        self.lastResult = result
+        if show:
+            try:
+                views.showResult(ask.fixedNode, ask.movingNode, result)
+            except Exception:  # a picture that fails must not cost the result
+                LOGGER.exception("Showing the result of the registration")
+        self.finished.emit(result)
+
+    def _onFailed(self, sentence: str) -> None:
+        self._cleanUp()
+        self._error = RegistrationError(sentence)
+        self.failed.emit(sentence)
+
+    def _onCancelled(self) -> None:
+        self._cleanUp()
+        self._error = CancelledError(_("The registration was cancelled; nothing was changed."))
+        self.cancelled.emit()
+
+    def _cleanUp(self) -> None:
+        self._ticker.stop()
+        self._job = self._request = None
+        self._into = {}
+        if self._sceneObservation is not None:
+            scene, tag = self._sceneObservation
+            scene.RemoveObserver(tag)
+            self._sceneObservation = None
+        self._removeFolder()
+
+    def _removeFolder(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    @staticmethod
+    def _check(ask: Request, into: dict[str, Node | None]) -> None:
+        inputs = ask.inputs()
+        given = [node for node in into.values() if node is not None]
+        for index, node in enumerate(given):
+            if node in inputs or node in given[:index]:
+                raise RegistrationError(
+                    _("{name} would be overwritten by the result; choose another output.").format(name=node.GetName())
+                )

@@ -1,0 +1,175 @@
+"""A registration's report in words: green, amber or red with the reason, and the numbers."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from ..texts import tr as _
+
+WORST = 5
+COLORS = {"good": "#1a7f37", "check": "#9a6700", "bad": "#cf222e"}
+
+
+def verdict(report: dict[str, Any]) -> tuple[str, str]:
+    """("good" | "check" | "bad" | "", what the user reads)."""
+    kind = str(report.get("verdict", ""))
+    words = {
+        "good": _("Good."),
+        "check": _("Check it."),
+        "bad": _("Do not use it as it is."),
+    }
+    if kind not in words:
+        return "", _("No registration yet.")
+    reasons = [str(reason) for reason in report.get("reasons") or []]
+    return kind, " ".join([words[kind], *reasons])
+
+
+def summary(report: dict[str, Any]) -> str:
+    """One line for the status."""
+    seconds, before, after = (report.get(k) for k in ("total_seconds", "similarity_before", "similarity_after"))
+    parts = [_("Done.") if seconds is None else _("Done in {seconds:.0f} s.").format(seconds=seconds)]
+    if before is not None and after is not None:
+        parts.append(_("Likeness {before:.2f} before, {after:.2f} after.").format(before=before, after=after))
+    return " ".join(parts)
+
+
+def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str]]:
+    """(what, value) pairs of what was measured; ``most``: of labels and landmarks only that many, the worst."""
+    if not report:
+        return []
+    found = [
+        (
+            _("Likeness"),
+            _likeness(report),
+        ),
+        (_("Mean Dice"), _values(report, _("{0:.3f} before, {1:.3f} after"), "dice_before", "dice_after")),
+        (
+            _("Mean landmark distance"),
+            _values(report, _("{0:.2f} mm before, {1:.2f} mm after"), "tre_before_mm", "tre_after_mm"),
+        ),
+        (_("Folded"), _values(report, "{0:.4f} %", "folding_percent")),
+        (
+            _("Displacement"),
+            _values(report, _("{0:.1f} mm mean, {1:.1f} mm largest"), "mean_displacement_mm", "max_displacement_mm"),
+        ),
+        (_("Beyond the affine part"), _values(report, _("{0:.1f} mm largest"), "max_deformation_mm")),
+        (
+            _("Anatomy bent"),
+            _values(
+                report.get("shape") or {},
+                _("{0:.1f} mm ({1:.0f} % of its size) or less in 95 % of it"),
+                "bend_mm",
+                "bend_percent",
+            ),
+        ),
+        (_("Anatomy in doubt"), _values(report, "{0:.0f} %", "doubt_percent")),
+        (_("Volume change"), _values(report, _("{0:.3f} (SD of its logarithm)"), "log_jacobian_sd")),
+        (
+            _("Inverse error"),
+            _values(report, _("{0:.3f} mm mean, {1:.2f} mm largest"), "inverse_error_mm", "max_inverse_error_mm"),
+        ),
+        (_("Time"), _values(report, _("{0:.1f} s"), "total_seconds")),
+        (_("Method"), _text(report, "method") + (_(" (fine-tuned)") if report.get("fine_tune") else "")),
+        (_("Refinement"), _text(report, "refine")),
+        (_("Affine"), _text(report, "affine")),
+        (_("Computed on"), _text(report, "device")),
+        (_("Model"), _model(report, full=most is None)),
+        (_("Version"), _text(report, "version")),
+    ]
+    dice, distances = list(report.get("dice") or []), list(report.get("tre") or [])
+    overlap, distance = _("Dice of {name}"), _("Landmark {name}")
+    if most is not None:
+        overlap = _("Lowest Dice: {name}") if len(dice) > most else overlap
+        distance = _("Farthest landmark: {name}") if len(distances) > most else distance
+        dice = sorted(dice, key=lambda entry: entry[2])[:most]
+        distances = sorted(distances, key=lambda entry: -entry[2])[:most]
+    found += [(overlap.format(name=name), f"{b:.3f} → {a:.3f}") for name, b, a in dice]
+    found += [(distance.format(name=name), f"{b:.2f} → {a:.2f} mm") for name, b, a in distances]
+    return [(name, value) for name, value in found if value]
+
+
+def fillTable(tableNode: Any, report: dict[str, Any]) -> None:
+    """The report as the rows of a table node."""
+    tableNode.RemoveAllColumns()
+    columns = [tableNode.AddColumn() for _side in range(2)]
+    columns[0].SetName(_("What"))
+    columns[1].SetName(_("Value"))
+    for name, value in [(_("Verdict"), verdict(report)[1]), *rows(report)]:
+        index = tableNode.AddEmptyRow()
+        tableNode.SetCellText(index, 0, name)
+        tableNode.SetCellText(index, 1, value)
+    tableNode.SetUseColumnTitleAsColumnHeader(True)
+    tableNode.Modified()
+
+
+def toHtml(report: dict[str, Any]) -> str:
+    """The numbers as two columns for a label; of many labels and landmarks the worst."""
+    cells = "".join(
+        f"<tr><td style='white-space: nowrap'>{html.escape(name)}&nbsp;&nbsp;</td><td>{html.escape(value)}</td></tr>"
+        for name, value in rows(report, WORST)
+    )
+    return f"<table cellspacing='2'>{cells}</table>" if cells else ""
+
+
+def withScores(report: dict[str, Any], scores: dict[str, Any], labelNames: dict[str, int]) -> dict[str, Any]:
+    """The report with what the library's ``evaluate`` measured; ``labelNames`` as from ``nodes.commonLabels``."""
+    names = {str(number): name for name, number in labelNames.items()}
+    merged = dict(report)
+    if "dice" in scores:
+        merged["dice_before"], merged["dice_after"] = scores.get("mean_dice_before"), scores.get("mean_dice_after")
+        values = {k: v for k, v in scores["dice"].items() if v["after"] == v["after"]}  # NaN: in neither image
+        merged["dice"] = [[names.get(k, k), v["before"], v["after"]] for k, v in values.items()]
+    if "tre_mm" in scores:
+        merged["tre_before_mm"], merged["tre_after_mm"] = scores["mean_tre_before_mm"], scores["mean_tre_after_mm"]
+        merged["tre"] = [[k, v["before"], v["after"]] for k, v in scores["tre_mm"].items()]
+    worse = []
+    if _isWorse(merged.get("dice_after"), merged.get("dice_before")):
+        worse.append(_("Your labels overlap less than before."))
+    if _isWorse(merged.get("tre_before_mm"), merged.get("tre_after_mm")):
+        worse.append(_("Your landmarks are farther apart than before."))
+    if worse:
+        kept = [r for r in merged.get("reasons") or [] if r not in worse and merged.get("verdict") != "good"]
+        merged["verdict"], merged["reasons"] = "bad", worse + kept
+    return merged
+
+
+def _likeness(report: dict[str, Any]) -> str:
+    values = _values(report, _("{0:.3f} before, {1:.3f} after"), "similarity_before", "similarity_after")
+    measure = report.get("similarity")
+    return f"{values} ({measure})" if values and measure else values
+
+
+def _model(report: dict[str, Any], full: bool) -> str:
+    """Name and SHA-256 of the weights; on the narrow panel its first digits, which tell models apart as well."""
+    name, sha = str(report.get("model") or ""), str(report.get("model_hash") or "")
+    return f"{name} {sha if full else sha[:12]}".strip() or _("no network")
+
+
+def _isWorse(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and low < high
+
+
+def _values(report: dict[str, Any], form: str, *names: str) -> str:
+    values = [report.get(name) for name in names]
+    if any(not isinstance(value, int | float) for value in values):
+        return ""
+    return form.format(*values)
+
+
+def _text(report: dict[str, Any], *names: str) -> str:
+    return ", ".join(str(report[name]) for name in names if report.get(name))
+
+
+def stageTitle(stage: str) -> str:
+    """What the user reads for a stage of the library."""
+    titles = {
+        "read": _("Reading"),
+        "affine": _("Aligning as a whole"),
+        "prepare": _("Preparing"),
+        "network": _("Predicting"),
+        "refine": _("Refining"),
+        "output": _("Measuring and writing"),
+        "done": _("Loading the result"),
+    }
+    return titles.get(stage, stage)

@@ -1,0 +1,145 @@
+"""The worker's files become nodes. Everything is read and checked before the scene is touched."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+import slicer
+
+from ..scene import derived, nodes
+from . import report_words, request
+from ..errors import RegistrationError
+from ..scene.nodes import Node
+from ..texts import tr as _
+
+REPORT_ATTRIBUTE, SETTINGS_ATTRIBUTE = "DeepRegistration.Report", "DeepRegistration.Settings"
+INVERSE_ROLE, VOLUME_ROLE = "DeepRegistration.inverse", "DeepRegistration.warped"
+TABLE_ROLE, DOUBT_ROLE = "DeepRegistration.report", "DeepRegistration.doubt"
+TRANSFORM_KINDS = ("transform", "inverse")
+
+
+@dataclass
+class Result:
+    """What a finished registration put into the scene; None where it was not asked for."""
+
+    transform: Node
+    volume: Node | None = None
+    inverse: Node | None = None
+    jacobian: Node | None = None
+    magnitude: Node | None = None
+    doubt: Node | None = None
+    table: Node | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[str, Node | None]) -> Result:
+    """Read what ``ask`` made the worker write into ``folder``.
+
+    Args:
+        ask: the request.
+        folder: where the worker ran.
+        report: the worker's report.
+        into: an existing node for "transform" or any of ``ask.outputs``; a new one is made where it is None.
+
+    Raises:
+        RegistrationError: if a file is missing or damaged, or an input is no longer in the scene; nothing is changed.
+    """
+    for node in (ask.fixedNode, ask.movingNode):
+        if node.GetScene() is not slicer.mrmlScene:
+            raise RegistrationError(
+                _("{name} was removed from the scene while it was being registered; nothing was changed.").format(
+                    name=node.GetName()
+                )
+            )
+    images: dict[str, sitk.Image] = {"transform": nodes.read(folder / request.TRANSFORM)}
+    for kind, name in ask.files().items():
+        images[kind] = nodes.read(folder / name)
+    for kind, compute in (("jacobian", derived.changeOn), ("magnitude", derived.lengthOn)):
+        if kind in ask.outputs:
+            images[kind] = compute(images["transform"], nodes.imageOf(ask.fixedNode))
+
+    made: list[Node] = []
+    result = Result(transform=None, report=report)
+    try:
+        for kind, image in images.items():
+            node = into.get(kind)
+            if node is None or node.GetScene() is not slicer.mrmlScene:
+                node = _newNode(kind, ask)
+                made.append(node)
+            if kind in TRANSFORM_KINDS:
+                nodes.setField(node, image)
+            else:
+                nodes.setVolume(node, image)
+            setattr(result, kind, node)
+        if "report" in ask.outputs:
+            result.table = into.get("report")
+            if result.table is None or result.table.GetScene() is not slicer.mrmlScene:
+                result.table = _newNode("report", ask)
+                made.append(result.table)
+            report_words.fillTable(result.table, report)
+    except Exception:
+        for node in made:
+            remove(node)
+        raise
+    _describe(result, ask)
+    return result
+
+
+def remove(node: Node) -> None:
+    """The node and its display out of the scene."""
+    display = getattr(node, "GetDisplayNode", lambda: None)()
+    if display is not None:
+        slicer.mrmlScene.RemoveNode(display)
+    slicer.mrmlScene.RemoveNode(node)
+
+
+def reportOf(transformNode: Node | None) -> dict[str, Any]:
+    """The report that came with a transform, also after the scene was saved and loaded; empty if there is none."""
+    text = transformNode.GetAttribute(REPORT_ATTRIBUTE) if transformNode is not None else None
+    try:
+        report = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def _describe(result: Result, ask: request.Request) -> None:
+    nodes.setRoles(result.transform, ask.fixedNode, ask.movingNode)
+    result.transform.SetAttribute(REPORT_ATTRIBUTE, json.dumps(result.report))
+    result.transform.SetAttribute(SETTINGS_ATTRIBUTE, ask.settings())
+    if result.inverse is not None:
+        nodes.setRoles(result.inverse, ask.movingNode, ask.fixedNode)
+        result.transform.SetNodeReferenceID(INVERSE_ROLE, result.inverse.GetID())
+    if result.volume is not None:
+        result.transform.SetNodeReferenceID(VOLUME_ROLE, result.volume.GetID())
+    if result.doubt is not None:
+        result.transform.SetNodeReferenceID(DOUBT_ROLE, result.doubt.GetID())
+    if result.table is not None:
+        result.transform.SetNodeReferenceID(TABLE_ROLE, result.table.GetID())
+
+
+def setReport(transformNode: Node, report: dict[str, Any]) -> None:
+    """Keep a new report with the transform, and in its table if it has one."""
+    transformNode.SetAttribute(REPORT_ATTRIBUTE, json.dumps(report))
+    table = transformNode.GetNodeReference(TABLE_ROLE)
+    if table is not None:
+        report_words.fillTable(table, report)
+
+
+def _newNode(kind: str, ask: request.Request) -> Node:
+    fixed, moving = ask.fixedNode.GetName(), ask.movingNode.GetName()
+    className, name = {
+        "transform": ("vtkMRMLTransformNode", _("{moving} to {fixed}")),
+        "inverse": ("vtkMRMLTransformNode", _("{fixed} to {moving}")),
+        "volume": ("vtkMRMLScalarVolumeNode", _("{moving} registered")),
+        "jacobian": ("vtkMRMLScalarVolumeNode", _("{moving} volume change")),
+        "magnitude": ("vtkMRMLScalarVolumeNode", _("{moving} displacement")),
+        "doubt": ("vtkMRMLScalarVolumeNode", _("{moving} doubt")),
+        "report": ("vtkMRMLTableNode", _("{moving} to {fixed} report")),
+    }[kind]
+    unique = slicer.mrmlScene.GenerateUniqueName(name.format(fixed=fixed, moving=moving))
+    return slicer.mrmlScene.AddNewNodeByClass(className, unique)

@@ -1,0 +1,75 @@
+"""Scores a transform with what the user knows: labels (Dice) and landmarks (distance), before and after."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from ..scene import derived, masks, nodes
+from . import report_words, results
+from ..errors import InputError
+from ..scene.nodes import Node
+from ..worker.process import LibraryProcess, Process, Ticker, newFolder
+from .request import writeLabels, writeLandmarks
+from ..worker.signals import Signal
+from ..texts import tr as _
+from ..worker.job import Answer
+
+
+class Scorer:
+    """Asks the library to evaluate; then the transform's report has the scores. Or ``failed(sentence)``."""
+
+    def __init__(self, makeProcess: Callable[[], Process] = LibraryProcess, ticker: Ticker | None = None) -> None:
+        self.finished = Signal("transformNode")
+        self.failed = Signal("sentence")
+        self.answer = Answer(makeProcess, ticker)
+        self.answer.finished.connect(self._onAnswer)
+        self.answer.failed.connect(self.failed.emit)
+        self._transformNode: Node | None = None
+        self._numbers: dict[str, int] = {}
+
+    def score(
+        self,
+        transformNode: Node,
+        fixedLabels: Node | None,
+        movingLabels: Node | None,
+        fixedLandmarks: Node | None,
+        movingLandmarks: Node | None,
+    ) -> None:
+        """Start; returns at once.
+
+        Raises:
+            InputError: if there is nothing to score with, or it does not fit.
+        """
+        if not any((fixedLabels, movingLabels, fixedLandmarks, movingLandmarks)):
+            raise InputError(_("Choose labels or landmarks of both volumes under Advanced first."))
+        fixedNode, movingNode = nodes.fixedOf(transformNode), nodes.movingOf(transformNode)
+        if fixedNode is None or movingNode is None:
+            raise InputError(_("The volumes that this transform was made for are no longer in the scene."))
+        images = nodes.imageOf(fixedNode), nodes.imageOf(movingNode, transformNode)
+        folder = newFolder()
+        try:
+            nodes.write(derived.fieldOf(transformNode), folder / "transform.nrrd")
+            arguments = ["evaluate", "--transform", "transform.nrrd", "--json"]
+            arguments += writeLandmarks(fixedLandmarks, movingLandmarks, folder)
+            arguments += writeLabels((fixedLabels, movingLabels), images, (fixedNode, movingNode), folder)
+            self._numbers = masks.commonLabels(fixedLabels, movingLabels) if fixedLabels is not None else {}
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self._transformNode = transformNode
+        self.answer.ask(arguments, folder)
+
+    def _onAnswer(self, text: str) -> None:
+        try:
+            scores: Any = json.loads(text)
+        except ValueError:
+            self.failed.emit(_("The scores could not be read; try again."))
+            return
+        node = self._transformNode
+        if node is None or node.GetScene() is None:
+            return
+        results.setReport(node, report_words.withScores(results.reportOf(node), scores, self._numbers))
+        self.finished.emit(node)

@@ -1,0 +1,247 @@
+"""Many moving volumes, or a sequence, against one fixed volume: one after the other, resumable, none stops the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import slicer
+
+from . import report_words, results
+from ..scene import nodes
+from ..errors import InputError, RegistrationError
+from .logic import RegistrationLogic
+from ..scene.nodes import Node
+from .request import Request
+from ..worker.signals import Signal
+from ..texts import tr as _
+
+SOURCE_ROLE = "DeepRegistration.source"
+FIXED_ATTRIBUTE = "DeepRegistration.fixed"
+
+
+@dataclass
+class Item:
+    """One volume to register; ``index`` is its place in the sequence, "" for a volume of the scene."""
+
+    name: str
+    node: Node
+    index: str = ""
+
+
+class Series:
+    """Registers a list with the settings of one request.
+
+    What is there already is not done again: a transform in the scene that brings the same volumes together with the
+    same settings, or an item in the sequence of results. So an interrupted series goes on where it stopped.
+
+    Signals:
+        progressed(done, count, message): how many items are done, and what happens now.
+        finished(tableNode): all is done; the table says how each went.
+        cancelled(): what is finished stays.
+    """
+
+    def __init__(self, logic: RegistrationLogic | None = None) -> None:
+        self.progressed = Signal("done", "count", "message")
+        self.finished = Signal("tableNode")
+        self.cancelled = Signal()
+        self.logic = logic or RegistrationLogic()
+        self.logic.progressed.connect(self._onProgress)
+        self.logic.finished.connect(self._onFinished)
+        self.logic.failed.connect(self._onFailed)
+        self.logic.cancelled.connect(self._onCancelled)
+        self.isRunning = False
+        self._items: list[Item] = []
+        self._rows: list[tuple[str, dict[str, Any], str]] = []
+        self._template: Request | None = None
+        self._sequence: Node | None = None
+        self._outputs: dict[str, Node] = {}
+        self._temporary: Node | None = None
+
+    def start(self, template: Request, movingNodes: list[Node], sequenceNode: Node | None = None) -> None:
+        """Start; returns at once.
+
+        Args:
+            template: the fixed volume and the settings. What belongs to one moving volume (its mask, landmarks, labels,
+                initial transform) is not used.
+            movingNodes: volumes of the scene.
+            sequenceNode: a sequence of volumes, in place of ``movingNodes``.
+
+        Raises:
+            InputError: if there is nothing to register.
+            RegistrationError: if a series is running.
+        """
+        if self.isRunning:
+            raise RegistrationError(_("A series is running; wait until it is done, or cancel it."))
+        if template.fixedNode is None:
+            raise InputError(_("Choose the fixed volume: the image that stays where it is."))
+        outputs = tuple(kind for kind in template.outputs if kind == "volume")
+        single = {"movingMask": None, "initialTransform": None, "fixedLandmarks": None, "movingLandmarks": None}
+        labels = {"fixedLabels": None, "movingLabels": None}
+        self._template = replace(template, outputs=outputs, replaced=None, **single, **labels)
+        self._sequence, self._outputs, self._rows = sequenceNode, {}, []
+        if sequenceNode is not None:
+            self._items = self._itemsOf(sequenceNode)
+            self._outputs = {
+                "transform": self._resultSequence(sequenceNode, _("{name} transforms")),
+                **({"volume": self._resultSequence(sequenceNode, _("{name} registered"))} if outputs else {}),
+            }
+        else:
+            self._items = [Item(node.GetName(), node) for node in movingNodes if node is not template.fixedNode]
+        if not self._items:
+            raise InputError(_("Check the moving volumes, or choose a sequence of volumes, first."))
+        self.isRunning = True
+        self._next()
+
+    def cancel(self) -> None:
+        """Stop now; what is finished stays."""
+        if self.isRunning:
+            self.logic.cancel()
+
+    def wait(self) -> None:
+        """Until all is done."""
+        while self.isRunning:
+            try:
+                self.logic.wait()
+            except RegistrationError:
+                continue  # it is in the table
+
+    # --- One item after the other ---
+
+    def _next(self) -> None:
+        while len(self._rows) < len(self._items):
+            item = self._items[len(self._rows)]
+            done = self._alreadyDone(item)
+            if done is None:
+                break
+            self._rows.append((item.name, done, ""))
+        else:
+            self._finish()
+            return
+        try:
+            assert self._template is not None
+            self._say(item.name)
+            self.logic.start(replace(self._template, movingNode=self._nodeOf(item)), {}, show=False)
+        except RegistrationError as error:
+            self._onFailed(str(error))
+
+    def _onProgress(self, stage: str, _fraction: float, message: str) -> None:
+        name = self._items[len(self._rows)].name
+        self._say(_("{name}: {stage}").format(name=name, stage=report_words.stageTitle(stage)))
+
+    def _say(self, message: str) -> None:
+        self.progressed.emit(len(self._rows), len(self._items), message)
+
+    def _onFinished(self, result: results.Result) -> None:
+        item = self._items[len(self._rows)]
+        for kind, sequence in self._outputs.items():
+            node = getattr(result, kind)
+            sequence.SetDataNodeAtValue(node, item.index)
+            results.remove(node)
+        self._forgetTemporary()
+        self._rows.append((item.name, result.report, ""))
+        self._next()
+
+    def _onFailed(self, sentence: str) -> None:
+        self._forgetTemporary()
+        self._rows.append((self._items[len(self._rows)].name, {}, sentence))
+        self._next()
+
+    def _onCancelled(self) -> None:
+        self._forgetTemporary()
+        self.isRunning = False
+        self.cancelled.emit()
+
+    def _finish(self) -> None:
+        self.isRunning = False
+        assert self._template is not None
+        name = _("Registrations to {fixed}").format(fixed=self._template.fixedNode.GetName())
+        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(name))
+        fillTable(table, self._rows)
+        self.finished.emit(table)
+
+    # --- Where items come from and results go ---
+
+    def _alreadyDone(self, item: Item) -> dict[str, Any] | None:
+        """The report of an earlier run with the same settings."""
+        assert self._template is not None
+        if self._sequence is not None:
+            found = self._outputs["transform"].GetDataNodeAtValue(item.index)
+            return results.reportOf(found) if found is not None else None
+        settings = self._template.settings()
+        for node in slicer.util.getNodesByClass("vtkMRMLTransformNode"):
+            report = results.reportOf(node)
+            if not report or nodes.fixedOf(node) is not self._template.fixedNode:
+                continue
+            if nodes.movingOf(node) is item.node and node.GetAttribute(results.SETTINGS_ATTRIBUTE) == settings:
+                return report
+        return None
+
+    def _nodeOf(self, item: Item) -> Node:
+        """The volume to register; that of a sequence is put into the scene, hidden, for as long as it takes."""
+        if self._sequence is None:
+            return item.node
+        node = slicer.mrmlScene.CreateNodeByClass(item.node.GetClassName())
+        node.UnRegister(None)
+        node.CopyContent(item.node, True)
+        node.SetName(item.name)
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        self._temporary = slicer.mrmlScene.AddNode(node)
+        return self._temporary
+
+    def _forgetTemporary(self) -> None:
+        if self._temporary is not None and self._temporary.GetScene() is not None:
+            results.remove(self._temporary)
+        self._temporary = None
+
+    @staticmethod
+    def _itemsOf(sequenceNode: Node) -> list[Item]:
+        items = []
+        for index in range(sequenceNode.GetNumberOfDataNodes()):
+            node, value = sequenceNode.GetNthDataNode(index), sequenceNode.GetNthIndexValue(index)
+            if node is not None and node.IsA("vtkMRMLScalarVolumeNode"):
+                items.append(Item(f"{sequenceNode.GetName()} {value}", node, value))
+        return items
+
+    def _resultSequence(self, sequenceNode: Node, form: str) -> Node:
+        """The sequence for results of ``sequenceNode``, that of an earlier run if there is one."""
+        assert self._template is not None
+        name = form.format(name=sequenceNode.GetName())
+        key = f"{self._template.fixedNode.GetID()} {self._template.settings()}"
+        for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
+            isOurs = node.GetNodeReference(SOURCE_ROLE) is sequenceNode and node.GetAttribute(FIXED_ATTRIBUTE) == key
+            if isOurs and node.GetName().startswith(name):
+                return node
+        made = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", slicer.mrmlScene.GenerateUniqueName(name))
+        made.SetIndexName(sequenceNode.GetIndexName())
+        made.SetIndexUnit(sequenceNode.GetIndexUnit())
+        made.SetIndexType(sequenceNode.GetIndexType())
+        made.SetNodeReferenceID(SOURCE_ROLE, sequenceNode.GetID())
+        made.SetAttribute(FIXED_ATTRIBUTE, key)
+        for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
+            if browser.IsSynchronizedSequenceNode(sequenceNode, True):
+                browser.AddSynchronizedSequenceNode(made)
+        return made
+
+
+def fillTable(tableNode: Node, rows: list[tuple[str, dict[str, Any], str]]) -> None:
+    """One row a volume: its name, how it went, the numbers; (name, report, sentence of what went wrong)."""
+    numbers = {
+        "similarity_before": _("Likeness before"),
+        "similarity_after": _("Likeness after"),
+        "folding_percent": _("Folded (%)"),
+        "max_displacement_mm": _("Largest displacement (mm)"),
+        "total_seconds": _("Seconds"),
+    }
+    tableNode.RemoveAllColumns()
+    for title in (_("Volume"), _("Verdict"), *numbers.values()):
+        tableNode.AddColumn().SetName(title)
+    for name, report, sentence in rows:
+        row = tableNode.AddEmptyRow()
+        cells = [name, sentence or report_words.verdict(report)[1]]
+        cells += [f"{report[k]:.4g}" if isinstance(report.get(k), int | float) else "" for k in numbers]
+        for column, cell in enumerate(cells):
+            tableNode.SetCellText(row, column, cell)
+    tableNode.SetUseColumnTitleAsColumnHeader(True)
+    tableNode.Modified()

@@ -1,0 +1,119 @@
+"""Images made for looking at a result: before and after on one grid, a checkerboard, differences, volume change."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+from vtk.util.numpy_support import vtk_to_numpy
+
+from . import display, nodes
+from ..errors import InputError
+from .nodes import Node
+from ..texts import tr as _
+
+SQUARES = 8
+"""Squares of the checkerboard along the longest axis."""
+
+
+def fieldOf(transformNode: Node) -> sitk.Image:
+    """The displacement field (LPS mm) of a transform that this module made, as an image.
+
+    Raises:
+        InputError: if the node holds another kind of transform.
+    """
+    transform = transformNode.GetTransformFromParent()
+    grid = transform.GetDisplacementGrid() if transform.IsA("vtkOrientedGridTransform") else None
+    if grid is None:
+        raise InputError(
+            _("{name} is not a displacement field; choose a transform that this module made.").format(
+                name=transformNode.GetName()
+            )
+        )
+    direction = np.eye(4)
+    matrix = transform.GetGridDirectionMatrix()
+    if matrix is not None:
+        direction = slicer.util.arrayFromVTKMatrix(matrix)
+    toWorld = np.eye(4)
+    toWorld[:3, :3] = direction[:3, :3] * np.asarray(grid.GetSpacing())
+    toWorld[:3, 3] = grid.GetOrigin()
+    ras = vtk_to_numpy(grid.GetPointData().GetScalars())
+    ras = ras.reshape(*reversed(grid.GetDimensions()), 3)
+    return nodes.toFile((ras * np.array([-1, -1, 1])).astype(np.float32), toWorld)
+
+
+def mapOf(transformNode: Node) -> sitk.Transform:
+    """The same as a transform of SimpleITK."""
+    return sitk.DisplacementFieldTransform(sitk.Cast(fieldOf(transformNode), sitk.sitkVectorFloat64))
+
+
+def moved(movingNode: Node, fixedNode: Node, transformNode: Node | None, ignore: Node | None = None) -> sitk.Image:
+    """The moving volume on the fixed grid, through the transform or (None) as it lies.
+
+    If it is under ``transformNode`` or ``ignore``, that does not count as where it lies.
+    """
+    transform = mapOf(transformNode) if transformNode is not None else sitk.Transform()
+    moving = nodes.imageOf(movingNode, ignore or transformNode)
+    if moving.GetNumberOfComponentsPerPixel() > 1:
+        moving = gray(moving)
+    lowest = float(sitk.GetArrayViewFromImage(moving).min())
+    return sitk.Resample(moving, nodes.imageOf(fixedNode), transform, sitk.sitkLinear, lowest, sitk.sitkFloat32)
+
+
+def unit(array: np.ndarray, volumeNode: Node) -> np.ndarray:
+    """Gray values as the display of ``volumeNode`` shows them: 0 black, 1 white."""
+    shown = display.makeReadable(volumeNode)
+    if display.isGray(shown):
+        low, high = shown.GetWindowLevelMin(), shown.GetWindowLevelMax()
+    else:
+        low, high = float(array.min()), float(array.max())
+    return np.clip((array.astype(np.float32) - low) / max(high - low, 1e-9), 0, 1)
+
+
+def checkerboard(fixed: np.ndarray, other: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Squares of one and the other in turn; both (k, j, i), in the same grays; ``spacing`` in mm along (k, j, i)."""
+    side = (np.asarray(fixed.shape) * spacing).max() / SQUARES
+    counts = [(np.arange(n) * s // side).astype(int) for n, s in zip(fixed.shape, spacing, strict=True)]
+    odd = (counts[0][:, None, None] + counts[1][None, :, None] + counts[2][None, None, :]) % 2 == 1
+    return np.where(odd, other, fixed)
+
+
+def volumeChange(field: sitk.Image) -> np.ndarray:
+    """(k, j, i) Jacobian determinant of point -> point + field: 2 is twice the volume, below 0 is folded.
+
+    Nothing can be measured across a single slice; there nothing changes.
+    """
+    vectors = sitk.GetArrayViewFromImage(field)
+    steps = np.asarray(field.GetDirection()).reshape(3, 3) * np.asarray(field.GetSpacing())
+    # Where the voxel's three edges go: a change of volume is the ratio of the boxes they span.
+    edges = []
+    for axis in range(3):
+        change = np.gradient(vectors, axis=2 - axis) if vectors.shape[2 - axis] > 1 else np.zeros_like(vectors)
+        edges.append(change + steps[:, axis].astype(np.float32))
+    box = np.einsum("...c,...c->...", edges[0], np.cross(edges[1], edges[2]))
+    return (box / np.linalg.det(steps)).astype(np.float32)
+
+
+def changeOn(field: sitk.Image, reference: sitk.Image) -> sitk.Image:
+    """``volumeChange`` on the grid of ``reference``; a field reaches beyond it, where it only fades away."""
+    return _onto(volumeChange(field), field, reference, 1.0)
+
+
+def lengthOn(field: sitk.Image, reference: sitk.Image) -> sitk.Image:
+    """The length of a displacement field's vectors, mm, on the grid of ``reference``."""
+    vectors = sitk.GetArrayViewFromImage(field)
+    return _onto(np.sqrt(np.einsum("...c,...c->...", vectors, vectors)), field, reference, 0.0)
+
+
+def _onto(array: np.ndarray, image: sitk.Image, reference: sitk.Image, outside: float) -> sitk.Image:
+    whole = sitk.GetImageFromArray(array)
+    whole.CopyInformation(image)
+    return sitk.Resample(whole, reference, sitk.Transform(), sitk.sitkLinear, outside)
+
+
+def gray(image: sitk.Image) -> sitk.Image:
+    """The mean of a color image's first three values."""
+    array = sitk.GetArrayViewFromImage(image)[..., :3].astype(np.float32).mean(-1)
+    result = sitk.GetImageFromArray(array)
+    result.CopyInformation(image)
+    return result

@@ -1,0 +1,141 @@
+"""Masks, labels and landmarks out of the scene, on the grid of the volume they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from ..errors import InputError
+from .nodes import RAS_TO_LPS, Node, arrayOf, ijkToWorld, toFile, voxels
+from ..texts import tr as _
+
+
+def maskOf(maskNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
+    """A label map (all that is not 0) or a segmentation (its visible segments) on the grid of ``reference``.
+
+    Raises:
+        InputError: if nothing of it lies in ``reference``, the volume called ``name``.
+    """
+    if isSegmentation(maskNode):
+        parts = [(array, matrix, 1) for _, array, matrix in _segments(maskNode, onlyVisible=True)]
+    else:
+        parts = [(voxels(maskNode) != 0, ijkToWorld(maskNode), 1)]
+    total = _painted(parts, reference)
+    if not sitk.GetArrayViewFromImage(total).any():
+        raise InputError(
+            _("The mask {mask} is empty on {name}; draw it there, or choose no mask.").format(
+                mask=maskNode.GetName(), name=name
+            )
+        )
+    return total
+
+
+def commonLabels(firstNode: Node, secondNode: Node) -> dict[str, int]:
+    """What two segmentations (segments of the same name) or label maps (the same values) share: name to number.
+
+    Raises:
+        InputError: if they share nothing, or are of different kinds.
+    """
+    names = [_labelNames(node) for node in (firstNode, secondNode)]
+    if isSegmentation(firstNode) != isSegmentation(secondNode):
+        raise InputError(_("Choose two segmentations or two label maps, not one of each."))
+    shared = [name for name in names[0] if name in names[1]]
+    if not shared:
+        raise InputError(
+            _("{first} and {second} have no {what} in common; give the same structures the same {what}.").format(
+                first=firstNode.GetName(),
+                second=secondNode.GetName(),
+                what=_("segment names") if isSegmentation(firstNode) else _("label values"),
+            )
+        )
+    return {name: index + 1 for index, name in enumerate(shared)}
+
+
+def labelsOf(labelNode: Node, reference: sitk.Image, name: str, numbers: dict[str, int]) -> sitk.Image:
+    """A segmentation or label map as numbers on the grid of ``reference``; ``numbers`` as from ``commonLabels``.
+
+    Raises:
+        InputError: if nothing of it lies in ``reference``, the volume called ``name``.
+    """
+    if isSegmentation(labelNode):
+        found = _segments(labelNode, onlyVisible=False)
+        parts = [(array, matrix, numbers[segment]) for segment, array, matrix in found if segment in numbers]
+    else:
+        array, matrix = voxels(labelNode), ijkToWorld(labelNode)
+        table = np.zeros(int(array.max()) + 1, np.int16)
+        for label, number in numbers.items():
+            table[int(label)] = number
+        parts = [(table[np.maximum(array, 0).astype(np.int64)], matrix, 1)]
+    total = _painted(parts, reference)
+    if not sitk.GetArrayViewFromImage(total).any():
+        raise InputError(
+            _("The labels {labels} are empty on {name}; choose those drawn on this volume.").format(
+                labels=labelNode.GetName(), name=name
+            )
+        )
+    return total
+
+
+def landmarksOf(markupsNode: Node) -> np.ndarray:
+    """(n, 3) LPS mm of the control points in the world."""
+    points = []
+    for index in range(markupsNode.GetNumberOfControlPoints()):
+        position = [0.0, 0.0, 0.0]
+        markupsNode.GetNthControlPointPositionWorld(index, position)
+        points.append(position)
+    return np.array(points).reshape(-1, 3) * np.diag(RAS_TO_LPS)[:3]
+
+
+def isSegmentation(node: Node) -> bool:
+    return bool(node.IsA("vtkMRMLSegmentationNode"))
+
+
+def _painted(parts: list[tuple[np.ndarray, np.ndarray, int]], reference: sitk.Image) -> sitk.Image:
+    """Arrays at their places, each times its number, on the grid of ``reference``; later ones cover earlier ones."""
+    total = np.zeros(tuple(reversed(reference.GetSize())), np.int16)
+    for array, matrix, number in parts:
+        part = toFile(array.astype(np.int16), matrix)
+        placed = sitk.Resample(part, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkInt16)
+        np.maximum(total, sitk.GetArrayViewFromImage(placed) * number, out=total)
+    image = sitk.GetImageFromArray(total)
+    image.CopyInformation(reference)
+    return image
+
+
+def _labelNames(labelNode: Node) -> list[str]:
+    if isSegmentation(labelNode):
+        segmentation = labelNode.GetSegmentation()
+        return [segmentation.GetNthSegment(i).GetName() for i in range(segmentation.GetNumberOfSegments())]
+    return [str(int(value)) for value in np.unique(voxels(labelNode)) if value > 0]
+
+
+def _segments(segmentationNode: Node, onlyVisible: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, voxels and (4, 4) voxel to world RAS of each segment."""
+    displayNode = segmentationNode.GetDisplayNode()
+    segmentation = segmentationNode.GetSegmentation()
+    isShared = segmentation.ContainsRepresentation(
+        slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    )
+    for index in range(segmentation.GetNumberOfSegments()):
+        segmentId, segment = segmentation.GetNthSegmentID(index), segmentation.GetNthSegment(index)
+        if onlyVisible and displayNode is not None and not displayNode.GetSegmentVisibility(segmentId):
+            continue
+        labels = slicer.vtkOrientedImageData()
+        found = slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentBinaryLabelmapRepresentation(
+            segmentationNode, segmentId, labels, True
+        )
+        if not found or not labels.GetNumberOfPoints():
+            continue
+        matrix = vtk.vtkMatrix4x4()
+        labels.GetImageToWorldMatrix(matrix)
+        toWorld = arrayOf(matrix)
+        extent = labels.GetExtent()
+        toWorld[:3, 3] = (toWorld @ [extent[0], extent[2], extent[4], 1])[:3]
+        array = vtk_to_numpy(labels.GetPointData().GetScalars()).reshape(tuple(reversed(labels.GetDimensions())))
+        # Segments that do not overlap share one label map.
+        yield segment.GetName(), array == segment.GetLabelValue() if isShared else array != 0, toWorld

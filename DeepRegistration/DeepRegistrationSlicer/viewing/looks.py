@@ -1,0 +1,285 @@
+"""The ways to look at a result. Each is one call, and leaves the scene as it was when the next one comes.
+
+Volumes made for a look are helpers: hidden in the lists of nodes, not saved, removed with the look.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+
+from ..scene import derived, display, nodes, views
+from ..errors import InputError
+from ..scene.nodes import Node
+from ..worker.process import QtTicker, Ticker
+from ..registration.results import DOUBT_ROLE, INVERSE_ROLE, VOLUME_ROLE, remove
+from ..texts import tr as _
+
+HELPER = "DeepRegistration.helper"
+
+
+class Look(enum.Enum):
+    """What to show; the values are what scripts may write."""
+
+    OVERLAY = "overlay"
+    BLINK = "blink"
+    CHECKERBOARD = "checkerboard"
+    SIDE_BY_SIDE = "sideBySide"
+    DIFFERENCE = "difference"
+    GRID = "grid"
+    ARROWS = "arrows"
+    JACOBIAN = "jacobian"
+    DOUBT = "doubt"
+
+
+class Viewer:
+    """Shows one look at a time in all slice views.
+
+    >>> Viewer().show("checkerboard", transformNode)
+    """
+
+    def __init__(self, ticker: Ticker | None = None) -> None:
+        self.look: Look | None = None
+        self.transformNode: Node | None = None
+        self._ticker = ticker or QtTicker(600)
+        self._layout: int | None = None
+        self._orientations: dict[str, Any] = {}
+        self._blinkOn = False
+
+    def show(self, look: Look | str, transformNode: Node, after: bool = True, opacity: float = 0.5) -> None:
+        """Show ``look`` of the registration that made ``transformNode``.
+
+        Args:
+            look: see ``Look``.
+            transformNode: a transform made by this module; it knows its volumes.
+            after: False shows the moving volume as it was before.
+            opacity: of the moving over the fixed volume.
+
+        Raises:
+            InputError: if the transform does not know its volumes any more.
+        """
+        look = Look(look)
+        fixedNode, movingNode = nodes.fixedOf(transformNode), nodes.movingOf(transformNode)
+        if fixedNode is None or movingNode is None:
+            raise InputError(
+                _("The volumes that {name} was made for are no longer in the scene.").format(
+                    name=transformNode.GetName()
+                )
+            )
+        isNew = look is not self.look or transformNode is not self.transformNode
+        previous = self._helpers()
+        if isNew:
+            self._leave()
+        self.look, self.transformNode = look, transformNode
+        for node in (fixedNode, movingNode):
+            display.makeReadable(node)
+        shown = {
+            Look.OVERLAY: self._showOverlay,
+            Look.BLINK: self._showBlink,
+            Look.CHECKERBOARD: self._showCheckerboard,
+            Look.SIDE_BY_SIDE: self._showSideBySide,
+            Look.DIFFERENCE: self._showDifference,
+            Look.GRID: self._showGrid,
+            Look.ARROWS: self._showArrows,
+            Look.JACOBIAN: self._showJacobian,
+            Look.DOUBT: self._showDoubt,
+        }[look]
+        shown(fixedNode, movingNode, transformNode if after else None, opacity)
+        for node in previous:
+            if node.GetScene() is not None:
+                remove(node)
+
+    def clear(self) -> None:
+        """Back to what the slice views were before, without helpers."""
+        self._leave()
+        helpers = self._helpers()
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            for get, put in (
+                (composite.GetBackgroundVolumeID, composite.SetBackgroundVolumeID),
+                (composite.GetForegroundVolumeID, composite.SetForegroundVolumeID),
+            ):
+                if get() in [node.GetID() for node in helpers]:
+                    put(None)
+        for node in helpers:
+            remove(node)
+        self.look = self.transformNode = None
+
+    # --- One method a look; transformNode is None for "before" ---
+
+    def _showOverlay(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
+        views.overlay(fixedNode, self._movedNode(fixedNode, movingNode, transformNode), opacity, fit=False)
+
+    def _showBlink(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
+        views.overlay(fixedNode, self._movedNode(fixedNode, movingNode, transformNode), 1.0, fit=False)
+        self._blinkOn = True
+        self._ticker.start(self._blink)
+
+    def _blink(self) -> None:
+        self._blinkOn = not self._blinkOn
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            composite.SetForegroundOpacity(1.0 if self._blinkOn else 0.0)
+
+    def _showCheckerboard(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
+        fixed, other, image = self._units(fixedNode, movingNode, transformNode)
+        board = derived.checkerboard(fixed, other, np.asarray(image.GetSpacing())[::-1])
+        helper = self._helper(_("Checkerboard"), board, image)
+        display.setRange(helper, 0.0, 1.0)
+        views.overlay(helper, None, fit=False)
+
+    def _showSideBySide(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
+        other = self._movedNode(fixedNode, movingNode, transformNode)
+        manager = slicer.app.layoutManager()
+        if self._layout is None:
+            self._layout = manager.layout
+            manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
+        views.overlay(fixedNode, None, fit=False)
+        red, yellow = (manager.sliceWidget(name) for name in ("Red", "Yellow"))
+        if not self._orientations:
+            node = yellow.mrmlSliceNode()
+            self._orientations = {"Yellow": slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS()).copy()}
+        yellow.mrmlSliceNode().GetSliceToRAS().DeepCopy(red.mrmlSliceNode().GetSliceToRAS())
+        yellow.mrmlSliceNode().UpdateMatrices()
+        for widget, node in ((red, fixedNode), (yellow, other)):
+            composite = widget.mrmlSliceCompositeNode()
+            composite.SetBackgroundVolumeID(node.GetID())
+            composite.SetLinkedControl(True)
+        # The moved volume lies on the fixed grid; before the registration it may be anywhere.
+        for widget in (red, yellow):
+            widget.mrmlSliceCompositeNode().SetBackgroundVolumeID(fixedNode.GetID())
+            widget.sliceLogic().FitSliceToBackground()
+        yellow.mrmlSliceCompositeNode().SetBackgroundVolumeID(other.GetID())
+
+    def _showDifference(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
+        fixed, other, image = self._units(fixedNode, movingNode, transformNode)
+        helper = self._helper(_("Difference"), other - fixed, image)
+        display.setColors(helper, display.divergingColors(), -1.0, 1.0)
+        views.overlay(helper, None, fit=False)
+
+    def _showGrid(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
+        self._showOverlay(fixedNode, movingNode, transformNode, opacity)
+        self._showTransform(slicer.vtkMRMLTransformDisplayNode.VIS_MODE_GRID, fixedNode, transformNode)
+
+    def _showArrows(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
+        self._showOverlay(fixedNode, movingNode, transformNode, opacity)
+        self._showTransform(slicer.vtkMRMLTransformDisplayNode.VIS_MODE_GLYPH, fixedNode, transformNode)
+
+    def _showTransform(self, mode: int, fixedNode: Node, transformNode: Node | None) -> None:
+        assert self.transformNode is not None
+        self.transformNode.CreateDefaultDisplayNodes()
+        shown = self.transformNode.GetDisplayNode()
+        if transformNode is None:
+            shown.SetVisibility(False)
+            shown.SetVisibility2D(False)
+            return
+        bounds = [0.0] * 6
+        fixedNode.GetRASBounds(bounds)
+        extent = max(bounds[1] - bounds[0], bounds[3] - bounds[2], bounds[5] - bounds[4])
+        shown.SetVisualizationMode(mode)
+        shown.SetGridSpacingMm(extent / 20)
+        shown.SetGridResolutionMm(extent / 80)
+        shown.SetGlyphSpacingMm(extent / 25)
+        shown.SetGlyphScalePercent(100)
+        shown.SetVisibility(True)
+        shown.SetVisibility2D(True)
+        shown.SetVisibility3D(False)
+
+    def _showJacobian(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
+        reference = nodes.imageOf(fixedNode)
+        if transformNode is None:
+            change = np.ones(tuple(reversed(reference.GetSize())), np.float32)
+        else:
+            change = sitk.GetArrayFromImage(derived.changeOn(derived.fieldOf(transformNode), reference))
+        helper = self._helper(_("Volume change"), change, reference)
+        display.setColors(helper, display.divergingColors(), 0.4, 1.6)
+        views.overlay(fixedNode, helper, opacity, fit=False)
+
+    def _showDoubt(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
+        helper = self._helper(_("Doubt"), *doubtOf(fixedNode, movingNode, transformNode, self.transformNode))
+        display.setColors(helper, "vtkMRMLPETProceduralColorNodePET-Heat", 0.0, 1.0)
+        views.overlay(fixedNode, helper, opacity, fit=False)
+
+    # --- Helpers ---
+
+    def _movedNode(self, fixedNode: Node, movingNode: Node, transformNode: Node | None) -> Node:
+        """What stands for the moving image: the moved volume, or a helper if it is gone; before: itself."""
+        if transformNode is None:
+            if movingNode.GetParentTransformNode() is not self.transformNode:
+                return movingNode
+            image = derived.moved(movingNode, fixedNode, None, self.transformNode)
+        else:
+            kept = transformNode.GetNodeReference(VOLUME_ROLE)
+            if kept is not None and kept.GetImageData() is not None:
+                return kept
+            image = derived.moved(movingNode, fixedNode, transformNode)
+        helper = self._helper(movingNode.GetName(), sitk.GetArrayViewFromImage(image), image)
+        display.copyRange(movingNode, helper)
+        return helper
+
+    def _units(
+        self, fixedNode: Node, movingNode: Node, transformNode: Node | None
+    ) -> tuple[np.ndarray, np.ndarray, sitk.Image]:
+        """Fixed and moving image on the fixed grid in the grays they are shown in."""
+        image = nodes.imageOf(fixedNode)
+        other = sitk.GetArrayFromImage(derived.moved(movingNode, fixedNode, transformNode, self.transformNode))
+        fixed = nodes.voxels(fixedNode)
+        if fixed.ndim == 4:
+            fixed = fixed[..., :3].astype(np.float32).mean(-1)
+        return derived.unit(fixed, fixedNode), derived.unit(other, movingNode), image
+
+    def _helper(self, name: str, array: np.ndarray, image: sitk.Image) -> Node:
+        node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScalarVolumeNode")
+        node.UnRegister(None)
+        node.SetName(name)
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        node.SetAttribute(HELPER, "1")
+        node = slicer.mrmlScene.AddNode(node)
+        _array, toWorld = nodes.fromFile(image)
+        nodes.setVoxels(node, array, toWorld)
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetSaveWithScene(False)
+        return node
+
+    @staticmethod
+    def _helpers() -> list[Node]:
+        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        return [node for node in volumes if node.GetAttribute(HELPER)]
+
+    def _leave(self) -> None:
+        """Undo what the present look did besides choosing volumes."""
+        self._ticker.stop()
+        if self.transformNode is not None and self.transformNode.GetDisplayNode() is not None:
+            self.transformNode.GetDisplayNode().SetVisibility(False)
+            self.transformNode.GetDisplayNode().SetVisibility2D(False)
+        if self._layout is not None:
+            manager = slicer.app.layoutManager()
+            node = manager.sliceWidget("Yellow").mrmlSliceNode()
+            node.GetSliceToRAS().DeepCopy(self._orientations["Yellow"].ravel().tolist())
+            node.UpdateMatrices()
+            manager.setLayout(self._layout)
+            self._layout, self._orientations = None, {}
+
+
+def doubtOf(
+    fixedNode: Node, movingNode: Node, transformNode: Node | None, ignore: Node | None = None
+) -> tuple[np.ndarray, sitk.Image]:
+    """The library's map of doubt and the grid it lies on: the kept one, or a new one; None: that of doing nothing."""
+    fixed = nodes.imageOf(fixedNode)
+    kept = transformNode.GetNodeReference(DOUBT_ROLE) if transformNode is not None else None
+    if kept is not None and kept.GetImageData() is not None:
+        return nodes.voxels(kept), nodes.imageOf(kept)
+    from DeepRegistrationLib.quality.doubt import measure_doubt, there_and_back
+    from DeepRegistrationLib.geometry.image import read_image
+
+    pair = read_image(fixed), read_image(nodes.imageOf(movingNode, ignore or transformNode))
+    there = missed = None
+    if transformNode is not None:
+        inverseNode = transformNode.GetNodeReference(INVERSE_ROLE)
+        there = derived.mapOf(transformNode)
+        if inverseNode is not None:
+            missed = there_and_back(there, derived.mapOf(inverseNode), pair[0].grid)
+    return measure_doubt(*pair, there, missed).on(pair[0].grid).array, fixed

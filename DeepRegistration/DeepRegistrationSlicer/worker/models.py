@@ -1,0 +1,177 @@
+"""The model files: those in the box, and those in the user's folder. Nothing is downloaded, nothing is sent.
+
+Only the headers are read here (plain JSON); the weights are for the worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from ..errors import InputError, RegistrationError
+from .process import USER_FOLDER_VARIABLE, libraryFolder
+from ..texts import tr as _
+
+SETTING = "DeepRegistration/ModelsFolder"
+ENDING = ".safetensors"
+HEADER_KEY = "deep_registration"
+LARGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A bundle: its file, whether it came with the module, and what its header says."""
+
+    path: Path
+    isInTheBox: bool
+    header: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def details(self) -> list[tuple[str, str]]:
+        """(what, value) pairs for the user."""
+        header = self.header
+        training = header.get("training") if isinstance(header.get("training"), dict) else {}
+        spoken = [
+            (_("Method"), header.get("method")),
+            (_("Variant"), header.get("variant")),
+            (_("For"), header.get("modality")),
+            (_("Dimensions"), header.get("dimensions")),
+            (_("Trained on"), _trainedOn(training.get("data"))),
+            (_("Scores"), _scores(header.get("scores"))),
+            (_("License"), header.get("license")),
+            (_("Source"), header.get("source")),
+            (_("Size"), _("{size:.1f} MB").format(size=self.path.stat().st_size / 1e6)),
+            (_("File"), str(self.path)),
+        ]
+        return [(name, _spoken(value)) for name, value in spoken if value]
+
+
+def _trainedOn(data: Any) -> Any:
+    isGenerated = isinstance(data, dict) and data.get("kind") == "synthetic"
+    return _("generated images; no image of anybody") if isGenerated else data
+
+
+def _scores(scores: Any) -> Any:
+    """The few that mean something to a user; all of them where they are not those of this project's training."""
+    network = scores.get("network") if isinstance(scores, dict) else None
+    start = scores.get("identity") if isinstance(scores, dict) else None
+    values = [part.get("dice") if isinstance(part, dict) else None for part in (start, network)]
+    if not all(isinstance(value, int | float) for value in values):
+        return scores
+    text = _("network alone: Dice {after:.2f}, {before:.2f} without it").format(before=values[0], after=values[1])
+    pairs = scores.get("held_out_pairs")
+    return _("{text}, on {count} pairs that it never saw").format(text=text, count=pairs) if pairs else text
+
+
+def _spoken(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_spoken(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        return ", ".join(_spoken(entry) for entry in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def boxFolder() -> Path:
+    return libraryFolder() / "Resources" / "Models"
+
+
+def userFolder() -> Path:
+    """The user's folder: what the settings say, else one beside Slicer's own settings."""
+    settings = slicer.app.userSettings()
+    chosen = settings.value(SETTING)
+    return Path(str(chosen)) if chosen else Path(settings.fileName()).parent / "DeepRegistrationModels"
+
+
+def setUserFolder(folder: Path) -> None:
+    slicer.app.userSettings().setValue(SETTING, str(folder))
+    tellWorker()
+
+
+def tellWorker() -> None:
+    """Workers that are started from now on find the user's models."""
+    os.environ[USER_FOLDER_VARIABLE] = str(userFolder())
+
+
+def listModels() -> list[ModelFile]:
+    """All models, those of the box first; files that are no models are left out."""
+    found = []
+    for folder, isInTheBox in ((boxFolder(), True), (userFolder(), False)):
+        for path in sorted(folder.glob(f"*{ENDING}")) if folder.is_dir() else []:
+            try:
+                found.append(ModelFile(path, isInTheBox, readHeader(path)))
+            except InputError:
+                continue
+    return found
+
+
+def readHeader(path: Path) -> dict[str, Any]:
+    """What the file says about itself.
+
+    Raises:
+        InputError: if it is not a model of this module.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > LARGEST_HEADER:
+                raise ValueError("too long")
+            header = json.loads(json.loads(file.read(length))["__metadata__"][HEADER_KEY])
+        if not isinstance(header, dict):
+            raise TypeError("no table")
+    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise InputError(
+            _("{name} is not a model of this module; choose a {ending} file that Training exported.").format(
+                name=path.name, ending=ENDING
+            )
+        ) from error
+    return header
+
+
+def importModel(path: Path) -> ModelFile:
+    """Copy a model into the user's folder.
+
+    Raises:
+        InputError: if it is no model, or one of that name is there.
+        RegistrationError: if it cannot be copied.
+    """
+    header = readHeader(path)
+    target = userFolder() / path.name
+    if target.exists():
+        raise InputError(_("There is a model named {name} already; remove it first.").format(name=path.stem))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    except OSError as error:
+        raise RegistrationError(
+            _("{name} could not be copied to {folder} ({reason}).").format(
+                name=path.name, folder=target.parent, reason=error.strerror
+            )
+        ) from error
+    return ModelFile(target, False, header)
+
+
+def removeModel(model: ModelFile) -> None:
+    """Delete a model of the user's folder.
+
+    Raises:
+        InputError: if it came with the module.
+        RegistrationError: if it cannot be deleted.
+    """
+    if model.isInTheBox:
+        raise InputError(_("{name} came with the module and stays.").format(name=model.name))
+    try:
+        model.path.unlink()
+    except OSError as error:
+        raise RegistrationError(
+            _("{name} could not be deleted ({reason}).").format(name=model.name, reason=error.strerror)
+        ) from error

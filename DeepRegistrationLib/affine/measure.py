@@ -1,0 +1,229 @@
+"""The affine stage's measure: normalized mutual information of scattered points, for many candidates at once.
+
+Points are scattered over both images; the fixed image's points look into the moving image and the other way round, and
+both fill one joint histogram (so that swapping the images gives the inverse, and neither can shrink to a spot). A
+sample shares its weight between the two nearest bins, and the histogram is then smoothed: a Parzen estimate whose
+derivative with respect to each sample is a difference of two entries of a small table.
+
+Coordinates are normalized: X = (x - fixed center) / radius, Y = (y - moving center) / radius, Y = A X + t.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .content import Content, block_factors, pool, pooled, scatter_points
+from ..geometry.image import Grid
+
+
+@dataclass(frozen=True)
+class Side:
+    """One image at one level: what is sampled, and its own points.
+
+    Attributes:
+        channels: (1, 2 + ndim, *S) value in bins, weight, gradient of the value per normalized unit.
+        to_index: (ndim, ndim + 1) normalized position to array index.
+        points: (N, ndim) normalized positions.
+        bins: (N,) histogram bin at each point.
+        weight: (N,) weight of each point, 0 to 1.
+    """
+
+    channels: Tensor
+    to_index: Tensor
+    points: Tensor
+    bins: Tensor
+    weight: Tensor
+
+
+def make_side(
+    content: Content, center: np.ndarray, radius: float, spacing: float, count: int, bins: int, inside: bool = False
+) -> Side:
+    """``content`` at about ``spacing`` mm with about ``count`` points; ``inside`` leaves padding out."""
+    factors = block_factors(content.grid, spacing)
+    grid = pooled(content.grid, factors)
+    value, weight = content.inside if inside and content.inside else (content.values, content.weight)
+    weight, value = pool(weight, factors), pool(value * weight, factors)
+    value = _filled(value, weight) * (bins - 1)
+    to_index = _normalized_to_index(grid, center, radius)
+    gradient = torch.cat([_derivative(value, d) for d in range(grid.ndim)], 1)
+    gradient = torch.einsum("dc,nd...->nc...", to_index[:, :-1], gradient)
+    channels = torch.cat([value, weight, gradient], 1)
+    points = torch.from_numpy((scatter_points(content, count, seed=count) - center) / radius).float()
+    found = look_up(channels[:, :2], (points @ to_index[:, :-1].T + to_index[:, -1])[None])
+    keep = found[0, 1] > 0.05
+    return Side(channels, to_index, points[keep], found[0, 0, keep].round().long(), found[0, 1, keep])
+
+
+def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
+    """Weighted values divided by their weight; where there is none, what lies around, so that no edge appears there."""
+    value = weighted / weight.clamp_min(1e-6)
+    missing = weight < 0.02
+    if bool(missing.any()):
+        average = F.avg_pool2d if weight.ndim == 4 else F.avg_pool3d
+        around, share = (average(x, 3, 1, 1) for x in (weighted, weight))
+        mean = weighted.sum() / weight.sum().clamp_min(1e-6)
+        value = torch.where(missing, torch.where(share > 1e-4, around / share.clamp_min(1e-4), mean), value)
+    return value
+
+
+def _normalized_to_index(grid: Grid, center: np.ndarray, radius: float) -> Tensor:
+    inverse = grid.inverse_matrix[:-1]
+    linear = inverse[:, :-1] * radius
+    offset = inverse[:, :-1] @ center + inverse[:, -1]
+    return torch.from_numpy(np.concatenate([linear, offset[:, None]], 1)).float()
+
+
+def _derivative(x: Tensor, axis: int) -> Tensor:
+    """Central differences per voxel along a spatial axis of (1, 1, *S); zero across the border."""
+    n = x.shape[axis + 2]
+    result = torch.zeros_like(x)
+    if n > 2:
+        inner = x.narrow(axis + 2, 2, n - 2) - x.narrow(axis + 2, 0, n - 2)
+        result.narrow(axis + 2, 1, n - 2).copy_(inner).mul_(0.5)
+    if n > 1:
+        for edge, a, b in ((0, 1, 0), (n - 1, n - 1, n - 2)):
+            result.select(axis + 2, edge).copy_(x.select(axis + 2, a) - x.select(axis + 2, b))
+    return result
+
+
+def look_up(channels: Tensor, index: Tensor) -> Tensor:
+    """``channels`` (1, C, *S) at array indices (B, N, ndim): (B, C, N). Outside, everything is zero."""
+    ndim = index.shape[-1]
+    shape = index.new_tensor(channels.shape[2:])
+    grid = ((2 * index + 1) / shape - 1).flip(-1)
+    outside = (grid.abs() > 1).any(-1)
+    batch, count = index.shape[:2]
+    # One thread works on one item of a batch: cut a small batch into more items.
+    split = next((s for s in (4, 2) if batch < 4 and count % s == 0), 1)
+    grid = grid.reshape(batch * split, *[1] * (ndim - 1), count // split, ndim)
+    source = channels.expand(batch * split, *channels.shape[1:])
+    found = F.grid_sample(source, grid, "bilinear", "border", align_corners=False)
+    found = found.reshape(batch, split, channels.shape[1], -1).transpose(1, 2).reshape(batch, channels.shape[1], count)
+    return found.masked_fill_(outside[:, None], 0)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """For B candidates: the loss, its gradient and the Gauss-Newton matrix of A|t.
+
+    Attributes:
+        loss: (B,) see ``JointMeasure``.
+        gradient: (B, ndim * (ndim + 1)) with respect to the rows of A|t.
+        curvature: (B, ndim * (ndim + 1), ndim * (ndim + 1)) positive semidefinite.
+    """
+
+    loss: Tensor
+    gradient: Tensor
+    curvature: Tensor
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """The points of one side for B candidates: (B, N) ``cell`` and ``weight``, (B, N, ndim * (ndim + 1)) ``jacobian``.
+
+    A sample's value lies between ``cell`` and ``cell + stride`` of the table.
+    """
+
+    cell: Tensor
+    stride: int
+    own_bins: Tensor
+    weight: Tensor
+    jacobian: Tensor
+
+
+class JointMeasure:
+    """Both images at one level, compared through matrices A|t (B, ndim, ndim + 1).
+
+    The loss is minus (NMI - 1) times the overlap, -1 to 0: NMI alone likes a small overlap that happens to agree.
+    """
+
+    def __init__(self, fixed: Side, moving: Side, bins: int) -> None:
+        self.fixed, self.moving, self.bins = fixed, moving, bins
+        kernel = torch.zeros(bins, bins)
+        for offset, share in ((-1, 0.25), (0, 0.5), (1, 0.25)):
+            rows = torch.arange(bins)
+            kernel.index_put_((rows, (rows + offset).clamp(0, bins - 1)), torch.tensor(share), accumulate=True)
+        self._kernel = kernel
+        self._possible = (float(fixed.weight.sum()), float(moving.weight.sum()))
+
+    def losses(self, matrices: Tensor, chunk: int = 2**18) -> Tensor:
+        """(B,) losses only, in pieces that keep memory small."""
+        count = max(1, chunk // max(len(self.fixed.points), len(self.moving.points)))
+        return torch.cat([self._loss(self._fill(part, False)[0])[0] for part in matrices.split(count)])
+
+    def evaluate(self, matrices: Tensor) -> Evaluation:
+        """Losses with derivatives (the overlap's and the weights' own are left out)."""
+        table, samples = self._fill(matrices, True)
+        table.requires_grad_(True)
+        with torch.enable_grad():
+            loss, spread = self._loss(table)
+            (slope,) = torch.autograd.grad(loss.sum(), table)
+        size = matrices[0].numel()
+        gradient = matrices.new_zeros(len(matrices), size)
+        curvature = matrices.new_zeros(len(matrices), size, size)
+        scale = 1 / table.detach().sum((1, 2, 3)).clamp_min(1e-6)
+        for side, x in enumerate(samples):
+            flat = slope[:, side].flatten(1)
+            force = (flat.gather(1, x.cell + x.stride) - flat.gather(1, x.cell)) * x.weight
+            stiffness = x.weight * scale[:, None] / spread[side][:, x.own_bins]
+            gradient += (force[:, None] @ x.jacobian)[:, 0]
+            curvature += (x.jacobian * stiffness[..., None]).transpose(1, 2) @ x.jacobian
+        return Evaluation(loss.detach(), gradient, curvature)
+
+    def _fill(self, matrices: Tensor, derivatives: bool) -> tuple[Tensor, list[_Samples]]:
+        """Joint histograms (B, 2 sides, bins of fixed, bins of moving), and each sample's part in the derivatives."""
+        linear, shift = matrices[..., :-1], matrices[..., -1]
+        inverse = torch.linalg.inv_ex(linear)[0]
+        batch, bins = len(matrices), self.bins
+        table = matrices.new_zeros(batch, 2, bins * bins)
+        samples: list[_Samples] = []
+        for side, (own, other) in enumerate(((self.fixed, self.moving), (self.moving, self.fixed))):
+            if side == 0:
+                there = own.points @ linear.transpose(1, 2) + shift[:, None]
+            else:
+                there = (own.points - shift[:, None]) @ inverse.transpose(1, 2)
+            there = torch.nan_to_num(there, 1e6)  # a singular matrix sends everything outside
+            index = there @ other.to_index[:, :-1].T + other.to_index[:, -1]
+            found = look_up(other.channels if derivatives else other.channels[:, :2], index)
+            weight = found[:, 1] * own.weight
+            low = found[:, 0].clamp(0, bins - 1.001)
+            part = low.floor()
+            share = (low - part) * weight
+            # Rows are the fixed image's bins whichever side the sample comes from.
+            stride = 1 if side == 0 else bins
+            cell = part.long() * stride + own.bins * (bins if side == 0 else 1)
+            table[:, side].scatter_add_(1, cell, weight - share)
+            table[:, side].scatter_add_(1, cell + stride, share)
+            if derivatives:
+                slope = found[:, 2:].transpose(1, 2)
+                at = own.points.expand(batch, -1, -1)
+                if side == 1:  # X = A^-1 (Y - t), so dX = -A^-1 (dA X + dt)
+                    slope, at = -slope @ inverse, there
+                lever = torch.cat([at, torch.ones_like(at[..., :1])], -1)
+                jacobian = (slope[..., :, None] * lever[..., None, :]).flatten(2)
+                samples.append(_Samples(cell, stride, own.bins, weight, jacobian))
+        return table.view(batch, 2, bins, bins), samples
+
+    def _loss(self, table: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """(B,) losses, and the variance of one image given each bin of the other, (B, bins) for either side."""
+        joint = self._kernel.T @ table.sum(1) @ self._kernel
+        total = joint.sum((1, 2), keepdim=True).clamp_min(1e-6)
+        p = joint / total
+        entropy = [-(q * (q + 1e-9).log()).flatten(1).sum(1) for q in (p.sum(2), p.sum(1), p)]
+        shared = (entropy[0] + entropy[1]) / entropy[2].clamp_min(1e-3) - 1
+        overlap = torch.stack([table[:, s].sum((1, 2)) / max(self._possible[s], 1e-6) for s in (0, 1)]).amax(0)
+        loss = -shared * overlap.detach()
+        with torch.no_grad():
+            value = torch.arange(self.bins, dtype=p.dtype)
+            factor = entropy[2].clamp_min(0.1)[:, None]
+            spread = []
+            for q in (p, p.transpose(1, 2)):
+                mass = q.sum(2).clamp_min(1e-9)
+                mean = q @ value / mass
+                spread.append(((q @ value.square()) / mass - mean.square()).clamp_min(0.5) * factor)
+        return loss, (spread[0], spread[1])

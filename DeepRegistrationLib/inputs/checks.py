@@ -1,0 +1,86 @@
+"""Checks on the two images and their masks, before any work is done."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InputError
+from ..geometry.image import Grid, Image, ImageSource, read_image
+from ..geometry.transform import resample
+
+SMALLEST_AXIS = 4
+
+
+def read_pair(fixed: ImageSource, moving: ImageSource) -> tuple[Image, Image]:
+    """Both images, checked.
+
+    Raises:
+        InputError: if one cannot be read, holds no content or no numbers, or the two cannot be registered.
+    """
+    pair = read_image(fixed, "fixed image"), read_image(moving, "moving image")
+    for image in pair:
+        _check_content(image)
+    if pair[0].ndim != pair[1].ndim:
+        raise InputError(
+            f"The fixed image is {pair[0].ndim}-D and the moving image {pair[1].ndim}-D; "
+            "choose two images of the same dimension."
+        )
+    return pair
+
+
+def _check_content(image: Image) -> None:
+    small = min((s for s in image.grid.shape if s > 1), default=1)
+    flat = sum(s == 1 for s in image.grid.shape)
+    if small < SMALLEST_AXIS or image.ndim - flat < 2:
+        size = " x ".join(str(s) for s in reversed(image.grid.shape))
+        raise InputError(
+            f"The {image.name} has only {size} voxels; at least {SMALLEST_AXIS} are needed along each axis."
+        )
+    if np.issubdtype(image.array.dtype, np.floating):
+        bad = image.array.size - int(np.isfinite(image.array).sum())
+        if bad:
+            raise InputError(
+                f"The {image.name} has {bad} voxel{'s' * (bad > 1)} without a number (NaN or infinite); "
+                "replace them, for example by 0, and try again."
+            )
+    if image.array.min() == image.array.max():
+        raise InputError(f"The {image.name} has the same value everywhere; choose an image that shows something.")
+
+
+def check_overlap(fixed: Grid, moving: Grid) -> None:
+    """Both fields of view must share space.
+
+    Raises:
+        InputError: if the boxes around the two grids do not touch.
+    """
+    boxes = []
+    for grid in (fixed, moving):
+        ends = [[-0.5, s - 0.5] for s in grid.shape]
+        corners = grid.to_world(np.stack(np.meshgrid(*ends, indexing="ij"), -1).reshape(-1, grid.ndim))
+        boxes.append((corners.min(0), corners.max(0)))
+    gap = np.maximum(boxes[0][0] - boxes[1][1], boxes[1][0] - boxes[0][1]).max()
+    if gap >= 0:
+        raise InputError(
+            f"The two images do not overlap in space (they are {gap:.0f} mm apart); check that they belong together, "
+            "or bring them together first with an initial transform."
+        )
+
+
+def read_mask(source: ImageSource | None, image: Image, name: str) -> np.ndarray | None:
+    """A boolean array on ``image``'s grid, from a label map of any geometry; None if there is no mask.
+
+    Raises:
+        InputError: if the mask is empty within the image or of another dimension.
+    """
+    if source is None:
+        return None
+    mask = read_image(source, name)
+    if mask.ndim != image.ndim:
+        raise InputError(f"The {name} is {mask.ndim}-D and the {image.name} {image.ndim}-D; use a mask of that image.")
+    if not mask.grid.same_as(image.grid):
+        binary = Image((mask.array != 0).astype(np.uint8), mask.grid, name)
+        mask = resample(binary, image.grid, mode="nearest")
+    inside = mask.array != 0
+    if not inside.any():
+        raise InputError(f"The {name} is empty inside the {image.name}; draw it over the part that matters.")
+    return inside

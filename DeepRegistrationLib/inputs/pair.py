@@ -1,0 +1,157 @@
+"""From what the user gave to tensors on one grid: the pair, the working grid, masks, landmarks and label maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from torch import Tensor
+
+from ..device import available_bytes
+from ..errors import InputError
+from ..geometry.image import Grid, Image, ImageSource, read_image
+from .padding import seen_part
+from ..geometry.single_slice import Plane, flatten
+from ..geometry.transform import resample
+from .checks import read_mask, read_pair
+
+BYTES_PER_VOXEL = 260
+"""Peak memory of a registration for each voxel of the working grid, measured by the benchmarks."""
+MOST_VOXELS = {"cpu": 10_000_000, "cuda": 40_000_000}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two images as they are registered (one-slice images as 2-D) and as they were given.
+
+    The masks are the user's, less what is padding (None: all counts).
+    """
+
+    fixed: Image
+    moving: Image
+    fixed_mask: np.ndarray | None
+    moving_mask: np.ndarray | None
+    plane: Plane | None
+    given_fixed: Image
+    given_moving: Image
+
+    @classmethod
+    def read(
+        cls, fixed: ImageSource, moving: ImageSource, fixed_mask: ImageSource | None, moving_mask: ImageSource | None
+    ) -> Pair:
+        given = read_pair(fixed, moving)
+        first, second = read_mask(fixed_mask, given[0], "fixed mask"), read_mask(moving_mask, given[1], "moving mask")
+        flat = flatten(*given)
+        if flat is None:
+            return cls(*given, _measured(given[0], first), _measured(given[1], second), None, *given)
+        flat_fixed, flat_moving, plane = flat
+        if first is not None:
+            first = first.reshape(flat_fixed.grid.shape)
+        if second is not None:
+            second = second.reshape(flat_moving.grid.shape)
+        return cls(flat_fixed, flat_moving, _measured(flat_fixed, first), _measured(flat_moving, second), plane, *given)
+
+
+@dataclass(frozen=True)
+class Level:
+    """Both images on the working grid, the moving one through the affine: tensors (1, 1, *grid.shape)."""
+
+    grid: Grid
+    fixed: Tensor
+    moving: Tensor
+    fixed_mask: Tensor | None
+    moving_mask: Tensor | None
+
+    @classmethod
+    def prepare(cls, pair: Pair, grid: Grid, onto: sitk.Transform) -> Level:
+        fixed = pair.fixed if grid is pair.fixed.grid else resample(pair.fixed, grid, dtype=np.float32)
+        moving = resample(pair.moving, grid, onto, dtype=np.float32)
+        fixed_mask = None
+        if pair.fixed_mask is not None:
+            fixed_mask = _on_grid(pair.fixed_mask, pair.fixed.grid, grid, None)
+        # Where the moving image was never seen nothing may pull.
+        seen = pair.moving_mask if pair.moving_mask is not None else np.ones(pair.moving.grid.shape, bool)
+        moving_mask = _on_grid(seen, pair.moving.grid, grid, onto)
+        if pair.moving_mask is None and bool(moving_mask.all()):
+            return cls(grid, _tensor(fixed.array), _tensor(moving.array), fixed_mask, None)
+        return cls(grid, _tensor(fixed.array), _tensor(moving.array), fixed_mask, moving_mask)
+
+
+def _measured(image: Image, mask: np.ndarray | None) -> np.ndarray | None:
+    seen = seen_part(image.array)
+    if seen is None or mask is None:
+        return seen if mask is None else mask
+    both = np.asarray(mask & seen)
+    return both if both.any() else mask
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
+
+
+def _on_grid(mask: np.ndarray, own: Grid, grid: Grid, transform: sitk.Transform | None) -> Tensor:
+    image = Image(mask.astype(np.uint8), own, "mask")
+    if transform is None and grid is own:
+        return _tensor(mask)
+    return _tensor(resample(image, grid, transform, mode="nearest").array)
+
+
+def working_grid(fixed: Grid, device: torch.device) -> Grid:
+    """The fixed grid, or a coarser one over the same field of view where that is all the memory holds.
+
+    Raises:
+        InputError: if there is not even memory for a coarse run.
+    """
+    held = int(available_bytes(device) * 0.6 / BYTES_PER_VOXEL)
+    most = min(MOST_VOXELS[device.type], held)
+    if held < 200_000:
+        raise InputError("There is too little free memory to register anything; close other programs and try again.")
+    if np.prod(fixed.shape) <= most:
+        return fixed
+    # The finest axes give way first, so that slices of a thick-slice image stay.
+    spacing = fixed.spacing.copy()
+    for target in np.geomspace(spacing.min(), spacing.max() * 64, 400):
+        grid = fixed.with_spacing(np.maximum(spacing, target))
+        if np.prod(grid.shape) <= most:
+            return grid
+    raise InputError("The fixed image is too large for the memory; crop or resample it first.")
+
+
+def landmark_voxels(
+    landmarks: tuple[np.ndarray, np.ndarray] | None, grid: Grid, matrix: np.ndarray, plane: Plane | None
+) -> tuple[Tensor, Tensor] | None:
+    """Points in mm to voxels of the working grid, the moving ones taken back through the affine."""
+    if landmarks is None:
+        return None
+    pair = [np.asarray(points, dtype=np.float64) for points in landmarks]
+    ndim = 3 if plane else grid.ndim
+    if pair[0].shape != pair[1].shape or pair[0].ndim != 2 or pair[0].shape[1] != ndim or not len(pair[0]):
+        raise InputError(
+            f"The landmarks must be two lists of the same length with {ndim} coordinates a point, not "
+            f"{pair[0].shape} and {pair[1].shape}."
+        )
+    if plane:
+        pair = [plane.to_plane(points) for points in pair]
+    back = np.linalg.inv(matrix)
+    pair[1] = pair[1] @ back[:-1, :-1].T + back[:-1, -1]
+    fixed, moving = (torch.as_tensor(grid.to_index(points), dtype=torch.float32) for points in pair)
+    return fixed, moving
+
+
+def label_tensors(
+    labels: tuple[ImageSource, ImageSource] | None, grid: Grid, onto: sitk.Transform, plane: Plane | None
+) -> tuple[Tensor, Tensor] | None:
+    """Label maps on the working grid, the moving one through the affine."""
+    if labels is None:
+        return None
+    maps = read_image(labels[0], "fixed label map"), read_image(labels[1], "moving label map")
+    if plane:
+        flat = flatten(*maps)
+        if flat is None:
+            raise InputError("The label maps must be single slices, as the images are.")
+        maps = flat[:2]
+    on_grid = resample(maps[0], grid, mode="nearest"), resample(maps[1], grid, onto, mode="nearest")
+    fixed, moving = (torch.from_numpy(m.array.astype(np.int64))[None, None] for m in on_grid)
+    return fixed, moving

@@ -1,0 +1,172 @@
+"""What a user can choose, and the model that runs when it is chosen.
+
+Not named ``methods``: a module of that name would hide the package's function of that name once it is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import catalog
+from ..errors import InputError
+from ..geometry.image import PathLike
+from .catalog import Method, Variant
+from .bundle import Bundle, Header, Model, WorkingGrid, list_bundles, load_model, read_header, weights_hash
+
+__all__ = [
+    "Method",
+    "Variant",
+    "bundles_of",
+    "default_method",
+    "find_method",
+    "fresh_model",
+    "methods",
+    "methods_as_json",
+    "model_for",
+]
+
+
+WORTH = 0.01
+"""Dice that a start must gain on average to be the default: less is within the spread, and a start costs seconds."""
+
+
+def methods() -> tuple[Method, ...]:
+    """All methods, refinement alone first."""
+    return catalog.ALL
+
+
+def default_method(ndim: int | None = None) -> Method:
+    """What is best for images of ``ndim`` dimensions (None: of any): the universal model, or refinement alone.
+
+    The universal model where its weights are in the box and, as measured, a better start of the refinement than none:
+    a bundle whose ``scores`` say that it is not (``start_gain`` below ``WORTH``, see ``benchmarks.networks.models``) is no
+    default.
+    """
+    found = {bundle.header.dimensions for bundle in bundles_of(catalog.UNIVERSAL) if _helps(bundle.header)}
+    wanted = {2, 3} if ndim is None else {ndim}
+    return catalog.UNIVERSAL if wanted <= found else catalog.NONE
+
+
+def _helps(header: Header) -> bool:
+    gain = header.scores.get("start_gain")
+    return not isinstance(gain, int | float) or gain >= WORTH
+
+
+def find_method(name: PathLike) -> Method:
+    """The method of that name, or the one whose bundle ``name`` is (a path, or a name of ``list_bundles``).
+
+    Raises:
+        InputError: if there is neither.
+    """
+    for method in methods():
+        if method.name == str(name):
+            return method
+    bundles = {bundle.name: bundle.path for bundle in list_bundles()}
+    path = bundles.get(str(name), Path(name))
+    if path.suffix == ".safetensors":
+        wanted = read_header(path).method
+        for method in methods():
+            if method.name == wanted:
+                return replace(method, bundle=path)
+        raise InputError(f"The model {path} is for the method {wanted}, which this version lacks; update.")
+    names = ", ".join([*(m.name for m in methods()), *bundles])
+    raise InputError(f"There is no method {name}; choose one of {names}, or give a model's .safetensors file.")
+
+
+def model_for(method: Method, ndim: int, *, variant: str | None = None, seed: int = 0) -> Model:
+    """The model to run: the user's bundle, else one in the box or the user's folder, else fresh weights.
+
+    A model without ``path`` has fresh weights: the caller should say that it has not been trained.
+
+    Raises:
+        InputError: if the method has no network, none for ``ndim``, or the bundle cannot be used.
+    """
+    if method.bundle is not None:
+        return load_model(method.bundle)
+    fitting = [b for b in bundles_of(method) if b.header.dimensions == ndim and variant in (None, b.header.variant)]
+    if fitting:
+        # The rows of a paper's comparison may be here, too; what the paper proposes is the first variant.
+        order = [v.name for v in method.variants]
+        best = min(fitting, key=lambda b: order.index(b.header.variant) if b.header.variant in order else len(order))
+        return load_model(best.path)
+    return fresh_model(method, ndim, variant=variant, seed=seed)
+
+
+def fresh_model(method: Method, ndim: int, *, variant: str | None = None, seed: int = 0) -> Model:
+    """The method's network with fresh weights, the same for the same seed; the global generator stays as it is.
+
+    Raises:
+        InputError: if the method has no network or none for ``ndim``.
+    """
+    if ndim not in method.dimensions or not method.variants:
+        raise InputError(f"The method {method.name} has no network for {ndim}-D images; choose another method.")
+    chosen = method.variant(variant)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = chosen.network(ndim).eval()
+    header = Header(
+        method=method.name,
+        network=type(network).__name__,
+        arguments=network.arguments,
+        dimensions=ndim,
+        modality=method.modality,
+        variant=chosen.name,
+        grid=method.grids.get(ndim, WorkingGrid()),
+        normalization=method.normalization,
+        source="fresh weights, not trained",
+    )
+    return Model(method.name, network, header, weights_hash(network))
+
+
+def bundles_of(method: Method) -> list[Bundle]:
+    """The bundles there are for a method, in the box or in the user's folder."""
+    return [bundle for bundle in list_bundles() if bundle.header.method == method.name]
+
+
+def methods_as_json() -> list[dict[str, Any]]:
+    """What ``methods --json`` prints: one table a method, then one a bundle, which can be chosen by its name, too.
+
+    ``available``: it can be used as it is, without training. ``weights``: of a network, and they are here.
+    """
+    bundles = list_bundles()
+    table = [_describe(method, [b for b in bundles if b.header.method == method.name]) for method in methods()]
+    for bundle in bundles:
+        for method in methods():
+            if method.name == bundle.header.method:
+                table.append(
+                    {
+                        **_describe(method, [bundle]),
+                        "name": bundle.name,
+                        "title": f"{method.title}: {bundle.name}",
+                        "modality": bundle.header.modality,
+                        "dimensions": [bundle.header.dimensions],
+                    }
+                )
+    return table
+
+
+def _describe(method: Method, bundles: list[Bundle]) -> dict[str, Any]:
+    return {
+        "name": method.name,
+        "title": method.title,
+        "paper": method.paper,
+        "purpose": method.purpose,
+        "modality": method.modality,
+        "dimensions": list(method.dimensions),
+        "similarity": method.similarity,
+        "variants": [{"name": v.name, "title": v.title} for v in method.variants],
+        "presets": [{"name": p.name, "about": p.about} for p in method.presets],
+        "network": method.network is not None,
+        "weights": bool(bundles),
+        "available": bool(bundles) or method.network is None,
+        "models": [{"name": b.name, "path": str(b.path), **_summary(b.header)} for b in bundles],
+    }
+
+
+def _summary(header: Header) -> dict[str, Any]:
+    wanted = ("variant", "dimensions", "modality", "scores", "license")
+    return {key: value for key, value in asdict(header).items() if key in wanted}

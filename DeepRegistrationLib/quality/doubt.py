@@ -1,0 +1,175 @@
+"""Where a result should not be trusted: a map from 0 (nothing speaks against it) to 1 (do not rely on it here).
+
+Three things speak against a point of the fixed image, and the worst one counts: going to the moving image and back
+misses the point; the moved image explains too few of the edges around the point; it explains fewer than before. Edges
+can be compared across modalities, gray values cannot.
+
+Only SimpleITK and numpy are needed, so that Slicer's own process can make the map too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..geometry.image import Grid, Image
+from .shape import Shape, measure_shape, points_of
+
+MISS_MM = 2.0
+"""Missing a point by this much is full doubt: about the smallest structure that is planned on. On coarser grids it is
+one voxel."""
+CHANCE, ENOUGH = 0.04, 0.20
+"""Share of the edges explained beyond chance: full doubt, and none. See ``verdict.py`` for what real pairs gave."""
+LOSS = 0.3
+"""Explaining this much less than before is full doubt."""
+WINDOWS = 24
+"""So many windows, in which edges are compared, lie along the image's longest side: 10 mm in a head."""
+MOST_VOXELS = 96
+"""Along an axis of the map; the windows are larger than the voxels of this grid."""
+MOST_POINTS = 36
+"""Along an axis, that go there and back; it is a long way, and what misses does so over a centimeter."""
+SMOOTH_VOXELS = 1.2
+"""Gaussian in front of the gradient, as noise would count as edges."""
+QUIET = 0.02
+"""Where edges have less than this share of the energy of strong ones there is nothing to compare: no anatomy."""
+NOISE = 0.002
+"""The same for a single voxel of the moved image: weaker edges than this explain nothing."""
+IN_DOUBT = 0.5
+"""From here on a point counts as in doubt."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """The map and what it comes to.
+
+    Attributes:
+        image: 0 to 1, on a grid over the fixed image's field of view.
+        percent: of the anatomy that is in doubt; the anatomy is where the fixed image has edges to compare and the
+            moving image was taken.
+        shape: what the transform does to the anatomy as a body.
+    """
+
+    image: Image
+    percent: float
+    shape: Shape
+
+    def on(self, grid: Grid) -> Image:
+        """The map on another grid, usually that of the fixed image."""
+        return Image(sitk.GetArrayFromImage(_onto(self.image.to_sitk(), grid)), grid, "map of doubt")
+
+
+def measure_doubt(
+    fixed: Image,
+    moving: Image,
+    transform: sitk.Transform | None,
+    missed: Image | None = None,
+    mask: np.ndarray | None = None,
+) -> Doubt:
+    """Compare the fixed image with the moved one, and the way there with the way back.
+
+    Args:
+        fixed, moving: the images, 2-D or 3-D.
+        transform: fixed to moving, LPS mm; None is the identity.
+        missed: mm by which there and back misses each point of a coarse grid over the fixed image, as
+            ``there_and_back`` finds it; None: not looked at.
+        mask: (*fixed.grid.shape) bool; only what is inside counts as anatomy.
+    """
+    grid = fixed.grid.resized(tuple(min(s, MOST_VOXELS) for s in fixed.grid.shape))
+    still, source = _onto(fixed.to_sitk(), grid), moving.to_sitk()
+    edges = _Edges(still)
+    energy, explained = edges.local_energy, edges.explained_by(_onto(source, grid, transform))
+    enough = max(QUIET * float(np.percentile(energy, 95)), 1e-20)
+    worry = np.clip((ENOUGH - explained) / (ENOUGH - CHANCE), 0, 1)
+    if transform is not None:
+        lost = edges.explained_by(_onto(source, grid)) - explained
+        worry = np.maximum(worry, np.clip(lost / LOSS, 0, 1))
+    worry = worry * np.clip(energy / enough, 0, 1)
+    frame = moving.grid.to_sitk(np.ones(moving.grid.shape, np.float32))
+    seen = sitk.GetArrayFromImage(_onto(frame, grid, transform)) > 0.5
+    if missed is not None:
+        # At the border of the moving image and beyond it there is no way back, nor anything to come back from.
+        far = sitk.GetArrayFromImage(_onto(missed.to_sitk(), grid)) / max(MISS_MM, min(grid.spacing))
+        worry = np.maximum(worry, np.clip(far, 0, 1) * (_local_mean(seen, still) > 0.99))
+    anatomy = (energy > enough) & seen
+    if mask is not None:
+        inside = _onto(fixed.grid.to_sitk(mask.reshape(fixed.grid.shape).astype(np.float32)), grid)
+        anatomy &= sitk.GetArrayViewFromImage(inside) > 0.5
+    return Doubt(
+        Image(worry.astype(np.float32), grid, "map of doubt"),
+        100 * float((worry[anatomy] >= IN_DOUBT).mean()) if anatomy.any() else 100.0,
+        measure_shape(transform, grid, anatomy),
+    )
+
+
+def there_and_back(transform: sitk.Transform, inverse: sitk.Transform, grid: Grid) -> Image:
+    """How far, in mm, ``inverse`` after ``transform`` misses each point of a coarse grid over ``grid``."""
+    coarse = grid.resized(tuple(min(s, MOST_POINTS) for s in grid.shape))
+    there = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat32, *points_of(coarse))
+    here = coarse.to_world(np.indices(coarse.shape).reshape(grid.ndim, -1).T)
+    there = here + sitk.GetArrayViewFromImage(there).reshape(-1, grid.ndim)
+    # Point by point: a composite of the two would be a copy of both.
+    back = np.array([inverse.TransformPoint(point) for point in there.tolist()])
+    length = np.linalg.norm(back - here, axis=-1).reshape(coarse.shape)
+    return Image(length.astype(np.float32), coarse)
+
+
+def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> sitk.Image:
+    lowest = min(0.0, float(sitk.GetArrayViewFromImage(image).min()))
+    still = sitk.Transform(grid.ndim, sitk.sitkIdentity)
+    place = points_of(grid)
+    if image.GetPixelID() != sitk.sitkFloat32:
+        image = sitk.Cast(image, sitk.sitkFloat32)
+    return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], lowest)
+
+
+class _Edges:
+    """The edges of an image (what they are, and their local energy), and how much of them another image has too."""
+
+    def __init__(self, image: sitk.Image) -> None:
+        self.image, self.gradient = image, _gradient(image)
+        self.energy = _squared(self.gradient)
+        self.local_energy = _local_mean(self.energy, image)
+        # Strong edges (skin, bone) must not drown the others: a voxel's vote grows with the root of its energy.
+        self.votes = np.sqrt(self.energy)
+        self.total = _local_mean(self.votes, image)
+
+    def explained_by(self, other: sitk.Image) -> np.ndarray:
+        """The share of the edges along those of the other image, 0 (chance) to 1.
+
+        After the normalized gradient fields of Haber and Modersitzki (2006): in n dimensions unrelated directions agree
+        by 1/n on average.
+        """
+        gradient = _gradient(other)
+        energy = _squared(gradient)
+        noise = NOISE * float(np.percentile(energy, 95)) + 1e-20
+        along = np.einsum("...c,...c->...", self.gradient, gradient) ** 2
+        along /= (self.energy + 1e-20) * (energy + noise)
+        shared = _local_mean(self.votes * along, self.image)
+        chance = 1 / max(2, sum(n > 1 for n in self.image.GetSize()))
+        share = (shared / (self.total + 1e-12) - chance) / (1 - chance)
+        return np.clip(share, 0, 1)
+
+
+def _squared(gradient: np.ndarray) -> np.ndarray:
+    return np.einsum("...c,...c->...", gradient, gradient)
+
+
+def _gradient(image: sitk.Image) -> np.ndarray:
+    """(*shape, axis) change of the smoothed gray value per mm along each axis; zero across a single slice."""
+    finest = min(s for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True) if n > 1)
+    array = sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, (SMOOTH_VOXELS * finest) ** 2))
+    steps = image.GetSpacing()[::-1]
+    parts = [
+        np.gradient(array, steps[axis], axis=axis) if array.shape[axis] > 1 else np.zeros_like(array)
+        for axis in range(array.ndim)
+    ]
+    return np.stack(parts, -1)
+
+
+def _local_mean(array: np.ndarray, image: sitk.Image) -> np.ndarray:
+    axes = list(zip(image.GetSpacing(), image.GetSize(), strict=True))
+    side = max(size * spacing for spacing, size in axes) / WINDOWS
+    radius = [max(1, round(side / 2 / spacing)) if size > 1 else 0 for spacing, size in axes]
+    return sitk.GetArrayFromImage(sitk.BoxMean(sitk.GetImageFromArray(array.astype(np.float32)), radius))

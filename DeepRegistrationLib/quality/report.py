@@ -1,0 +1,215 @@
+"""What a run says of its own result: numbers, a verdict in words, and a page to open."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..geometry.image import Grid, Image, PathLike
+from .shape import Mirror, Shape
+from ..geometry.transform import resample
+from .verdict import judge
+
+
+@dataclass
+class Report:
+    """Everything measured in one registration.
+
+    Attributes:
+        model, model_hash: of the network's weights; empty if there is none.
+        fine_tune: whether the network was fitted to this pair first.
+        similarity: name of the measure; larger is more alike.
+        similarity_before, similarity_after: without any transform, and with the result.
+        folding_percent: voxels of the fixed image where the field folds (determinant <= 0), %.
+        log_jacobian_sd: standard deviation of the log Jacobian determinant.
+        max_displacement_mm, mean_displacement_mm: of the whole map, over the fixed image's content.
+        max_deformation_mm: of the map without its affine part.
+        inverse_error_mm, max_inverse_error_mm: what is left of inverse(transform(p)) - p.
+        doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
+        shape: how the anatomy is turned, scaled, bent and squeezed; see ``plausible.py``.
+        mirror: how the moving image would fit if it were mirrored; see ``orientation.py``.
+        seconds: wall time of each stage.
+        warnings: sentences the user should read.
+    """
+
+    method: str
+    refine: str
+    affine: str
+    device: str
+    version: str
+    model: str = ""
+    model_hash: str = ""
+    fine_tune: bool = False
+    similarity: str = ""
+    similarity_before: float = float("nan")
+    similarity_after: float = float("nan")
+    folding_percent: float = 0.0
+    log_jacobian_sd: float = 0.0
+    max_displacement_mm: float = 0.0
+    mean_displacement_mm: float = 0.0
+    max_deformation_mm: float = 0.0
+    inverse_error_mm: float = 0.0
+    max_inverse_error_mm: float = 0.0
+    doubt_percent: float = 0.0
+    shape: Shape = field(default_factory=Shape)
+    mirror: Mirror = field(default_factory=Mirror)
+    working_spacing_mm: tuple[float, ...] = ()
+    seed: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def total_seconds(self) -> float:
+        return sum(self.seconds.values())
+
+    def judge(self) -> tuple[str, list[str]]:
+        """("good" | "check" | "bad", the reasons in words)."""
+        return judge(self)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON, with the verdict."""
+        verdict, reasons = self.judge()
+        values = {k: (None if isinstance(v, float) and not np.isfinite(v) else v) for k, v in asdict(self).items()}
+        return {**values, "total_seconds": self.total_seconds, "verdict": verdict, "reasons": reasons}
+
+    def lines(self) -> list[tuple[str, str]]:
+        """(what, value) pairs as a person reads them."""
+        return [
+            ("Verdict", f"{self.judge()[0]}: {' '.join(self.judge()[1])}"),
+            (
+                f"Similarity ({self.similarity})",
+                f"{self.similarity_before:.3f} before, {self.similarity_after:.3f} after",
+            ),
+            ("Folding", f"{self.folding_percent:.4f} %"),
+            ("Spread of volume change (SD of log Jacobian)", f"{self.log_jacobian_sd:.3f}"),
+            ("Displacement", f"{self.mean_displacement_mm:.1f} mm mean, {self.max_displacement_mm:.1f} mm largest"),
+            ("Deformation beyond the affine part", f"{self.max_deformation_mm:.1f} mm largest"),
+            (
+                "Bending of the anatomy",
+                f"{self.shape.bend_mm:.1f} mm ({self.shape.bend_percent:.0f} % of its size) or less in 95 % of it",
+            ),
+            ("In doubt", f"{self.doubt_percent:.0f} % of the anatomy"),
+            ("Inverse error", f"{self.inverse_error_mm:.3f} mm mean, {self.max_inverse_error_mm:.2f} mm largest"),
+            ("Time", f"{self.total_seconds:.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in self.seconds.items())})"),
+            (
+                "Method",
+                f"{self.method}{' (fine-tuned)' if self.fine_tune else ''}, refinement {self.refine}, "
+                f"affine {self.affine}, on {self.device}",
+            ),
+            ("Model", f"{self.model} {self.model_hash}".strip() or "no network"),
+            ("Working resolution", " x ".join(f"{s:.2f}" for s in reversed(self.working_spacing_mm)) + " mm"),
+            ("Version", f"SlicerDeepRegistration {self.version}, seed {self.seed}"),
+        ]
+
+
+def save_report(report: Report, folder: PathLike, fixed: Image, moving: Image, warped: Image) -> Path:
+    """Write ``report.json``, ``report.html`` and, where matplotlib is installed, ``overlay.png`` into ``folder``.
+
+    Raises:
+        InputError: if the folder cannot be made.
+    """
+    target = Path(folder)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "report.json").write_text(json.dumps(report.as_dict(), indent=2), encoding="utf-8")
+        picture = overlay_png(fixed, resample(moving, fixed.grid), warped)
+        if picture:
+            (target / "overlay.png").write_bytes(picture)
+        page = target / "report.html"
+        page.write_text(_page(report, picture), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"The report cannot be written to {target}: {error.strerror}.") from error
+    return page
+
+
+def _page(report: Report, picture: bytes | None) -> str:
+    color = {"good": "#1a7f37", "check": "#9a6700", "bad": "#cf222e"}[report.judge()[0]]
+    rows = "\n".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in report.lines())
+    image = ""
+    if picture:
+        data = base64.b64encode(picture).decode("ascii")
+        image = (
+            "<p>Fixed in magenta, moving in green; gray where they agree.</p>"
+            f'<img alt="Overlay before and after" src="data:image/png;base64,{data}">'
+        )
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Registration report</title>
+<style>body{{font:15px sans-serif;max-width:60em;margin:2em auto;color:#222}}th{{text-align:left;padding-right:1.5em;
+vertical-align:top;white-space:nowrap}}td,th{{border-bottom:1px solid #ddd;padding-top:.3em;padding-bottom:.3em}}
+h1{{border-left:.5em solid {color};padding-left:.5em}}img{{max-width:100%}}</style></head>
+<body><h1>Registration report</h1><table>{rows}</table>{image}</body></html>
+"""
+
+
+def overlay_png(fixed: Image, before: Image, after: Image) -> bytes | None:
+    """Before and after in every plane, fixed magenta over moving green; None without matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    views = _views(fixed.grid)
+    figure = Figure(figsize=(3.6 * len(views), 7.4), facecolor="black", layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(2, len(views), squeeze=False)
+    middle = _content_center(fixed.array)
+    for row, (image, title) in enumerate(((before, "before"), (after, "after"))):
+        for column, (name, axis) in enumerate(views):
+            pair = [_slice(x.array, axis, middle) for x in (fixed, image)]
+            red, green = (_to_unit(p, x.array) for p, x in zip(pair, (fixed, image), strict=True))
+            picture, aspect = _upright(np.stack([red, green, red], -1), fixed.grid, axis)
+            axes[row, column].imshow(picture, aspect=aspect, interpolation="nearest")
+            axes[row, column].set_title(f"{name}, {title}", color="white", fontsize=10)
+            axes[row, column].axis("off")
+    buffer = io.BytesIO()
+    canvas.print_png(buffer)
+    return buffer.getvalue()
+
+
+def _views(grid: Grid) -> list[tuple[str, int | None]]:
+    if grid.ndim == 2:
+        return [("image", None)]
+    names = ("sagittal", "coronal", "axial")
+    views = [(names[int(np.abs(grid.directions[:, a]).argmax())], a) for a in range(3)]
+    thin = [v for v in views if grid.shape[v[1]] == 1]
+    return list(thin or views)
+
+
+def _content_center(array: np.ndarray) -> list[int]:
+    low, high = np.percentile(array, (50, 99))
+    inside = array > (low + high) / 2
+    return [int(np.median(np.nonzero(inside)[a])) if inside.any() else s // 2 for a, s in enumerate(array.shape)]
+
+
+def _slice(array: np.ndarray, axis: int | None, middle: list[int]) -> np.ndarray:
+    return array if axis is None else np.take(array, middle[axis], axis=axis)
+
+
+def _to_unit(piece: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(whole[:: max(1, whole.shape[0] // 32)], (1, 99.5))
+    return np.clip((piece - low) / max(high - low, 1e-9), 0, 1)
+
+
+def _upright(picture: np.ndarray, grid: Grid, axis: int | None) -> tuple[np.ndarray, float]:
+    """Turned as a radiologist hangs it: superior or anterior up, the patient's right on the left."""
+    kept = [a for a in range(grid.ndim) if a != axis]
+    spacing = grid.spacing[kept]
+    if grid.ndim == 2:
+        return picture, float(spacing[0] / spacing[1])
+    directions = grid.directions[:, kept]
+    world = [int(np.abs(directions[:, c]).argmax()) for c in range(2)]
+    if world[0] < world[1]:  # rows show the higher of x, y, z
+        picture, spacing, world, directions = picture.swapaxes(0, 1), spacing[::-1], world[::-1], directions[:, ::-1]
+    down = directions[world[0], 0] < 0 if world[0] == 2 else directions[world[0], 0] > 0
+    if not down:
+        picture = picture[::-1]
+    if directions[world[1], 1] < 0:
+        picture = picture[:, ::-1]
+    return picture, float(spacing[0] / spacing[1])

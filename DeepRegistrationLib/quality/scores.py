@@ -1,0 +1,77 @@
+"""Scores of a transform from what the user knows: label maps and landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from . import metrics
+from ..errors import InputError
+from ..geometry.image import Image
+from ..geometry.transform import displacement_on, lps_to_voxels, map_points, resample
+
+
+def score_labels(
+    transform: sitk.Transform, fixed: Image, moving: Image, chosen: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Dice before and after, and the folding of the transform on the fixed grid.
+
+    Args:
+        transform: fixed to moving, LPS mm.
+        fixed, moving: label maps on their own grids.
+        chosen: the labels to score; all but 0 if None.
+
+    Raises:
+        InputError: if dimensions differ or no label is there.
+    """
+    if not fixed.ndim == moving.ndim == transform.GetDimension():
+        raise InputError(
+            f"The label maps are {fixed.ndim}-D and {moving.ndim}-D and the transform {transform.GetDimension()}-D; "
+            "all three must be alike."
+        )
+    present = np.union1d(np.unique(fixed.array), np.unique(moving.array))
+    labels = [int(v) for v in present if v != 0 and (chosen is None or int(v) in chosen)]
+    if not labels:
+        raise InputError("None of the labels to score is in the label maps; check --labels.")
+    before = metrics.dice(fixed.array, resample(moving, fixed.grid, mode="nearest").array, labels)
+    after = metrics.dice(fixed.array, resample(moving, fixed.grid, transform, mode="nearest").array, labels)
+    u = lps_to_voxels(displacement_on(transform, fixed.grid), fixed.grid)
+    return {
+        "mean_dice_before": float(np.nanmean([before[v] for v in labels])),
+        "mean_dice_after": float(np.nanmean([after[v] for v in labels])),
+        "labels": len(labels),
+        "folding_percent": float(metrics.folding_percent(u)),
+        "log_jacobian_sd": float(metrics.log_jacobian_sd(u)),
+        "learn2reg_sdlogj": float(metrics.learn2reg_sdlogj(u)),
+        "dice": {str(v): {"before": float(before[v]), "after": float(after[v])} for v in labels},
+    }
+
+
+def score_points(transform: sitk.Transform, fixed: np.ndarray, moving: np.ndarray) -> dict[str, Any]:
+    """Landmark distance (TRE) in mm before and after.
+
+    Args:
+        transform: fixed to moving, LPS mm.
+        fixed, moving: (n, ndim) LPS mm, pairs in the same order.
+
+    Raises:
+        InputError: if the two lists differ in length or dimension.
+    """
+    if fixed.shape != moving.shape or fixed.shape[1] != transform.GetDimension():
+        raise InputError(
+            f"The landmarks are {len(fixed)} and {len(moving)} points of {fixed.shape[1]} and {moving.shape[1]} "
+            f"coordinates for a {transform.GetDimension()}-D transform; they must be pairs in the same order."
+        )
+    before = metrics.landmark_errors(fixed, moving)
+    after = metrics.landmark_errors(map_points(transform, fixed), moving)
+    pairs = zip(before, after, strict=True)
+    return {
+        "mean_tre_before_mm": float(np.mean(before)),
+        "mean_tre_after_mm": float(np.mean(after)),
+        "max_tre_before_mm": float(np.max(before)),
+        "max_tre_after_mm": float(np.max(after)),
+        "tre_mm": {str(i + 1): {"before": float(b), "after": float(a)} for i, (b, a) in enumerate(pairs)},
+    }

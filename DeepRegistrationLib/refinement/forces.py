@@ -1,0 +1,251 @@
+"""Similarities with their exact gradients, for refining a field without autograd.
+
+Each force holds what depends on the fixed image alone and is called with the moving image's channels as warped by the
+current field. It returns the mean similarity and dS/dwarped, the gradient of the similarity *summed* over voxels.
+The engine multiplies with the gradient of the warped channels, which is exact for a compositive update.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..fields.kernels import BandFilter, box_weights, central_difference, central_difference_adjoint
+
+
+class Force(Protocol):
+    """What the engine asks of a similarity."""
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(scalar mean similarity, (1, C, *S) gradient) at ``warped`` (1, C, *S).
+
+        ``weight`` (1, 1, *S), 0 to 1, says how far each voxel counts; it is taken as constant.
+        The gradient lies in a buffer of the force and is valid until the next call.
+        """
+
+
+class Ssd:
+    """Negative mean squared difference over channels (higher is better)."""
+
+    def __init__(self, fixed: Tensor) -> None:
+        self._fixed = fixed
+        self._out = torch.empty_like(fixed)
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        residual = torch.sub(self._fixed, warped, out=self._out)
+        weighted = residual.square() if weight is None else residual.square() * weight
+        value = -_mean(weighted, weight)
+        if weight is not None:
+            residual.mul_(weight)
+        return value, residual.mul_(2.0)
+
+
+class Lncc:
+    """Squared local normalized cross-correlation over a box window (blind to the sign of the contrast).
+
+    S = sum_x w_x cov_x^2 / ((var_f + eps)(var_m + eps)) with means over the voxels of the window that count (Avants
+    2008, equation 6). The gradient is the exact adjoint, window means of its own included.
+
+    Args:
+        fixed: (1, 1, *S), intensities of about unit range.
+        width: edge of the window in voxels along each axis, odd.
+        eps: variance below which contrast counts as noise.
+        spare: up to three tensors (1, 3, *S) that a call may overwrite; what is missing is allocated.
+    """
+
+    def __init__(
+        self, fixed: Tensor, width: tuple[int, ...], eps: float = 1e-5, spare: tuple[Tensor, ...] = ()
+    ) -> None:
+        shape = tuple(fixed.shape[2:])
+        self._fixed, self._eps = fixed, eps
+        like = {"device": fixed.device, "dtype": fixed.dtype}
+        weights = [box_weights(w) if w > 1 else None for w in width]
+        self._box = BandFilter(shape, weights, "mean", **like)  # type: ignore[arg-type]
+        self._back = self._box.adjoint()
+        rooms = [x for x in spare if x.shape == (1, 3, *shape)]
+        rooms += [torch.empty((1, 3, *shape), **like) for _ in range(3 - len(rooms))]  # type: ignore[call-overload]
+        self._in, self._out, self._scratch = rooms[:3]
+        self._norm: Tensor | None = None
+        self._mean, self._gain = torch.empty_like(fixed), torch.empty_like(fixed)
+        self._reset(None)
+
+    def _filter(self, box: BandFilter, first: int = 0) -> Tensor:
+        return box(*(room[:, first:] for room in (self._in, self._out, self._scratch)))
+
+    def _reset(self, weight: Tensor | None) -> None:
+        """What share of a window counts, and there the means and variances of the fixed image."""
+        a, f, first = self._in, self._fixed, int(weight is None)
+        if weight is None:
+            a[:, 1:2] = f
+        else:
+            a[:, :1] = weight
+            torch.mul(weight, f, out=a[:, 1:2])
+        torch.mul(a[:, 1:2], f, out=a[:, 2:3])
+        s = self._filter(self._box, first)
+        if weight is not None:
+            self._norm = s[:, :1].clamp_min(1e-8).reciprocal_()
+            s[:, 1:].mul_(self._norm)
+        mean, square = s[:, 1 - first : 2 - first], s[:, 2 - first : 3 - first]
+        self._mean.copy_(mean)
+        variance = square.addcmul_(mean, mean, value=-1).clamp_min_(0).add_(self._eps)
+        torch.reciprocal(variance, out=self._gain).mul_(2.0)
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        f, m, a = self._fixed, warped, self._in
+        if weight is not None:
+            self._reset(weight)
+        torch.mul(m, 1.0 if weight is None else weight, out=a[:, :1])
+        torch.mul(a[:, :1], m, out=a[:, 1:2])
+        torch.mul(a[:, :1], f, out=a[:, 2:3])
+        s = self._filter(self._box)
+        if self._norm is not None:
+            s.mul_(self._norm)
+        mean, square, cross = s[:, :1], s[:, 1:2], s[:, 2:3]
+        var = square.addcmul_(mean, mean, value=-1).clamp_min_(0).add_(self._eps)
+        cov = cross.addcmul_(self._mean, mean, value=-1)
+        # dS/dm_y = sum over windows x that hold y of  a_x (f_y - mean_f) - b_x (m_y - mean_m)
+        coefficient = torch.div(cov, var, out=a[:, :1]).mul_(self._gain)  # 2 cov / (var_f var_m)
+        if weight is not None:
+            coefficient.mul_(weight)
+        similarity = 0.5 * _mean(torch.mul(cov, coefficient, out=a[:, 1:2]), weight)
+        if self._norm is not None:
+            coefficient.mul_(self._norm)
+        torch.mul(coefficient, cov.div_(var), out=a[:, 1:2])
+        torch.mul(coefficient, self._mean, out=a[:, 2:3])
+        a[:, 2:3].addcmul_(a[:, 1:2], mean, value=-1)
+        r = self._filter(self._back)
+        out = torch.mul(r[:, :1], f, out=a[:, :1]).addcmul_(r[:, 1:2], m, value=-1).sub_(r[:, 2:3])
+        if weight is not None:
+            out.mul_(weight)
+        return similarity, out
+
+
+class LocalGradient:
+    """|cos| of the angle between the local mean gradients of two images (Deform-GAN, equations 1 to 3).
+
+    Central differences, averaged over a box of ``width`` voxels, normalized with a noise level ``eps`` that is a
+    fraction of the typical gradient, so that intensity units do not matter. Exact gradient.
+    """
+
+    def __init__(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        width: tuple[int, ...],
+        step: tuple[float, ...] | None = None,
+        fraction: float = 0.5,
+    ) -> None:
+        shape = tuple(fixed.shape[2:])
+        self._ndim = len(shape)
+        like = {"device": fixed.device, "dtype": fixed.dtype}
+        weights = [box_weights(w) / w if w > 1 else None for w in width]
+        self._box = BandFilter(shape, weights, **like)  # type: ignore[arg-type]
+        self._step = step or (1.0,) * self._ndim
+        self._raw, self._scratch = (torch.empty((1, self._ndim, *shape), **like) for _ in range(2))  # type: ignore[call-overload]
+        self._gradient = torch.empty_like(self._raw)
+        self._out = torch.empty_like(fixed)
+        other = self._local(moving)
+        self._eps = fraction**2 * _typical_square(other)
+        self._unit = self._local(fixed).clone()
+        square = self._unit.square().sum(1, keepdim=True)
+        self._unit.mul_((square + fraction**2 * _typical_square(self._unit)).rsqrt_())
+
+    def _local(self, image: Tensor) -> Tensor:
+        for axis in range(self._ndim):
+            central_difference(image, axis, self._raw[:, axis : axis + 1]).div_(self._step[axis])
+        return self._box(self._raw, self._gradient, self._scratch)
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        g = self._local(warped)
+        norm = g.square().sum(1, keepdim=True).add_(self._eps).rsqrt_()
+        cosine = (g * self._unit).sum(1, keepdim=True).mul_(norm)
+        sign = cosine.sign()
+        value = cosine.abs()
+        if weight is not None:
+            value = value * weight
+            sign = sign * weight
+        # d|cos|/dg = sign (unit_f - cos g / |g|) / |g|
+        back = torch.mul(g, cosine * norm, out=self._raw).neg_().add_(self._unit).mul_(sign.mul_(norm))
+        filtered = self._box(back, self._gradient, self._scratch)
+        self._out.zero_()
+        for axis in range(self._ndim):
+            central_difference_adjoint(filtered[:, axis : axis + 1].div_(self._step[axis]), axis, self._out)
+        return _mean(value, weight), self._out
+
+
+def _mean(value: Tensor, weight: Tensor | None) -> Tensor:
+    """Of what counts: a mean over all voxels would grow with the part of the moving image that is in view."""
+    return value.mean() if weight is None else value.sum() / (weight.sum() * value.shape[1]).clamp_min(1e-6)
+
+
+def _typical_square(gradient: Tensor) -> float:
+    """Mean squared length of the gradients that are there at all (above 1 % of the largest)."""
+    square = gradient.square().sum(1).flatten()
+    strong = square[square > 1e-4 * square.max()]
+    return float(strong.mean()) if len(strong) else 1.0
+
+
+def match_intensities(fixed: Tensor, moving: Tensor, warped: Tensor, bins: int = 64) -> Tensor:
+    """``moving`` with its intensities replaced by the mean of ``fixed`` where ``warped`` has them; any curve."""
+    last = bins - 1.001
+    at = (warped * bins).clamp_(0, last).int().flatten()
+    count = torch.bincount(at, minlength=bins).float()
+    total = torch.zeros(bins, device=fixed.device, dtype=fixed.dtype)
+    total.index_add_(0, at, fixed.flatten())
+    known = torch.nonzero(count > 20).flatten()
+    if len(known) == 0:
+        return moving.clone()
+    # a bin that is hardly seen takes the curve of the nearest one that is
+    nearest = known[(torch.arange(bins, device=known.device)[:, None] - known[None]).abs().argmin(1)]
+    curve = (total / count.clamp_min(1))[nearest]
+    position = (moving * bins - 0.5).clamp_(0, last)
+    low = position.int()
+    share = position.sub_(low)
+    below = curve.index_select(0, low.flatten()).view_as(share)
+    return torch.lerp(below, curve.index_select(0, low.add_(1).clamp_max_(bins - 1).flatten()).view_as(share), share)
+
+
+def translate(fixed: Tensor, moving: Tensor, warped: Tensor, least: float = 0.2) -> tuple[Tensor, Tensor] | None:
+    """The pair with one image in the other's contrast, or None where intensities do not tell enough of each other.
+
+    Of the two curves, fixed to moving and back, the one that explains more is taken (correlation ratio, Roche 1998):
+    two tissues that look alike in one image can only be told apart in the other.
+    """
+    there = (fixed > 0.05) & (warped > 0.05)
+    if int(there.sum()) < 100:
+        return None
+    as_moving = match_intensities(warped, fixed, fixed)
+    as_fixed = match_intensities(fixed, warped, warped)
+
+    def explained(target: Tensor, guess: Tensor) -> float:
+        x = target[there]
+        return 1 - float((x - guess[there]).square().mean() / x.var().clamp_min(1e-12))
+
+    forth, back = explained(warped, as_moving), explained(fixed, as_fixed)
+    if max(forth, back) < least:
+        return None
+    return (as_moving, moving) if forth >= back else (fixed, match_intensities(fixed, moving, warped))
+
+
+def evidence(
+    fixed: Tensor, warped: Tensor, noise: float = 0.015, radius: int = 2, spare: tuple[Tensor, ...] = ()
+) -> Tensor:
+    """(1, 1, *S) 0 to 1: how far there is something to align, rather than background and its noise, in either image.
+
+    Similarities that normalize by the local contrast take noise for structure. Of the local variance, what exceeds
+    the square of ``noise`` (of the intensity range) counts. ``spare``: three tensors (1, 2 or more, *S) to overwrite.
+    """
+    shape = tuple(fixed.shape[2:])
+    weights = [box_weights(2 * radius + 1) / (2 * radius + 1) if n > 2 * radius else None for n in shape]
+    box = BandFilter(shape, weights, "mean", device=fixed.device, dtype=fixed.dtype)
+    powers, means, scratch = (x[:, :2] for x in spare) if spare else (fixed.new_empty(1, 2, *shape) for _ in range(3))
+    variance = torch.zeros_like(fixed)
+    for image in (fixed, warped):
+        powers[:, :1] = image
+        torch.square(image, out=powers[:, 1:])
+        mean, square = box(powers, means, scratch).split(1, 1)
+        variance += square.addcmul_(mean, mean, value=-1).clamp_min_(0)
+    variance.square_()
+    return variance.div_(variance + noise**4)

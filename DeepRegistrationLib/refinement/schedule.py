@@ -1,0 +1,117 @@
+"""What the engine does on an image of some size: the resolutions, and how to move on each.
+
+The figures were chosen on pairs of several kinds; docs/attempts.md says what others give.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import InputError
+from .levels import Level, factors_for
+
+SIMILARITIES = ("auto", "lncc", "translated", "mind", "ssd", "gradient")
+QUALITIES = ("fast", "accurate")
+TRANSLATED_ELASTIC = 0.9
+BOTH_WAYS = 4
+"""From this factor on levels of volumes are gone through both ways: that is a few hundredths of the work. In 2-D tissue
+leaves the plane everywhere, or lies behind other tissue: there and back says little then."""
+SMALL = 500_000
+"""Voxels of an image that is refined at full resolution with many small steps in any case: it costs a second."""
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """What a user may choose.
+
+    Attributes:
+        quality: on large images "fast" takes a few steps at full resolution, "accurate" more of them.
+        similarity: "lncc" for one modality; across modalities "translated" (MIND first, then LNCC after one image was
+            put into the other's contrast), "mind" or "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
+        stiffness: 1 is the default; 2 smooths every step twice as far, 0.5 half as far.
+    """
+
+    quality: str = "fast"
+    similarity: str = "auto"
+    stiffness: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            raise InputError(f"The quality is {' or '.join(QUALITIES)}, not {self.quality}.")
+        if self.similarity not in SIMILARITIES:
+            raise InputError(f"The similarity is one of {', '.join(SIMILARITIES)}, not {self.similarity}.")
+        if not 0.1 <= self.stiffness <= 20:
+            raise InputError(f"The stiffness lies between 0.1 and 20, not at {self.stiffness:g}.")
+
+
+def plan(
+    shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings, similarity: str = "lncc"
+) -> list[Level]:
+    """The levels, coarse to fine, for a grid of ``shape`` voxels of ``spacing`` mm; shapes are rounded up."""
+    soft = settings.stiffness
+    small = math.prod(shape) < SMALL
+    first = "mind" if similarity == "translated" else similarity
+    # A little stiffness keeps what has no counterpart from being dragged about; the last level can afford less.
+    force, elastic = (1.5, 0.5) if first in ("lncc", "ssd") else (2.5, 1.0)
+    # Where full resolution takes over, what more than 20 steps would add here is no better.
+    steps = [_Steps(4, first, force, elastic), _Steps(2, first, force, elastic, 30 if small else 20)]
+    if len(shape) == 2 and min(shape) >= 128:
+        steps.insert(0, _Steps(8, first, force, elastic))
+    if similarity == "translated":
+        steps.append(_Steps(2, similarity, 1.5, TRANSLATED_ELASTIC))
+    steps += _full_resolution(settings.quality, similarity, small)
+    out: list[Level] = []
+    for part in steps:
+        factors = factors_for(part.factor, shape, spacing)
+        if out and out[-1].factors == factors and out[-1].similarity == part.similarity:
+            out.pop()
+        out.append(
+            Level(
+                shape=tuple(-(-n // f) for n, f in zip(shape, factors, strict=True)),
+                factors=factors,
+                spacing=tuple(s * f for s, f in zip(spacing, factors, strict=True)),
+                iterations=part.iterations,
+                force_sigma=part.force * soft,
+                field_sigma=part.elastic * soft,
+                step=part.step,
+                brisk=part.brisk,
+                similarity=part.similarity,
+                radius=part.radius,
+                composed=part.factor > 1,
+                both_ways=len(shape) == 3 and max(factors) >= BOTH_WAYS,
+            )
+        )
+    return out
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What a level's steps are like, whatever its shape; lengths in voxels of its finest axis."""
+
+    factor: int
+    similarity: str
+    force: float
+    elastic: float
+    iterations: int = 30
+    step: float = 1.0
+    brisk: float = 0.0
+    radius: int = 3
+
+
+def _full_resolution(quality: str, similarity: str, small: bool) -> list[_Steps]:
+    """The last level. On large images a few long steps do most of what many short ones would.
+
+    A few voxels ask for much longer steps than all others: they are cut, or nothing else would move.
+    """
+    accurate = quality == "accurate"
+    if small:
+        force, elastic = (1.5, 0.4) if similarity in ("lncc", "ssd") else (2.0, 0.8)
+        return [_Steps(1, similarity, force, elastic, 60 if similarity == "lncc" else 30, 1.0, 0.6, 4)]
+    iterations, brisk = (10, 0.6) if accurate else (4, 0.8)
+    if similarity in ("lncc", "ssd"):
+        return [_Steps(1, similarity, 1.0, 0.3, iterations, 2.0, brisk, 5)]
+    if similarity == "translated":
+        return [_Steps(1, similarity, 2.0, 0.8, iterations, 2.0, brisk, 4)]
+    return [_Steps(1, similarity, 2.0, 0.8)] if accurate else []

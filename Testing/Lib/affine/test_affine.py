@@ -1,0 +1,152 @@
+"""The affine stage finds a known motion: any orientation of the grids, any contrast, masked, rigid, 2-D."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from DeepRegistrationLib.affine.align import AffineSettings, align
+from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.progress import Cancelled, CancelToken, Reporter
+
+from ..geometry.geometries import oblique, rotation
+
+
+def _tissues(ndim: int) -> Image:
+    """A body of four tissues without symmetry, 1.5 mm voxels."""
+    shape = (64,) * ndim
+    grid = Grid.from_shape(shape, (1.5,) * ndim)
+    points = grid.to_world(np.argwhere(np.ones(shape))) - grid.center
+    labels = np.zeros(len(points), np.uint8)
+    parts = (
+        (1, (0, 0, 0), (36, 45, 40)),
+        (2, (4, 6, -3), (28, 36, 30)),
+        (3, (-12, 10, 5), (9, 14, 8)),
+        (4, (12, -12, -8), (7, 8, 13)),
+        (3, (2, -22, 10), (12, 6, 6)),
+    )
+    for value, center, radii in parts:
+        inside = (((points - np.array(center[:ndim])) / np.array(radii[:ndim])) ** 2).sum(1) < 1
+        labels[inside] = value
+    return Image(labels.reshape(shape), grid)
+
+
+def _seen_through(tissues: Image, grid: Grid, matrix: np.ndarray, table: tuple[float, ...], seed: int) -> Image:
+    """``tissues`` on ``grid``, whose points are mapped by ``matrix`` first, in a contrast, with some noise."""
+    n = tissues.ndim
+    transform = sitk.AffineTransform(n)
+    transform.SetMatrix(matrix[:n, :n].ravel().tolist())
+    transform.SetTranslation(matrix[:n, n].tolist())
+    painted = np.array(table, np.float32)[tissues.array]
+    source = tissues.grid.to_sitk(painted)
+    reference = grid.to_sitk(np.zeros(grid.shape, np.uint8))
+    array = sitk.GetArrayFromImage(sitk.Resample(source, reference, transform, sitk.sitkLinear, 0.0))
+    return Image(array + np.random.default_rng(seed).normal(0, 8, array.shape).astype(np.float32), grid)
+
+
+def _motion(ndim: int, center: np.ndarray, degrees: float, scale: float = 1.0, shift: float = 8.0) -> np.ndarray:
+    turn = rotation((degrees, -0.5 * degrees, 0.7 * degrees))[:ndim, :ndim] if ndim == 3 else rotation((0, 0, degrees))
+    matrix = np.eye(ndim + 1)
+    matrix[:ndim, :ndim] = scale * turn[:ndim, :ndim]
+    matrix[:ndim, ndim] = center - matrix[:ndim, :ndim] @ center + shift * np.array([1.0, -0.6, 0.4])[:ndim]
+    return matrix
+
+
+def _error(tissues: Image, found: np.ndarray, fixed_to_world: np.ndarray, moving_to_world: np.ndarray) -> float:
+    """Largest distance, mm, on the body: ``found`` against the motion that made the images."""
+    body = tissues.grid.to_world(np.argwhere(tissues.array > 0)[::97])
+    body = np.c_[body, np.ones(len(body))]
+    fixed = body @ np.linalg.inv(fixed_to_world).T
+    moving = body @ np.linalg.inv(moving_to_world).T
+    return float(np.linalg.norm((fixed @ found.T - moving)[:, :-1], axis=1).max())
+
+
+T1 = (0.0, 400.0, 800.0, 150.0, 600.0)
+T2 = (0.0, 300.0, 350.0, 950.0, 500.0)
+
+
+@pytest.mark.parametrize("table", [T1, T2], ids=["one contrast", "two contrasts"])
+def test_a_turned_and_scaled_body_on_an_oblique_anisotropic_flipped_grid_is_found(table: tuple[float, ...]) -> None:
+    tissues = _tissues(3)
+    fixed = _seen_through(tissues, tissues.grid, np.eye(4), T1, 1)
+    shape, spacing = (30, 72, 80), (3.5, 1.6, 1.4)
+    tilted = oblique(shape, spacing, (12.0, -9.0, 15.0), origin=(0.0, 0.0, 0.0))
+    matrix = tilted.matrix.copy()
+    matrix[:3, 3] += tissues.grid.center - tilted.center + 25.0
+    grid = Grid(shape, matrix)
+    motion = _motion(3, tissues.grid.center, 14.0, 1.04, -25.0)
+    moving = _seen_through(tissues, grid, motion, table, 2)
+    assert _error(tissues, align(fixed, moving), np.eye(4), motion) < 2.5
+
+
+def test_a_rigid_search_keeps_lengths_and_angles() -> None:
+    tissues = _tissues(3)
+    fixed = _seen_through(tissues, tissues.grid, np.eye(4), T1, 1)
+    motion = _motion(3, tissues.grid.center, 10.0)
+    moving = _seen_through(tissues, tissues.grid, motion, T1, 2)
+    found = align(fixed, moving, AffineSettings("rigid"))
+    np.testing.assert_allclose(found[:3, :3] @ found[:3, :3].T, np.eye(3), atol=1e-5)
+    assert np.linalg.det(found[:3, :3]) > 0
+    assert _error(tissues, found, np.eye(4), motion) < 1.5
+
+
+def test_images_that_are_aligned_stay_where_they_are() -> None:
+    tissues = _tissues(3)
+    fixed, moving = (_seen_through(tissues, tissues.grid, np.eye(4), table, 3) for table in (T1, T2))
+    assert _error(tissues, align(fixed, moving), np.eye(4), np.eye(4)) < 1.0
+
+
+def test_a_slice_is_turned_back_in_its_plane() -> None:
+    tissues = _tissues(2)
+    fixed = _seen_through(tissues, tissues.grid, np.eye(3), T1, 1)
+    motion = _motion(2, tissues.grid.center, 20.0)
+    moving = _seen_through(tissues, tissues.grid, motion, T1, 2)
+    assert _error(tissues, align(fixed, moving), np.eye(3), motion) < 2.0
+
+
+def test_what_a_mask_hides_does_not_pull() -> None:
+    tissues = _tissues(3)
+    fixed = _seen_through(tissues, tissues.grid, np.eye(4), T1, 1)
+    motion = _motion(3, tissues.grid.center, 8.0)
+    moving = _seen_through(tissues, tissues.grid, motion, T1, 2)
+    array = moving.array.copy()
+    array[:, :, -14:] = 1200.0  # a bright plate beside the body
+    mask = np.ones(array.shape, np.uint8)
+    mask[:, :, -14:] = 0
+    found = align(fixed, Image(array, moving.grid), moving_mask=mask)
+    assert _error(tissues, found, np.eye(4), motion) < 3.0
+
+
+def test_the_same_pair_gives_the_same_matrix_twice() -> None:
+    tissues = _tissues(2)
+    fixed = _seen_through(tissues, tissues.grid, np.eye(3), T1, 1)
+    moving = _seen_through(tissues, tissues.grid, _motion(2, tissues.grid.center, 9.0), T2, 2)
+    np.testing.assert_array_equal(align(fixed, moving), align(fixed, moving))
+
+
+def test_images_that_cannot_be_aligned_are_refused_with_a_sentence() -> None:
+    flat, volume = _tissues(2), _tissues(3)
+    with pytest.raises(InputError, match="dimensions"):
+        align(flat, volume)
+    constant = Image(np.full(volume.array.shape, 7.0, np.float32), volume.grid)
+    with pytest.raises(InputError):
+        align(volume, constant)
+    with pytest.raises(InputError):
+        align(volume, volume, fixed_mask=np.ones((3, 3, 3)))
+
+
+def test_the_search_can_be_canceled() -> None:
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(Cancelled):
+        align(_tissues(3), _tissues(3), reporter=Reporter(cancel=token))
+
+
+def test_gradients_stay_off() -> None:
+    tissues = _tissues(2)
+    assert torch.is_grad_enabled()
+    align(tissues, tissues)
+    assert torch.is_grad_enabled()

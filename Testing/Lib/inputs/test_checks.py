@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.inputs.checks import check_overlap, read_mask, read_pair
+from Testing.Lib.geometry.geometries import oblique
+
+RNG = np.random.default_rng(2)
+
+
+def image(shape=(8, 9, 10), **changes):
+    array = RNG.normal(size=shape).astype(np.float32)
+    for index, value in changes.items():
+        array[int(index[1:])] = value
+    return Image(array, Grid.from_shape(shape))
+
+
+@pytest.mark.parametrize(
+    ("moving", "sentence"),
+    [
+        (image(_3=np.nan), "90 voxels without a number"),
+        (image(_3=np.inf), "without a number"),
+        (Image(np.ones((8, 9, 10), np.float32), Grid.from_shape((8, 9, 10))), "same value everywhere"),
+        (image((8, 3, 10)), "at least 4"),
+        (image((30, 30)), "same dimension"),
+        ("nowhere.nii", "does not exist"),
+    ],
+)
+def test_what_cannot_be_registered_is_said_in_one_sentence(moving, sentence):
+    with pytest.raises(InputError, match=sentence) as caught:
+        read_pair(image(), moving)
+    assert str(caught.value).count("\n") == 0
+
+
+def test_images_that_share_no_space_are_refused():
+    near, far = oblique(), oblique(origin=(500.0, 0.0, 0.0))
+    check_overlap(near, oblique(origin=(-20.0, 10.0, 80.0)))
+    with pytest.raises(InputError, match="do not overlap"):
+        check_overlap(near, far)
+
+
+def test_a_mask_of_another_geometry_is_brought_onto_the_image():
+    fixed = image((20, 20, 20))
+    fine = Grid.from_shape((20, 20, 20)).resized((40, 40, 40))
+    mask = np.zeros(fine.shape, np.uint8)
+    mask[:20] = 3
+    found = read_mask(Image(mask, fine), fixed, "fixed mask")
+    assert found[:10].all()
+    assert not found[10:].any()
+
+
+@pytest.mark.parametrize(
+    ("mask", "sentence"),
+    [
+        (np.zeros((8, 9, 10), np.uint8), "is empty"),
+        (np.ones((9, 10), np.uint8), "2-D"),
+    ],
+)
+def test_a_useless_mask_is_refused(mask, sentence):
+    with pytest.raises(InputError, match=sentence):
+        read_mask(sitk.GetImageFromArray(mask), image(), "fixed mask")

@@ -1,0 +1,69 @@
+"""The models that come with the project: small, documented, listed, and each registers a pair."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from DeepRegistrationLib.models import bundle
+from DeepRegistrationLib.__main__ import main
+from DeepRegistrationLib.geometry.image import Grid
+from DeepRegistrationLib.models.methods import find_method
+from DeepRegistrationLib.models.bundle import read_header
+from DeepRegistrationLib.geometry.transform import read_transform
+from Testing.Lib.test_pipeline import pair
+
+BOX = sorted(bundle.BOX.glob("*.safetensors"))
+SHAPES = {2: (64, 72), 3: (40, 44, 42)}
+
+
+@pytest.fixture(autouse=True)
+def _no_models_of_the_user(monkeypatch):
+    monkeypatch.delenv(bundle.USER_FOLDER_VARIABLE, raising=False)
+
+
+def test_no_file_is_larger_than_4_mb_and_all_are_within_15_mb():
+    sizes = [path.stat().st_size for path in BOX]
+    assert sizes
+    assert max(sizes) <= 4e6
+    assert sum(sizes) <= 15e6
+
+
+def test_the_command_methods_lists_every_one_as_available(capsys):
+    assert main(["methods", "--json"]) == 0
+    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    for path in BOX:
+        assert listed[path.stem]["available"]
+        assert listed[read_header(path).method]["weights"]
+
+
+@pytest.mark.parametrize("path", BOX, ids=lambda path: path.stem)
+class TestModel:
+    def test_has_a_card_that_names_its_plan(self, path: Path):
+        card = path.with_suffix(".md").read_text(encoding="utf-8")
+        header = read_header(path)
+        assert header.training["plan_sha256"] in card
+        assert "## Limits" in card
+        assert header.license == "Apache-2.0"
+
+    def test_learned_from_generated_pairs_alone_and_is_better_than_no_motion(self, path: Path):
+        header = read_header(path)
+        assert header.training["data"] == {"kind": "synthetic"}
+        assert header.scores["network"]["end_point"] < header.scores["identity"]["end_point"]
+        assert header.scores["held_out_pairs"] >= 50
+
+    def test_registers_a_pair_on_the_command_line(self, path: Path, tmp_path, capsys):
+        ndim = read_header(path).dimensions
+        assert ndim in find_method(path.stem).dimensions
+        files = [tmp_path / f"{name}.nrrd" for name in ("fixed", "moving")]
+        for image, file in zip(pair(Grid.from_shape(SHAPES[ndim]), 1.0), files, strict=True):
+            image.save(file)
+        output = tmp_path / "found.h5"
+        arguments = ["register", *files, "--method", path.stem, "--refine", "none", "--affine", "none"]
+        arguments += ["--device", "cpu", "--output-transform", output, "--progress", "none"]
+        assert main([str(a) for a in arguments]) == 0
+        assert "no trained weights" not in "".join(capsys.readouterr())
+        transform = read_transform(output)
+        point = [10.0] * ndim
+        assert np.isfinite(transform.TransformPoint(point)).all()

@@ -1,0 +1,97 @@
+"""The light is green for images that belong together and not for those that do not. Skipped without the real cases."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from DeepRegistrationLib import register
+from DeepRegistrationLib.geometry.image import Grid, Image, read_image
+from DeepRegistrationLib.geometry.transform import resample
+from Testing.data import real
+
+
+def xray(index):
+    real("chest_xray")
+    return read_image(sorted(real("chest_xray").glob("*.jpg"))[index], "radiograph")
+
+
+def hippocampus(index):
+    return read_image(sorted(real("hippocampus").glob("*_img.nii.gz"))[index], "hippocampus")
+
+
+def brain(name, spacing=2.5):
+    """At ``spacing`` mm, which is as good for a verdict and faster."""
+    image = read_image(real("brain_t1", f"{name}_t1.nii.gz"))
+    smooth = sitk.SmoothingRecursiveGaussian(sitk.Cast(image.to_sitk(), sitk.sitkFloat32), spacing / 2)
+    return resample(read_image(smooth), image.grid.with_spacing(spacing), dtype=np.float32)
+
+
+def heart():
+    return read_image(real("cardiac_mr", "sa_ED.nii.gz"))
+
+
+def head_ct():
+    return read_image(real("ct_mr_slices", "moving_34012.png"))
+
+
+def flipped(image, axis):
+    return Image(np.ascontiguousarray(np.flip(image.array, axis)), image.grid)
+
+
+def moved_onto(image, other):
+    """The image, its middle on that of another."""
+    matrix = image.grid.matrix.copy()
+    matrix[:-1, -1] += other.grid.center - image.grid.center
+    return Image(image.array, Grid(image.grid.shape, matrix))
+
+
+def light(fixed, moving):
+    report = register(fixed, moving, device="cpu").report
+    return report.judge()
+
+
+GOOD = {
+    "chests of two people": lambda: (xray(0), xray(1)),
+    "chests that differ much": lambda: (xray(2), xray(3)),
+    "hippocampi of two people": lambda: (hippocampus(1), hippocampus(2)),
+    "a heart at two phases": lambda: (heart(), read_image(real("cardiac_mr", "sa_ES.nii.gz"))),
+    "brain slices": lambda: tuple(
+        read_image(real("brain_slices", f"OASIS-TRT-20-{i}_slice118.nii.gz")) for i in (1, 2)
+    ),
+    "CT and MR of one head": lambda: (read_image(real("ct_mr_slices", "fixed_34012.png")), head_ct()),
+}
+WRONG = {
+    "a chest upside down": lambda: (xray(0), flipped(xray(1), 0)),
+    "a chest and a head": lambda: (xray(2), moved_onto(head_ct(), xray(2))),
+    "a hippocampus upside down": lambda: (hippocampus(0), flipped(hippocampus(1), 0)),
+    "a hippocampus and a heart": lambda: (hippocampus(0), moved_onto(heart(), hippocampus(0))),
+    "CT and MR, one upside down": lambda: (GOOD["CT and MR of one head"]()[0], flipped(head_ct(), 0)),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_light_is_green_for(name):
+    assert light(*GOOD[name]())[0] == "good"
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_light_is_not_green_for(name):
+    verdict, reasons = light(*WRONG[name]())
+    assert verdict != "good"
+    assert any("check" in reason or "look" in reason for reason in reasons)  # it says what to do
+
+
+@pytest.mark.slow
+def test_the_light_is_green_for_brains_of_two_people():
+    assert light(brain("OAS1_0001"), brain("OAS1_0002"))[0] == "good"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_light_is_not_green_for_a_brain_in_a_wrong_orientation(axis):
+    assert light(brain("OAS1_0001"), flipped(brain("OAS1_0002"), axis))[0] != "good"
+
+
+@pytest.mark.slow
+def test_the_light_is_not_green_for_a_brain_and_a_heart():
+    assert light(brain("OAS1_0001"), moved_onto(heart(), brain("OAS1_0001")))[0] != "good"

@@ -1,0 +1,183 @@
+"""The report in words: in the panel, as a table, as a web page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from Testing.host import interact
+
+from ..cases import OBLIQUE, PLAIN, addVolume, blobs
+
+import slicer  # isort: skip
+from DeepRegistrationSlicer.scene import derived, nodes  # isort: skip
+from DeepRegistrationSlicer.registration import report_words, results  # isort: skip
+from DeepRegistrationSlicer.viewing import report_page  # isort: skip
+from DeepRegistrationSlicer.errors import InputError, RegistrationError  # isort: skip
+
+pytestmark = pytest.mark.usefixtures("host")
+REPORT = {
+    "method": "none",
+    "refine": "fast",
+    "similarity": "NMI",
+    "similarity_before": 0.1,
+    "similarity_after": 0.5,
+    "folding_percent": 0.0,
+    "mean_displacement_mm": 3.2,
+    "max_displacement_mm": 11.0,
+    "inverse_error_mm": None,
+    "total_seconds": 12.34,
+    "verdict": "good",
+    "reasons": ["The field is smooth."],
+}
+
+
+@pytest.fixture
+def transformNode():
+    fixed, moving = addVolume(blobs(), OBLIQUE, "T1"), addVolume(blobs(), OBLIQUE, "T2")
+    field = sitk.GetImageFromArray(np.zeros((32, 32, 32, 3), np.float32), isVector=True)
+    field.CopyInformation(nodes.imageOf(fixed))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "T2 to T1")
+    nodes.setField(node, field)
+    nodes.setRoles(node, fixed, moving)
+    results.setReport(node, REPORT)
+    return node
+
+
+def test_the_verdict_says_why():
+    assert report_words.verdict(REPORT) == ("good", "Good. The field is smooth.")
+    assert report_words.verdict({}) == ("", "No registration yet.")
+    assert report_words.verdict({**REPORT, "verdict": "bad", "reasons": ["It folds."]})[1].startswith("Do not use")
+
+
+def test_what_was_not_measured_is_left_out():
+    names = [name for name, _ in report_words.rows(REPORT)]
+    assert "Inverse error" not in names
+    assert ("Displacement", "3.2 mm mean, 11.0 mm largest") in report_words.rows(REPORT)
+
+
+def test_the_model_is_named_and_its_long_number_does_not_widen_the_panel():
+    report = {**REPORT, "model": "universal", "model_hash": "0123456789abcdef" * 4, "fine_tune": True}
+    assert ("Model", "universal " + "0123456789abcdef" * 4) in report_words.rows(report)
+    assert "universal 0123456789ab<" in report_words.toHtml(report)
+    assert dict(report_words.rows(report))["Method"].endswith("(fine-tuned)")
+    assert ("Model", "no network") in report_words.rows(REPORT)
+
+
+def test_scores_join_the_report_under_the_users_names():
+    scores = {
+        "mean_dice_before": 0.4,
+        "mean_dice_after": 0.8,
+        "dice": {"1": {"before": 0.4, "after": 0.8}, "2": {"before": float("nan"), "after": float("nan")}},
+        "mean_tre_before_mm": 8.0,
+        "mean_tre_after_mm": 2.0,
+        "tre_mm": {"1": {"before": 8.0, "after": 2.0}},
+    }
+    report = report_words.withScores(REPORT, scores, {"liver": 1, "spleen": 2})
+    assert report["verdict"] == "good"
+    assert ("Dice of liver", "0.400 → 0.800") in report_words.rows(report)
+    assert not [name for name, _ in report_words.rows(report) if "spleen" in name]
+    assert ("Mean landmark distance", "8.00 mm before, 2.00 mm after") in report_words.rows(report)
+
+
+def test_worse_scores_turn_the_verdict():
+    scores = {"mean_tre_before_mm": 2.0, "mean_tre_after_mm": 8.0, "tre_mm": {}}
+    kind, words = report_words.verdict(report_words.withScores(REPORT, scores, {}))
+    assert kind == "bad"
+    assert "Your landmarks are farther apart than before." in words
+
+
+def test_of_many_labels_the_panel_shows_the_worst():
+    report = {**REPORT, "dice": [[f"L{i}", 0.1, i / 100] for i in range(50)]}
+    shown = report_words.toHtml(report)
+    assert "Lowest Dice: L0&nbsp;" in shown
+    assert "L49&nbsp;" not in shown
+    assert len([r for r in report_words.rows(report) if r[0].startswith("Dice")]) == 50
+
+
+def test_the_table_node_holds_every_row():
+    table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode")
+    for _ in range(2):  # again, not twice
+        report_words.fillTable(table, REPORT)
+    assert table.GetNumberOfColumns() == 2
+    assert table.GetNumberOfRows() == len(report_words.rows(REPORT)) + 1
+    assert table.GetCellText(0, 1) == "Good. The field is smooth."
+
+
+def test_the_page_stands_alone(transformNode, tmp_path):
+    path = tmp_path / "report.html"
+    report_page.write(transformNode, path)
+    text = path.read_text(encoding="utf-8")
+    assert "Good. The field is smooth." in text
+    assert "12.3 s" in text
+    assert text.count("data:image/png;base64,") == 2
+    assert "http" not in text
+
+
+def test_the_pages_pictures_are_gray_where_the_images_agree(transformNode):
+    picture = report_page.overlays(nodes.fixedOf(transformNode), nodes.movingOf(transformNode), transformNode)
+    assert picture.shape[0] >= 200
+    assert np.abs(picture[..., 0].astype(int) - picture[..., 1]).max() < 3
+    assert picture.max() > 200
+
+
+def test_a_single_slice_has_one_picture(tmp_path):
+    fixed = addVolume(blobs((3, 40, 30))[1:2], PLAIN, "x")
+    picture = report_page.overlays(fixed, fixed, None)
+    assert picture.shape[:2] == (320, 240 + 8)
+
+
+def test_a_page_that_cannot_be_written_is_one_sentence(transformNode, tmp_path):
+    with pytest.raises(RegistrationError, match="cannot be written to"):
+        report_page.write(transformNode, tmp_path / "nowhere" / "report.html")
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "other")
+    with pytest.raises(InputError, match="other has no report"):
+        report_page.write(other, tmp_path / "report.html")
+
+
+def test_another_kind_of_transform_is_one_sentence():
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "linear")
+    with pytest.raises(InputError, match="linear is not a displacement field"):
+        derived.fieldOf(node)
+
+
+def test_the_field_of_a_node_is_the_field_it_was_made_of(transformNode):
+    from ..cases import smoothField
+
+    field = smoothField(nodes.imageOf(nodes.fixedOf(transformNode)))
+    nodes.setField(transformNode, field)
+    again = derived.fieldOf(transformNode)
+    assert np.allclose(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(field))
+    assert np.allclose(again.GetDirection(), field.GetDirection())
+    assert np.allclose(again.GetOrigin(), field.GetOrigin())
+
+
+def test_the_panel_shows_the_report_of_the_chosen_transform_also_after_loading(panel, transformNode, tmp_path):
+    panel.panel.catalog.stop()
+    ui = panel.ui
+    assert "No registration yet" in ui.verdictLabel.text
+    panel.panel.parameters.outputTransform = transformNode
+    assert "Good. The field is smooth." in ui.verdictLabel.text
+    assert report_words.COLORS["good"] in ui.verdictLabel.text
+    path = tmp_path / "scene.mrb"
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear(0)
+    interact.process_events()
+    assert "No registration yet" in ui.verdictLabel.text
+    slicer.util.loadScene(str(path))
+    interact.process_events()
+    assert "Good. The field is smooth." in ui.verdictLabel.text
+    panel.panel.sections[0].export(tmp_path / "r.html")
+    assert (tmp_path / "r.html").is_file()
+    assert "Written to" in ui.verdictLabel.text
+
+
+def test_scoring_without_labels_says_what_to_choose(panel, transformNode):
+    panel.panel.catalog.stop()
+    ui = panel.ui
+    panel.panel.parameters.outputTransform = transformNode
+    ui.judgmentButton.collapsed = False
+    interact.process_events()
+    interact.click(ui.scoreButton)
+    assert "Choose labels or landmarks of both volumes" in ui.verdictLabel.text

@@ -1,0 +1,66 @@
+"""The generated pair in Slicer's Sample Data module."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import slicer
+
+from ..cases import MODULE
+
+from DeepRegistrationSlicer.scene import masks  # isort: skip
+from DeepRegistrationSlicer.registration import samples  # isort: skip
+
+pytestmark = pytest.mark.usefixtures("host")
+
+
+@pytest.fixture
+def sampleData(monkeypatch):
+    """A Sample Data module that only takes note."""
+    registered = []
+
+    class SampleDataLogic:
+        @staticmethod
+        def registerCustomSampleDataSource(
+            category="Custom", sampleName=None, thumbnailFileName=None, customDownloader=None
+        ):
+            registered.append(types.SimpleNamespace(name=sampleName, icon=thumbnailFileName, load=customDownloader))
+
+    module = types.ModuleType("SampleData")
+    module.SampleDataLogic = SampleDataLogic
+    monkeypatch.setitem(sys.modules, "SampleData", module)
+    return registered
+
+
+def test_it_is_offered_once_slicer_has_started(sampleData, load_module):
+    load_module()
+    assert sampleData == []
+    slicer.modules.DeepRegistrationInstance.registerSampleData()
+    assert [s.name for s in sampleData] == ["DeepRegistrationHeads"]
+    assert Path(sampleData[0].icon).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_pair_comes_with_labels_and_landmarks(sampleData, monkeypatch):
+    monkeypatch.setattr(
+        samples, "MAKE", samples.MAKE.replace("demo_pair()", "demo_pair(shape=(40, 48, 40), spacing=4.5)")
+    )
+    samples.register(MODULE / "Resources" / "Icons")
+    made = sampleData[0].load(None)
+    assert [n.GetName() for n in made] == [
+        "Head T1", "Head T1 labels", "Head T1 points", "Head T2", "Head T2 labels", "Head T2 points",
+    ]  # fmt: skip
+    assert made[2].GetNumberOfControlPoints() == made[5].GetNumberOfControlPoints() > 10
+    assert made[2].GetNthControlPointLabel(0)
+    assert masks.commonLabels(made[1], made[4])
+    bounds = [0.0] * 6
+    made[0].GetRASBounds(bounds)
+    for position in masks.landmarksOf(made[2]) * [-1, -1, 1]:
+        assert all(bounds[2 * a] < position[a] < bounds[2 * a + 1] for a in range(3))
+
+
+def test_without_the_sample_data_module_nothing_happens(monkeypatch):
+    monkeypatch.setitem(sys.modules, "SampleData", None)
+    samples.register(MODULE)

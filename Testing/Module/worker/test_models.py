@@ -1,0 +1,165 @@
+"""Models: those in the box and the user's own, in the panel and for the worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from Testing.host import interact
+
+from .. import cases  # noqa: F401 - makes the module importable
+
+import slicer  # isort: skip
+from DeepRegistrationSlicer.worker import devices, models  # isort: skip
+from DeepRegistrationSlicer.errors import InputError  # isort: skip
+
+pytestmark = pytest.mark.usefixtures("host")
+HEADER = {
+    "method": "universal",
+    "dimensions": 3,
+    "modality": "any",
+    "scores": {"dice": 0.81234},
+    "license": "Apache-2.0",
+}
+
+
+def bundle(path: Path, header=HEADER, key=models.HEADER_KEY) -> Path:
+    text = json.dumps({"__metadata__": {key: json.dumps(header)}}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    models.setUserFolder(tmp_path / "mine")
+    yield tmp_path / "mine"
+    os.environ.pop(models.USER_FOLDER_VARIABLE, None)
+
+
+def test_the_names_are_those_of_the_library():
+    from DeepRegistrationLib.models import bundle as library
+
+    assert (models.HEADER_KEY, models.USER_FOLDER_VARIABLE) == (library.KEY, library.USER_FOLDER_VARIABLE)
+    assert models.boxFolder() == library.BOX
+
+
+def test_a_model_of_the_library_is_read(folder, tmp_path):
+    from DeepRegistrationLib.models import bundle as library
+    from DeepRegistrationLib.models.methods import find_method, fresh_model
+
+    made = fresh_model(find_method("voxelmorph-1"), 2)
+    library.save_bundle(tmp_path / "small.safetensors", made.network, made.header)
+    model = models.importModel(tmp_path / "small.safetensors")
+    assert model.header["method"] == "voxelmorph-1"
+    assert "small" in [b.name for b in library.list_bundles()]
+
+
+def test_importing_copies_and_removing_deletes(folder, tmp_path):
+    path = bundle(tmp_path / "knee.safetensors")
+    model = models.importModel(path)
+    assert [m.name for m in models.listModels() if not m.isInTheBox] == ["knee"]
+    assert ("Scores", "dice 0.8123") in model.details()
+    with pytest.raises(InputError, match="already"):
+        models.importModel(path)
+    models.removeModel(model)
+    assert path.is_file()
+    assert [m for m in models.listModels() if not m.isInTheBox] == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 nonsense", struct.pack("<Q", 1 << 60) + b"{}", struct.pack("<Q", 2) + b"{}"]
+)
+def test_other_files_are_refused_with_a_sentence(folder, tmp_path, content):
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not a model of this module"):
+        models.importModel(path)
+
+
+def test_weights_of_others_are_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="is not a model of this module"):
+        models.importModel(bundle(tmp_path / "llm.safetensors", key="something"))
+
+
+def test_what_is_in_the_box_stays(tmp_path):
+    with pytest.raises(InputError, match="came with the module"):
+        models.removeModel(models.ModelFile(tmp_path / "x.safetensors", True))
+
+
+def test_the_worker_is_told_where_they_are(folder):
+    assert os.environ[models.USER_FOLDER_VARIABLE] == str(folder)
+
+
+def test_it_is_clicked_together(panel, tmp_path):
+    models.setUserFolder(tmp_path / "mine")
+    ui, section = panel.ui, panel.panel.sections[4]
+    panel.panel.catalog.stop()
+    ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
+    interact.click(ui.modelsButton)
+    section.refresh()
+    count = ui.modelsList.count
+    section.importModel(bundle(tmp_path / "knee.safetensors"))
+    assert ui.modelsList.count == count + 1
+    assert "universal" in ui.modelLabel.text
+    section.importModel(tmp_path / "knee.safetensors")
+    assert "already" in ui.modelLabel.text
+    interact.click(ui.removeModelButton)
+    assert ui.modelsList.count == count
+    assert not list((tmp_path / "mine").iterdir())
+    panel.panel.catalog.stop()
+    os.environ.pop(models.USER_FOLDER_VARIABLE, None)
+
+
+def test_the_devices_are_said_with_their_memory():
+    assert devices.describe({"cpu": 8e9, "cuda": None}) == (
+        "No graphics card that PyTorch can use; processor: 8.0 GB free."
+    )
+    assert devices.describe({"cpu": 8e9, "cuda": ["H200", 1.4e11]}) == ("H200: 140.0 GB free; processor: 8.0 GB free.")
+
+
+def test_opening_advanced_shows_the_devices(panel):
+    panel.panel.catalog.stop()
+    interact.click(panel.ui.advancedButton)
+    interact.wait_until(lambda: "GB free" in panel.ui.deviceLabel.text, 60)
+    assert panel.ui.deviceLabel.visible
+    assert slicer.mrmlScene is not None
+
+
+def test_the_best_method_is_the_universal_network_where_its_weights_are_and_help(folder, tmp_path, monkeypatch):
+    from DeepRegistrationSlicer.worker import methods
+
+    monkeypatch.setattr(models, "boxFolder", lambda: tmp_path / "empty box")
+    assert methods.resolve("auto") == "none"
+    harmful = HEADER | {"scores": {"start_gain": 0.004}}
+    models.importModel(bundle(tmp_path / "harmful.safetensors", harmful))
+    assert methods.resolve("auto") == "none"
+    models.importModel(bundle(tmp_path / "u.safetensors"))
+    assert methods.resolve("auto") == "universal"
+    assert methods.resolve("auto", isFlat=True) == "none"
+    assert methods.resolve("voxelmorph-1") == "voxelmorph-1"
+
+
+def test_a_name_is_listed_once_and_what_cannot_be_used_comes_last():
+    from DeepRegistrationSlicer.worker.methods import parseMethods
+
+    entries = [
+        {"name": "none", "title": "Refinement alone", "available": True},
+        {"name": "vm", "title": "VoxelMorph", "available": False},
+        {"name": "universal", "title": "Universal", "available": True},
+        {"name": "universal", "title": "Universal: universal", "available": True},
+    ]
+    found = parseMethods(json.dumps(entries))
+    assert [method.title for method in found] == ["Refinement alone", "Universal", "VoxelMorph"]
+
+
+def test_a_model_of_the_box_describes_itself_in_words():
+    for model in models.listModels():
+        if model.isInTheBox:
+            spoken = dict(model.details())
+            assert spoken["Trained on"].startswith("generated images")
+            assert "Dice" in spoken["Scores"]
+            assert len(spoken["Scores"]) < 120

@@ -1,0 +1,331 @@
+"""Real pairs as a source of batches: read once, brought onto the network's grid, kept in memory up to a limit."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from DeepRegistrationLib import fields
+from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.geometry.image import Grid, Image, read_image
+from DeepRegistrationLib.geometry.points import read_points
+from DeepRegistrationLib.models.predict import normalize
+from DeepRegistrationLib.geometry.transform import map_points, read_transform, resample
+from DeepRegistrationLib.models.placement import Placement
+
+from .manifest import Case, Manifest
+from .batch import VALIDATION, Batch
+from ..plan import DataPlan
+from ..synthesis.anatomy import pick
+from ..synthesis.deform import maps
+from ..synthesis.recipe import deform_recipe
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image on the network's grid: (1, 1, *S) float32 and, if there are labels, (1, 1, *S) int16.
+
+    Attributes:
+        grid, place: of the image as read, and where the network's grid lies on it.
+        points: (n, ndim) landmarks in voxels of the network's grid.
+    """
+
+    image: Tensor
+    labels: Tensor | None
+    grid: Grid
+    place: Placement
+    points: np.ndarray | None = None
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """mm along each axis of the network's grid."""
+        return tuple(
+            float(self.grid.spacing[axis]) * scale
+            for axis, scale in zip(self.place.axes, self.place.scale, strict=True)
+        )
+
+    def to_network(self, points: np.ndarray) -> np.ndarray:
+        """(n, ndim) LPS mm to voxels of the network's grid."""
+        place = self.place
+        index = self.grid.to_index(points)[:, list(place.axes)]
+        turned = np.where(place.turned, np.asarray(place.image_size) - 1 - index, index)
+        return (turned - np.asarray(place.offset)) / np.asarray(place.scale)
+
+    def to_world(self, voxels: np.ndarray) -> np.ndarray:
+        """The inverse of ``to_network``."""
+        place = self.place
+        turned = voxels * np.asarray(place.scale) + np.asarray(place.offset)
+        index = np.empty_like(turned)
+        index[:, list(place.axes)] = np.where(place.turned, np.asarray(place.image_size) - 1 - turned, turned)
+        return self.grid.to_world(index)
+
+    @property
+    def bytes(self) -> int:
+        return self.image.nbytes + (0 if self.labels is None else self.labels.nbytes)
+
+
+Kept = TypeVar("Kept", Prepared, Tensor)
+
+
+def _bytes(kept: Prepared | Tensor) -> int:
+    return kept.nbytes if isinstance(kept, Tensor) else kept.bytes
+
+
+class Cases:
+    """Prepared images by file, the least recently used forgotten first where memory ends."""
+
+    def __init__(self, plan: DataPlan) -> None:
+        self.plan, self.limit, self.held = plan, int(plan.cache_gb * (1 << 30)), 0
+        self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, case: Case, onto: Case | None = None) -> Prepared:
+        """``case`` on the network's grid; ``onto`` first resamples it onto that image (two images of one patient)."""
+        key = (str(case.image), "" if onto is None else str(onto.image))
+        return self.remember(key, lambda: self._prepare(case, onto))
+
+    def remember(self, key: tuple[str, str], make: Callable[[], Kept]) -> Kept:
+        """What ``make`` gave for this key, made again if it was forgotten."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._lock:
+            if key not in self._kept and _bytes(made) <= self.limit:
+                self._kept[key] = made
+                self.held += _bytes(made)
+                while self.held > self.limit:
+                    _, dropped = self._kept.popitem(last=False)
+                    self.held -= _bytes(dropped)
+        return made
+
+    def _prepare(self, case: Case, onto: Case | None) -> Prepared:
+        image = read_image(case.image, "image")
+        labels = None if case.label is None else _label_map(read_image(case.label, "label map"), self.plan)
+        if onto is not None:
+            grid = read_image(onto.image, "image").grid
+            image = resample(image, grid, dtype=np.float32)
+            labels = None if labels is None else resample(labels, grid, mode="nearest")
+        elif labels is not None and labels.grid.shape != image.grid.shape:
+            raise InputError(f"The label map {case.label} has another size than its image {case.image}.")
+        scaled = normalize(image, self.plan.normalization)
+        bright = np.argwhere(scaled[0, 0].numpy() > 0.1)
+        box = (bright.min(0), bright.max(0)) if len(bright) else None
+        place = Placement.on(image.grid, self.plan.grid, box)
+        low, high = self.plan.normalization.output
+        values = place.take(scaled).mul_(high - low).add_(low)
+        taken = None if labels is None else _take_labels(place, labels)
+        prepared = Prepared(values, taken, image.grid, place)
+        if case.landmarks is None:
+            return prepared
+        return replace(prepared, points=prepared.to_network(read_points(case.landmarks, "landmarks").positions))
+
+
+def _label_map(image: Image, plan: DataPlan) -> Image:
+    array = image.array
+    if plan.mask_threshold is not None:
+        array = (array > plan.mask_threshold).astype(np.int16)
+    if not np.array_equal(array, array.astype(np.int16)):
+        raise InputError("A label map must hold whole numbers up to 32767; set data.mask_threshold if it is a mask.")
+    array = array.astype(np.int16)
+    if plan.labels:
+        array = np.where(np.isin(array, plan.labels), array, 0).astype(np.int16)
+    return Image(array, image.grid, image.name)
+
+
+def _take_labels(place: Placement, labels: Image) -> Tensor:
+    """Nearest labels on the network's grid, 0 outside of the image."""
+    axes = [
+        o + s * torch.arange(m, dtype=torch.float32)
+        for o, s, m in zip(place.offset, place.scale, place.size, strict=True)
+    ]
+    x = torch.from_numpy(labels.array)[None, None].permute(0, 1, *[axis + 2 for axis in place.axes])
+    x = x.flip([a + 2 for a, turned in enumerate(place.turned) if turned])
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+    inside = torch.ones(1, 1, *place.size, dtype=torch.bool)
+    for d, n in enumerate(x.shape[2:]):
+        inside &= (points[:, d : d + 1] > -0.5) & (points[:, d : d + 1] < n - 0.5)
+    return torch.where(inside, pick(x, points), 0)
+
+
+class RealSource:
+    """Pairs of a manifest; which pair an item is depends on the seed and its number alone."""
+
+    reads = True
+
+    def __init__(self, plan: DataPlan, manifest: Manifest, seed: int) -> None:
+        self.plan, self.manifest, self.seed = plan, manifest, seed
+        self.cases = Cases(plan)
+        self._check_pairing()
+        first = self.cases.get(manifest.training[0])
+        self.ndim = first.image.ndim - 2
+        shapes = {tuple(self.cases.get(case).image.shape) for case in manifest.training[1:3]}
+        if shapes - {tuple(first.image.shape)} and plan.longest is None:
+            raise InputError("The images differ in size; give data.shape (and data.spacing) a common grid.")
+
+    def _check_pairing(self) -> None:
+        training = self.manifest.training
+        if self.plan.pairing == "pairwise" and len({case.patient for case in training}) < 2 and not self.plan.deform:
+            raise InputError("Pairs of different patients need at least two patients to train on.")
+        bare = [
+            pair for pair in self.manifest.training_pairs if (pair[0].name, pair[1].name) not in self.manifest.fields
+        ]
+        if bare and len(bare) < len(self.manifest.training_pairs):
+            raise InputError(
+                f"The pair {bare[0][0].name} and {bare[0][1].name} of the manifest has no displacement field, but "
+                "others have; give all of them one, or none."
+            )
+        if self.plan.pairing == "atlas" and self._atlas() is None:
+            raise InputError(f"The atlas {self.plan.atlas} is not an image of the manifest.")
+        if self.plan.pairing == "intra" and not self._intra(training):
+            raise InputError("No patient of the manifest has two images; choose another data.pairing.")
+
+    def _atlas(self) -> Case | None:
+        for case in (*self.manifest.training, *self.manifest.validation):
+            if case.name.removeprefix("./") == self.plan.atlas.removeprefix("./"):
+                return case
+        return None
+
+    def _intra(self, cases: Sequence[Case]) -> list[tuple[Case, Case]]:
+        by_patient: dict[str, list[Case]] = {}
+        for case in cases:
+            by_patient.setdefault(case.patient, []).append(case)
+        return [(a, b) for own in by_patient.values() for a in own for b in own if a is not b]
+
+    def _pair(self, random: np.random.Generator) -> tuple[Case, Case]:
+        training = self.manifest.training
+        if self.manifest.training_pairs:
+            return self.manifest.training_pairs[int(random.integers(len(self.manifest.training_pairs)))]
+        if self.plan.pairing == "intra":
+            pairs = self._intra(training)
+            return pairs[int(random.integers(len(pairs)))]
+        if self.plan.pairing == "atlas":
+            atlas = self._atlas()
+            assert atlas is not None
+            others = [case for case in training if case is not atlas]
+            return atlas, others[int(random.integers(len(others)))]
+        fixed = training[int(random.integers(len(training)))]
+        if self.plan.deform is not None:  # one image against itself, deformed
+            return fixed, fixed
+        others = [case for case in training if case.patient != fixed.patient]
+        return fixed, others[int(random.integers(len(others)))]
+
+    def batch(self, items: Sequence[int], fade: float = 1.0) -> Batch:
+        made = []
+        for item in items:
+            random = np.random.default_rng([self.seed, item, 7])
+            made.append(self._make(*self._pair(random), random, fade))
+        return _joined(made)
+
+    def _make(self, fixed: Case, moving: Case, random: np.random.Generator, fade: float) -> Batch:
+        together = self.plan.pairing == "intra" or self.plan.longest is not None
+        onto = fixed if together and moving is not fixed else None
+        one, two = self.cases.get(fixed), self.cases.get(moving, onto)
+        batch = Batch(
+            one.image,
+            two.image,
+            one.labels,
+            two.labels,
+            names=(f"{fixed.name} <- {moving.name}",),
+            spacing=one.spacing,
+            fixed_points=one.points,
+            moving_points=two.points,
+        )
+        known = self.manifest.fields.get((fixed.name, moving.name))
+        if self.plan.deform is None:
+            return batch if known is None else self._with_field(batch, one, two, known)
+        shape = tuple(one.image.shape[2:])
+        where = maps([deform_recipe(self.plan.deform, shape, random, fade)], shape, torch.device("cpu"))
+        return replace(
+            batch,
+            moving=fields.sample(two.image, where.moving),
+            moving_labels=None if two.labels is None else pick(two.labels, where.moving),
+            displacement=where.displacement,
+            weight=((where.error < 0.3) & _ends_inside(where.displacement)).float(),
+            moving_points=None,
+        )
+
+    def _with_field(self, batch: Batch, one: Prepared, two: Prepared, path: Path) -> Batch:
+        """The pair with the field of a file: each voxel of the one through the transform into the other."""
+
+        def read() -> Tensor:
+            voxels = fields.identity(one.image.shape[2:])[0].flatten(1).T.double().numpy()
+            end = two.to_network(map_points(read_transform(path, "displacement field"), one.to_world(voxels)))
+            moved = torch.from_numpy((end - voxels).astype(np.float32).T.copy())
+            return moved.view(1, self.ndim, *one.image.shape[2:])
+
+        u = self.cases.remember((batch.names[0], str(path)), read)
+        return replace(batch, displacement=u, weight=_ends_inside(u).float())
+
+    def validation(self, count: int) -> list[Batch]:
+        held = self.manifest.validation
+        pairs: list[tuple[Case, Case]] = list(self.manifest.validation_pairs)
+        if not pairs:
+            atlas = self._atlas() if self.plan.pairing == "atlas" else None
+            if self.plan.pairing == "intra":
+                pairs = self._intra(held)
+            elif atlas is not None:
+                pairs = [(atlas, case) for case in held if case is not atlas]
+            elif self.plan.deform is not None:
+                pairs = [(case, case) for case in held]
+            else:
+                pairs = [(a, b) for a, b in zip(held, [*held[1:], *held[:1]], strict=True) if a.patient != b.patient]
+        batches = []
+        for number, (fixed, moving) in enumerate(pairs[:count]):
+            random = np.random.default_rng([self.seed, VALIDATION + number, 7])
+            batches.append(self._make(fixed, moving, random, 1.0))
+        return batches
+
+    def label_maps(self) -> list[Tensor]:
+        """Label maps of the training images (*S), for synthetic images upon them."""
+        found = [self.cases.get(case).labels for case in self.manifest.training if case.label is not None]
+        return [labels[0, 0].to(torch.uint8) for labels in found if labels is not None]
+
+    def describe(self) -> dict[str, object]:
+        m = self.manifest
+        return {
+            "kind": "images",
+            "name": m.name,
+            "modality": m.modality,
+            "training": len(m.training),
+            "validation": len(m.validation),
+        }
+
+
+def _ends_inside(u: Tensor) -> Tensor:
+    """(B, 1, *S) where the map of a displacement ends within the grid."""
+    end = u + fields.identity(u.shape[2:])
+    inside = torch.ones_like(u[:, :1], dtype=torch.bool)
+    for d, n in enumerate(u.shape[2:]):
+        inside &= (end[:, d : d + 1] >= 0) & (end[:, d : d + 1] <= n - 1)
+    return inside
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    def join(name: str) -> Tensor | None:
+        parts = [getattr(batch, name) for batch in batches]
+        return None if any(part is None for part in parts) else torch.cat(parts)
+
+    if len(batches) == 1:
+        return batches[0]
+    fixed, moving = join("fixed"), join("moving")
+    assert fixed is not None
+    assert moving is not None
+    return Batch(
+        fixed,
+        moving,
+        join("fixed_labels"),
+        join("moving_labels"),
+        join("displacement"),
+        join("weight"),
+        tuple(name for batch in batches for name in batch.names),
+    )

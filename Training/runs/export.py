@@ -1,0 +1,107 @@
+"""From a finished (or running) run to a model bundle that the panel and the command line find."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.models.methods import fresh_model
+from DeepRegistrationLib.models.bundle import Header, WorkingGrid, save_bundle
+from DeepRegistrationLib.networks import RegistrationNetwork
+
+from . import checkpoint as files
+from ..plan import RUN_PLAN, TrainingPlan, read_plan, read_run_plan
+from ..steps.turns import REGISTRATION, registration_network
+from .train import with_data
+
+LICENSE = "Apache-2.0"
+
+
+def add_export(commands: argparse._SubParsersAction) -> None:
+    """``export PLAN.toml FOLDER OUT.safetensors``."""
+    parser = commands.add_parser("export", help="the best weights of a run as a model bundle")
+    parser.add_argument("plan", type=Path, metavar="PLAN.toml")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the run was trained")
+    parser.add_argument("output", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("--data", type=Path, metavar="MANIFEST.json", help="as given to train")
+    parser.add_argument("--last", action="store_true", help="the last weights instead of the best validated ones")
+    parser.add_argument("--license", default=LICENSE, help=f"of the weights (default {LICENSE})")
+
+    def run(options: argparse.Namespace) -> None:
+        plan = read_plan(options.plan)
+        if options.data:
+            plan = with_data(plan, options.data)
+        if (options.folder / RUN_PLAN).exists():  # train --steps may have said another number than the plan
+            steps = read_run_plan(options.folder).schedule.steps
+            plan = replace(plan, schedule=replace(plan.schedule, steps=steps))
+        header = export(plan, options.folder, options.output, options.last, options.license)
+        print(f"wrote {options.output}: {header.method}, {header.training['steps']} steps, scores {header.scores}")
+
+    parser.set_defaults(run=run)
+
+
+def export(plan: TrainingPlan, folder: Path, target: Path, last: bool = False, license_: str = LICENSE) -> Header:
+    """Write the bundle of a run; the best validated weights, else the averaged, else the last ones.
+
+    Raises:
+        InputError: if the folder holds no run of this plan, or the bundle cannot be written.
+    """
+    network, header = trained(plan, folder, last)
+    header = replace(header, license=license_)
+    save_bundle(target, network, header)
+    return header
+
+
+def trained(plan: TrainingPlan, folder: Path, last: bool = False) -> tuple[RegistrationNetwork, Header]:
+    """The network of a run, ready to predict, and what its bundle says.
+
+    Raises:
+        InputError: if the folder holds no run of this plan.
+    """
+    if not (folder / files.NAME).exists():
+        raise InputError(f"The folder {folder} holds no checkpoint; train first.")
+    state = files.read_checkpoint(folder / files.NAME)
+    if state["plan"] != plan.hash():
+        raise InputError(f"The folder {folder} holds a run of another plan than the one given; give that plan.")
+    weights, scores, step = state["average"] or state["networks"][REGISTRATION], state["scores"], state["step"]
+    if (folder / files.BEST).exists() and not last:
+        best = files.read_checkpoint(folder / files.BEST)
+        weights, scores, step = best["weights"], best["scores"], best["step"]
+    ndim = dimensions(plan, weights)
+    network = registration_network(plan, ndim)
+    network.load_state_dict(weights)
+    header = replace(header_of(plan, network, ndim), scores=dict(scores))
+    header.training.update(steps=int(step), seconds=round(float(state["seconds"])))
+    if state.get("before"):
+        header.training["before"] = state["before"]
+    return network.eval(), header
+
+
+def dimensions(plan: TrainingPlan, weights: dict[str, Any]) -> int:
+    """2 or 3, by the convolution kernels."""
+    return max(t.ndim for t in weights.values()) - 2
+
+
+def header_of(plan: TrainingPlan, network: RegistrationNetwork, ndim: int) -> Header:
+    """What the bundle says about where and on what the network works."""
+    fresh = fresh_model(plan.method, ndim, variant=plan.variant, seed=plan.seed).header
+    grid: WorkingGrid = fresh.grid
+    normalization = fresh.normalization
+    data: dict[str, Any] = {"kind": "synthetic"}
+    if plan.data is not None:
+        data = {"kind": "images", "manifest": Path(plan.data.manifest).name, "pairing": plan.data.pairing}
+        grid, normalization = plan.data.grid, plan.data.normalization
+    elif plan.synthesis is not None and grid.longest is None:
+        # What was learned is of generated bodies that fill a grid of this size.
+        grid = WorkingGrid(longest=max(plan.synthesis.shape))
+    return replace(
+        fresh,
+        arguments=network.arguments,
+        grid=grid,
+        normalization=normalization,
+        training={"plan": plan.describe(), "plan_sha256": plan.hash(), "data": data},
+        source="trained by python -m Training",
+    )

@@ -1,0 +1,154 @@
+"""Models on real pairs: the network alone, as the start of the fast refinement, and that refinement without it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from DeepRegistrationLib import fields, register
+from DeepRegistrationLib.geometry.image import Grid, Image, read_image
+from DeepRegistrationLib.models.bundle import Header
+from DeepRegistrationLib.geometry.transform import displacement_on, lps_to_voxels
+from Training.synthesis.deform import maps
+from Training.synthesis.plan import DeformPlan
+from Training.synthesis.recipe import deform_recipe
+
+from .. import worker
+from ..pairs import Pair, project_pairs
+
+KNOWN = "T1 and T2 slices of one brain (known field)"
+SLICES = "brain slices (MR, 2-D)"
+GROUPS: dict[tuple[str, int], tuple[str, ...]] = {
+    ("universal", 3): (
+        "brain (T1)",
+        "brain (pseudo-T2 <- T1)",
+        "heart (cine MR)",
+        "hippocampus (MR)",
+        "brain with tumor (landmarks)",
+    ),
+    ("universal", 2): ("chest (X-ray, 2-D)", SLICES, KNOWN),
+    ("voxelmorph-1", 3): ("brain (T1)", "hippocampus (MR)"),
+    ("voxelmorph-2", 3): ("brain (T1)", "hippocampus (MR)"),
+    ("dual-branch", 2): (KNOWN,),
+    ("deform-gan", 2): (KNOWN,),
+    ("sar-net", 2): ("chest (X-ray, 2-D)",),
+    ("flownet-roi", 2): ("chest (X-ray, 2-D)",),
+}
+"""Which real pairs a method is for; it is not measured on others."""
+DEFORM = DeformPlan(
+    fixed=False, spacing=(1 / 2, 1 / 4), sd=(1.0, 0.5), largest=20.0, rotation=3.0, scale=0.03, translation=0.02
+)
+"""The field by which the moving image of an aligned pair is deformed, so that the answer is known."""
+Score = Callable[[sitk.Transform], dict[str, Any]]
+Case = tuple[str, str, sitk.Image, sitk.Image, Score]
+"""Group, name, fixed and moving image on one grid, and how to score a transform between them."""
+
+
+def cases(header: Header, data: Path, most: int, only: Sequence[str] = ()) -> Iterator[Case]:
+    """The real pairs that fit a model, at most ``most`` a group; none where the data are absent.
+
+    ``only``: groups, by the beginning of their names; all if empty.
+    """
+    wanted = GROUPS.get((header.method, header.dimensions), ())
+    wanted = tuple(group for group in wanted if not only or group.startswith(tuple(only)))
+    counts: dict[str, int] = {}
+    for pair in [*project_pairs(data), *_slices(data / "brain_slices")]:
+        if pair.group not in wanted or counts.get(pair.group, 0) >= most:
+            continue
+        counts[pair.group] = counts.get(pair.group, 0) + 1
+        fixed, moving, before = worker.prepare(pair)
+
+        def score(
+            found: sitk.Transform, pair: Pair = pair, fixed: sitk.Image = fixed, before: sitk.Transform | None = before
+        ) -> dict[str, Any]:
+            whole = sitk.CompositeTransform([before, found]) if before is not None else found
+            return worker.score(pair, whole, found, fixed)
+
+        yield pair.group, pair.name, fixed, moving, score
+    if KNOWN in wanted:
+        yield from known_fields(data / "brain_multimodal", most)
+
+
+def _slices(folder: Path) -> list[Pair]:
+    images = sorted(folder.glob("OASIS-TRT-*_slice118.nii.gz"))
+    return [
+        Pair(
+            f"{a.name.split('_')[0]}<-{b.name.split('_')[0]}",
+            SLICES,
+            str(a),
+            str(b),
+            str(a).replace(".nii", "_labels.nii"),
+            str(b).replace(".nii", "_labels.nii"),
+            affine=True,
+        )
+        for a, b in zip(images, [*images[1:], *images[:1]], strict=True)
+    ]
+
+
+def known_fields(folder: Path, most: int) -> Iterator[Case]:
+    """Axial T1 and T2 slices of one patient, aligned; the T2 slice is moved by a random known field, to be found again.
+
+    The protocol of the Deform-GAN paper, on another patient.
+    """
+    paths = [folder / f"preop_{name}.nii.gz" for name in ("t1", "t2")]
+    if not all(path.exists() for path in paths):
+        return
+    t1, t2 = (read_image(path).array for path in paths)
+    for number, z in enumerate(np.linspace(0.35, 0.7, most) * t1.shape[0]):
+        plane = t1[int(z)].astype(np.float32)
+        grid = Grid.from_shape(plane.shape)
+        fixed = Image(plane, grid)
+        recipe = deform_recipe(DEFORM, plane.shape, np.random.default_rng([number, 22]), 1.0)
+        made = maps([recipe], plane.shape, torch.device("cpu"))
+        array = torch.from_numpy(t2[int(z)].astype(np.float32))[None, None]
+        deformed = fields.sample(array, made.moving)[0, 0].numpy()
+        body = torch.from_numpy(plane > 0)[None]
+
+        def score(
+            found: sitk.Transform, grid: Grid = grid, truth: torch.Tensor = made.displacement, body: torch.Tensor = body
+        ) -> dict[str, Any]:
+            u = lps_to_voxels(displacement_on(found, grid), grid)
+            return {"end_point": float((u - truth).square().sum(1).sqrt()[body].mean())}
+
+        yield KNOWN, f"slice {int(z)}", fixed.to_sitk(), Image(deformed, grid).to_sitk(), score
+
+
+RUNS: dict[str, dict[str, Any]] = {
+    "network alone": {"refine": "none"},
+    "no start + fast": {"refine": "fast", "method": "none"},
+    "network + fast": {"refine": "fast"},
+    "no start + accurate": {"refine": "accurate", "method": "none"},
+    "network + accurate": {"refine": "accurate"},
+    "fine-tuned alone": {"refine": "none", "fine_tune": True},
+}
+
+
+def runs_of(header: Header, accurate: bool = False) -> list[str]:
+    """What is measured of a model, "before" first; SAR-Net adapts itself to a new kind of image, too."""
+    chosen = [run for run in RUNS if accurate or "accurate" not in run]
+    return ["before", *(run for run in chosen if "fine-tuned" not in run or header.method == "sar-net")]
+
+
+def measure(case: Case, run: str, bundle: Path) -> dict[str, Any]:
+    """Scores and seconds of one run; ``"before"`` is the identity."""
+    _, _, fixed, moving, score = case
+    if run == "before":
+        return score(sitk.Transform(fixed.GetDimension(), sitk.sitkIdentity))
+    started = time.perf_counter()
+    options = {"method": str(bundle), **RUNS[run]}
+    result = register(fixed, moving, affine="none", device="cpu", **options)
+    return {**score(result.transform), "seconds": time.perf_counter() - started}
+
+
+def main_figure(result: dict[str, Any]) -> tuple[str, float, bool]:
+    """The name of what counts in a result, its value, and whether more is better."""
+    for key, more in (("dice", True), ("tre", False), ("end_point", False)):
+        if key in result:
+            return key, float(result[key]), more
+    raise KeyError("nothing was scored")
