@@ -128,7 +128,7 @@ class DeepRegistrationLogic(ScriptedLoadableModuleLogic):
         return DeepRegistrationParameterNode(super().getParameterNode())
 
     def register(self, fixedNode, movingNode, **options):
-        """See ``DeepRegistrationSlicer.registration.logic.RegistrationLogic.register``: the library's keywords, in camelCase."""
+        """See ``RegistrationLogic.register`` (registration/logic.py): the library's keywords, in camelCase."""
         return self.registration.register(fixedNode, movingNode, **options)
 
 

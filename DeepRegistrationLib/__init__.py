@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import Cancelled, DeepRegistrationError, InputError, RegistrationFailed
     from .geometry.image import Grid, Image, read_image
-    from .models.methods import methods
+    from .geometry.transform import Transform, read_transform
     from .models.bundle import load_model
+    from .models.methods import methods
     from .pipeline import Result, register
     from .progress import CancelToken
-    from .geometry.transform import Transform, read_transform
 
 __version__ = "0.1.0"
 
@@ -23,16 +23,16 @@ _HOMES = {
     "CancelToken": "progress",
     "Cancelled": "errors",
     "DeepRegistrationError": "errors",
-    "Grid": "image",
-    "Image": "image",
+    "Grid": "geometry.image",
+    "Image": "geometry.image",
     "InputError": "errors",
     "RegistrationFailed": "errors",
     "Result": "pipeline",
-    "Transform": "transform",
-    "load_model": "models",
-    "methods": "method_list",
-    "read_image": "image",
-    "read_transform": "transform",
+    "Transform": "geometry.transform",
+    "load_model": "models.bundle",
+    "methods": "models.methods",
+    "read_image": "geometry.image",
+    "read_transform": "geometry.transform",
     "register": "pipeline",
 }
 

@@ -13,20 +13,10 @@ from torch import Tensor
 
 from . import __version__, fields
 from .affine.align import align
+from .affine.mirror import measure_mirror
 from .device import choose_device
-from .quality.doubt import Doubt, measure_doubt
 from .errors import InputError
 from .geometry.image import Grid, Image, ImageSource, PathLike
-from .quality.measure import measure_field, measure_images, misses
-from .models.methods import find_method, model_for
-from .models.bundle import Model
-from .affine.mirror import measure_mirror
-from .models.predict import predict
-from .inputs.pair import Level, Pair, label_tensors, landmark_voxels, working_grid
-from .progress import CancelToken, ProgressCallback, Reporter
-from .refinement.engine import refine as refine_field
-from .quality.report import Report
-from .refinement.schedule import RefineSettings
 from .geometry.transform import (
     Transform,
     affine_to_sitk,
@@ -37,6 +27,16 @@ from .geometry.transform import (
     resample,
 )
 from .inputs.checks import check_overlap
+from .inputs.pair import Level, Pair, label_tensors, landmark_voxels, working_grid
+from .models.bundle import Model
+from .models.methods import find_method, model_for
+from .models.predict import predict
+from .progress import CancelToken, ProgressCallback, Reporter
+from .quality.doubt import Doubt, measure_doubt
+from .quality.measure import measure_field, measure_images, misses
+from .quality.report import Report
+from .refinement.engine import refine as refine_field
+from .refinement.schedule import RefineSettings
 
 REFINEMENTS = ("none", "fast", "accurate")
 AFFINES = ("auto", "none")

@@ -16,11 +16,11 @@ import SimpleITK as sitk
 
 from DeepRegistrationLib import InputError, register
 from DeepRegistrationLib.command_line.commands import show_bar
-from DeepRegistrationLib.quality.scores import score_labels, score_points
 from DeepRegistrationLib.geometry.image import Image, read_image
 from DeepRegistrationLib.phantom.pair import DemoPair, demo_pair
 from DeepRegistrationLib.pipeline import Result
 from DeepRegistrationLib.quality.report import save_report
+from DeepRegistrationLib.quality.scores import score_labels, score_points
 
 
 def main() -> int:

@@ -1,18 +1,75 @@
-"""The arrows of the house: who may import whom, and that importing does nothing."""
+"""The arrows of the house: which room may use which, no circles, and that importing does nothing.
+
+A room is a folder of a package; a file beside the rooms is a room of its own. The tables below are the whole plan:
+docs/architecture.md draws it.
+"""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 STANDARD = sys.stdlib_module_names
+FLOORS = {
+    "DeepRegistrationLib": ROOT / "DeepRegistrationLib",
+    "DeepRegistrationSlicer": ROOT / "DeepRegistration" / "DeepRegistrationSlicer",
+    "Training": ROOT / "Training",
+    "benchmarks": ROOT / "benchmarks",
+}
+ARROWS = {
+    "DeepRegistrationLib": {
+        "errors": "",
+        "progress": "errors",
+        "device": "errors",
+        "system": "",
+        "fields": "errors progress",
+        "similarity": "errors fields",
+        "geometry": "errors fields",
+        "inputs": "errors device geometry",
+        "quality": "errors fields similarity geometry",
+        "affine": "errors progress geometry quality",
+        "refinement": "errors progress fields similarity",
+        "losses": "errors fields similarity",
+        "networks": "errors fields similarity",
+        "models": "errors progress fields similarity geometry losses networks",
+        "phantom": "errors fields geometry",
+        "pipeline": "errors progress device fields geometry inputs quality affine refinement models __init__",
+        "command_line": "errors progress system geometry quality models pipeline",
+        "__main__": "errors system command_line",
+        "__init__": "",
+    },
+    "DeepRegistrationSlicer": {
+        "errors": "",
+        "texts": "",
+        "scene": "errors texts",
+        "worker": "errors texts",
+        "registration": "errors texts scene worker",
+        "viewing": "errors texts scene worker registration",
+        "panel": "errors texts scene worker registration viewing",
+        "selftest": "worker",
+        "__init__": "",
+    },
+    "Training": {
+        "setting_types": "",
+        "synthesis": "setting_types",
+        "plan": "setting_types synthesis",
+        "pairs": "plan synthesis",
+        "steps": "plan pairs",
+        "runs": "plan synthesis pairs steps",
+        "evaluation": "plan pairs runs",
+        "__main__": "synthesis pairs runs evaluation",
+        "__init__": "",
+    },
+}
+"""Of each room, the rooms of its package that it may import from."""
 
 
-def imports(path):
-    """(top-level name, at module level?) of every import in a file."""
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """(top-level name, at module level?) of every import of another package in a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     top = set(map(id, ast.walk(ast.Module([n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)], []))))
     for node in ast.walk(tree):
@@ -21,6 +78,96 @@ def imports(path):
                 yield alias.name.split(".")[0], id(node) in top
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield node.module.split(".")[0], id(node) in top
+
+
+def used(package: str, path: Path) -> set[tuple[str, ...]]:
+    """The files of its own package that a file imports, lazily or not, as paths without ending; not those for types."""
+    base = FLOORS[package]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    here = path.relative_to(base).parts[:-1]
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or id(node) in typing:
+            continue
+        module = tuple(node.module.split(".")) if node.module else ()
+        if node.level:
+            source = here[: len(here) - node.level + 1] + module
+        elif module[:1] == (package,):
+            source = module[1:]
+        else:
+            continue
+        for alias in node.names:
+            for target in ((*source, alias.name), source):
+                if (base.joinpath(*target).with_suffix(".py") if target else base / "__init__.py").is_file():
+                    found.add(target or ("__init__",))
+                    break
+                if base.joinpath(*target, "__init__.py").is_file():
+                    found.add((*target, "__init__"))
+                    break
+    return found
+
+
+def arrows(package: str) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
+    base = FLOORS[package]
+    return {p.relative_to(base).with_suffix("").parts: used(package, p) for p in base.rglob("*.py")}
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_a_room_uses_only_the_rooms_below_it(package):
+    allowed = {room: {*text.split(), room} for room, text in ARROWS[package].items()}
+    for path, targets in arrows(package).items():
+        assert path[0] in allowed, f"{package} has a room {path[0]} that is not in the plan"
+        for target in targets:
+            assert target[0] in allowed[path[0]], f"{package}: {'/'.join(path)} may not use {'/'.join(target)}"
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_the_plan_itself_has_no_circles_and_no_empty_rooms(package):
+    plan = {room: set(text.split()) for room, text in ARROWS[package].items()}
+    assert {path[0] for path in arrows(package)} == set(plan)
+    assert not circle(plan), circle(plan)
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_file_goes_round_in_a_circle(package):
+    graph = arrows(package)
+    # A room's __init__ may show what its files hold.
+    graph = {path: {t for t in targets if path[-1] != "__init__"} for path, targets in graph.items()}
+    assert not circle(graph), " -> ".join("/".join(part) for part in circle(graph))
+
+
+def circle(graph):
+    """Some way round in ``graph``, or nothing."""
+    done = set()
+
+    def visit(node, above):
+        if node in above:
+            return [*above[above.index(node) :], node]
+        if node in done:
+            return []
+        for target in graph.get(node, ()):
+            found = visit(target, [*above, node])
+            if found:
+                return found
+        done.add(node)
+        return []
+
+    for node in graph:
+        found = visit(node, [])
+        if found:
+            return found
+    return []
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}}) == []
 
 
 @pytest.mark.parametrize(
@@ -52,3 +199,22 @@ def test_every_promised_name_is_there():
 
     for name in DeepRegistrationLib.__all__:
         assert getattr(DeepRegistrationLib, name).__name__ == name
+
+
+HOUSE = [
+    p
+    for folder in ("DeepRegistration", "DeepRegistrationLib", "Training", "benchmarks")
+    for p in (ROOT / folder).rglob("*.py")
+]
+
+
+def test_files_and_functions_are_short_enough_to_read():
+    for path in HOUSE:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") < 400, f"{path.relative_to(ROOT)} has {text.count(chr(10))} lines; split it"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                if ast.get_docstring(node):
+                    lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+                assert lines <= 70, f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"

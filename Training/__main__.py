@@ -49,13 +49,13 @@ def add_import_keras(commands: argparse._SubParsersAction) -> None:
 
 
 def _commands() -> tuple[Callable[[argparse._SubParsersAction], None], ...]:
-    from .pairs.classical_fields import add_fields
     from .evaluation.evaluate import add_evaluate
-    from .runs.export import add_export
     from .evaluation.learn import add_learn
+    from .pairs.classical_fields import add_fields
     from .pairs.make_manifest import add_manifest
-    from .synthesis.contact_sheet import add_synthesize
+    from .runs.export import add_export
     from .runs.train import add_train
+    from .synthesis.contact_sheet import add_synthesize
 
     return (add_synthesize, add_train, add_evaluate, add_learn, add_export, add_manifest, add_fields, add_import_keras)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.models.bundle import Normalization, WorkingGrid
 from DeepRegistrationLib.models.catalog import Method
 from DeepRegistrationLib.models.methods import find_method
-from DeepRegistrationLib.models.bundle import Normalization, WorkingGrid
 from DeepRegistrationLib.models.presets import Optimizer
 
 from .setting_types import check_setting

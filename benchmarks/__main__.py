@@ -63,7 +63,7 @@ def run_all(options: argparse.Namespace) -> None:
         if (not options.groups or p.group in options.groups) and (not options.names or p.name in options.names)
     ]
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    done = {(r["pair"], r["method"], r["threads"]) for r in read_results(options.results)}
+    done = {(r["pair"], r["method"], r["threads"]) for r in tables.read_results(options.results)}
     wanted = [
         (p, m)
         for p in pairs
@@ -81,7 +81,7 @@ def run_all(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    tables.write(read_results(options.results), options.output, read_results(SCALING), options.note)
+    tables.write(tables.read_results(options.results), options.output, tables.read_results(SCALING), options.note)
 
 
 def _fits(method: str, pair: Pair) -> bool:
@@ -108,22 +108,9 @@ def run_one(method: str, pair: Pair, threads: int, limit: float) -> dict[str, An
         return result
 
 
-def read_results(path: Path) -> list[dict[str, Any]]:
-    """The lines of a results file; an unfinished last line is left out."""
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
-
-
 def run_scaling(options: argparse.Namespace) -> None:
     """Register generated heads of growing size, and one as large as a CT; go on where it stopped; then the picture."""
-    done = {(r["name"], r["method"]) for r in read_results(options.results)}
+    done = {(r["name"], r["method"]) for r in tables.read_results(options.results)}
     options.results.parent.mkdir(parents=True, exist_ok=True)
     for name, shape, kind in scaling.SIZES:
         methods = [m for m in ("ours, fast", "ours, accurate") if (name, m) not in done]
@@ -140,7 +127,7 @@ def run_scaling(options: argparse.Namespace) -> None:
                 with options.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
                 print(f"{method} at {shape}: {result.get('error') or round(result['wall'], 1)}", flush=True)
-    tables.write_scaling(read_results(options.results), options.output)
+    tables.write_scaling(tables.read_results(options.results), options.output)
 
 
 if __name__ == "__main__":

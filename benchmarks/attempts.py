@@ -1,6 +1,6 @@
 """What other settings of the engine give: ``python -m benchmarks attempts pairs.json`` writes docs/attempts.md.
 
-Every variation changes one thing of the levels that ``DeepRegistrationLib.refinement.schedule.plan`` makes, and no other.
+Every variation changes one thing of the levels that the engine's ``plan`` makes (refinement/schedule.py), and no other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .pairs import Pair, read_pairs
-from .tables import processor
+from .tables import processor, read_results
 from .worker import prepare, score
 
 COARSE, FULL, ALL = "coarse", "full resolution", "all levels"
@@ -70,8 +70,6 @@ def add_attempts(commands: argparse._SubParsersAction) -> None:
 def _run(options: argparse.Namespace) -> None:
     import torch
 
-    from .__main__ import read_results
-
     torch.set_num_threads(options.threads)
     options.results.parent.mkdir(parents=True, exist_ok=True)
     done = {(r["pair"], r["variation"], r["quality"]) for r in read_results(options.results)}
@@ -94,11 +92,11 @@ def measure(pair: Pair, where: str, change: Mapping[str, Any], quality: str) -> 
     import torch
 
     from DeepRegistrationLib.geometry.image import Grid
-    from DeepRegistrationLib.refinement.levels import Level
+    from DeepRegistrationLib.geometry.transform import Transform
     from DeepRegistrationLib.inputs.padding import seen_part
     from DeepRegistrationLib.refinement.engine import refine
+    from DeepRegistrationLib.refinement.levels import Level
     from DeepRegistrationLib.refinement.schedule import RefineSettings, plan
-    from DeepRegistrationLib.geometry.transform import Transform
 
     def planner(shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings, kind: str) -> list[Level]:
         levels = plan(shape, spacing, settings, kind)

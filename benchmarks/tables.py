@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,6 +16,19 @@ from . import targets
 from .peers import METHODS, SETTINGS
 
 PACKAGES = ("torch", "SimpleITK", "antspyx", "itk-elastix", "convexAdam")
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """The lines of a results file; an unfinished last line is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
 
 
 def score_text(result: dict[str, Any]) -> str:

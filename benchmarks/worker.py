@@ -78,11 +78,11 @@ def score(
     import torch
 
     from DeepRegistrationLib import fields
-    from DeepRegistrationLib.quality import metrics
-    from DeepRegistrationLib.quality.scores import score_labels, score_points
     from DeepRegistrationLib.geometry.image import Grid, read_image
     from DeepRegistrationLib.geometry.points import read_points
     from DeepRegistrationLib.geometry.transform import displacement_on, lps_to_voxels
+    from DeepRegistrationLib.quality import metrics
+    from DeepRegistrationLib.quality.scores import score_labels, score_points
 
     result: dict[str, Any] = {}
     if pair.fixed_labels:

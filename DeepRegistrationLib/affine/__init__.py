@@ -1,0 +1,1 @@
+"""The affine stage: from two images to one matrix."""

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .measure import JointMeasure, make_side
-from .content import Content, find_content
-from .solver import Prior, apart, distinct, effort, growth, improve, plausible, rotation
 from ..errors import InputError
 from ..geometry.image import Image
 from ..progress import SILENT, Reporter
+from .content import Content, find_content
+from .measure import JointMeasure, make_side
+from .solver import Prior, apart, distinct, effort, growth, improve, plausible, rotation
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .content import Content, block_factors, pool, pooled, scatter_points
 from ..geometry.image import Grid
+from .content import Content, block_factors, pool, pooled, scatter_points
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .measure import JointMeasure, make_side
-from .content import Content, find_content
-from .solver import Prior, improve
 from ..errors import InputError
 from ..geometry.image import Grid, Image
-from ..quality.shape import Mirror
 from ..progress import SILENT, Reporter
+from ..quality.shape import Mirror
+from .content import Content, find_content
+from .measure import JointMeasure, make_side
+from .solver import Prior, improve
 
 PASSES = ((1 / 20, 5000, 20, "rigid", 12), (1 / 30, 8000, 24, "affine", 8))
 """Spacing relative to the anatomy's size, points, bins, freedom and steps of the two rounds of improvement."""

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .measure import JointMeasure
-from .content import Content
 from ..progress import Reporter
+from .content import Content
+from .measure import JointMeasure
 
 
 def rotation(vector: Tensor) -> Tensor:

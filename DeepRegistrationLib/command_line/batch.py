@@ -226,7 +226,7 @@ def _register(
     except OSError as error:
         return Outcome(job, "failed", sentence=f"The folder {folder} cannot be written: {error.strerror}.")
     wanted = [part for name, path in zip(outputs, files, strict=True) for part in (f"--output-{name}", str(path))]
-    above = str(Path(__file__).resolve().parents[1])
+    above = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(p for p in (above, os.environ.get("PYTHONPATH", "")) if p)
     code, errors = running.run(
         [*command, "register", *arguments, *wanted, "--report", str(folder), "--progress", "none"],

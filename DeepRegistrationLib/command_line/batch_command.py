@@ -8,8 +8,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from . import batch
 from ..errors import RegistrationFailed
+from . import batch
 
 
 def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) -> None:

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .batch_command import add_batch
 from ..errors import InputError
 from ..geometry.image import read_image
 from ..geometry.points import is_point_file, read_points, write_points
+from ..geometry.transform import map_points_inverse, read_transform, resample
 from ..progress import CancelToken, ProgressCallback
 from ..system import keep_freed_memory
-from ..geometry.transform import map_points_inverse, read_transform, resample
+from .batch_command import add_batch
 
 OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")
 Commands = Any  # argparse's own class for sub-parsers is private

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .operations import determinant, jacobian_determinant_in_slabs, smooth
 from ..progress import SILENT, Reporter
+from .operations import determinant, jacobian_determinant_in_slabs, smooth
 
 SCHEMES = ("central", "forward", "backward")
 """Finite differences by which a field must not fold."""

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from .operations import check_field, determinant, resize, resize_image, sample
-from .kernels import Sampler, central_difference
 from ..progress import SILENT, Reporter
 from .folding import SparseField
+from .kernels import Sampler, central_difference
+from .operations import check_field, determinant, resize, resize_image, sample
 
 _SLAB = 400_000
 """Voxels that are corrected together."""

@@ -1,0 +1,1 @@
+"""Where things lie in the patient: images, transforms in LPS mm, lists of points, single slices."""

@@ -1,0 +1,1 @@
+"""From what the user gave to tensors on one grid, checked before any work is done."""

@@ -12,10 +12,10 @@ from torch import Tensor
 from ..device import available_bytes
 from ..errors import InputError
 from ..geometry.image import Grid, Image, ImageSource, read_image
-from .padding import seen_part
 from ..geometry.single_slice import Plane, flatten
 from ..geometry.transform import resample
 from .checks import read_mask, read_pair
+from .padding import seen_part
 
 BYTES_PER_VOXEL = 260
 """Peak memory of a registration for each voxel of the working grid, measured by the benchmarks."""

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fields import check_field, resize_image, warp
-from .regularization import edge_aware_smoothness, smoothness
 from ..similarity.measures import l1
 from ..similarity.windows import check_pair
 from .labels import overlap_loss
+from .regularization import edge_aware_smoothness, smoothness
 
 Weights = float | Sequence[float]
 

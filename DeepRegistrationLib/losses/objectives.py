@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..similarity.local_gradient import local_gradient, local_gradient_loss
-from ..similarity.mind import mind_loss
-from .regularization import diffusion
 from ..similarity.measures import l1, lncc, mse
+from ..similarity.mind import mind_loss
 from .adversarial import generator_loss
 from .labels import log_dice_loss
+from .regularization import diffusion
 from .sar import content_loss, field_loss
 
 Terms = dict[str, Tensor]

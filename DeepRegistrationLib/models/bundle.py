@@ -27,7 +27,7 @@ from .safetensors import read_metadata, read_weights, write_weights
 FORMAT = 1
 KEY = "deep_registration"
 USER_FOLDER_VARIABLE = "DEEPREGISTRATION_MODELS"
-BOX = Path(__file__).resolve().parents[1] / "Resources" / "Models"
+BOX = Path(__file__).resolve().parents[2] / "Resources" / "Models"
 """The models in the box; the same place in the source tree and where Slicer installs the module."""
 
 _log = logging.getLogger(__name__)

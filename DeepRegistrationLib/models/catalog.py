@@ -1,4 +1,4 @@
-"""The methods themselves, one object each; ``method_list`` finds, lists and runs them."""
+"""The methods themselves, one object each; ``methods`` finds, lists and runs them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import presets
 from ..errors import InputError
-from .bundle import Normalization, WorkingGrid
 from ..networks import RegistrationNetwork
 from ..networks.deform_gan import DeformGAN
 from ..networks.dir_net import DIRNet
@@ -18,6 +16,8 @@ from ..networks.flownet_roi import FlowNetROI
 from ..networks.sar_net import SARNet
 from ..networks.universal import UniversalNetwork
 from ..networks.voxelmorph import VoxelMorph
+from . import presets
+from .bundle import Normalization, WorkingGrid
 from .presets import Preset
 
 NetworkFactory = Callable[[int], RegistrationNetwork]

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from . import catalog
 from ..errors import InputError
 from ..geometry.image import PathLike
-from .catalog import Method, Variant
+from . import catalog
 from .bundle import Bundle, Header, Model, WorkingGrid, list_bundles, load_model, read_header, weights_hash
+from .catalog import Method, Variant
 
 __all__ = [
     "Method",
@@ -43,8 +43,8 @@ def default_method(ndim: int | None = None) -> Method:
     """What is best for images of ``ndim`` dimensions (None: of any): the universal model, or refinement alone.
 
     The universal model where its weights are in the box and, as measured, a better start of the refinement than none:
-    a bundle whose ``scores`` say that it is not (``start_gain`` below ``WORTH``, see ``benchmarks.networks.models``) is no
-    default.
+    a bundle whose ``scores`` say that it is not (``start_gain`` below ``WORTH``, see ``benchmarks.networks.models``) is
+    no default.
     """
     found = {bundle.header.dimensions for bundle in bundles_of(catalog.UNIVERSAL) if _helps(bundle.header)}
     wanted = {2, 3} if ndim is None else {ndim}

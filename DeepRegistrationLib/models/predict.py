@@ -16,15 +16,15 @@ from torch import Tensor
 
 from ..errors import InputError, RegistrationFailed
 from ..fields import warp
-from .fine_tuning import fine_tune
 from ..geometry.image import Image
-from ..similarity.local_gradient import local_gradient_loss
-from ..similarity.mind import mind_loss
-from .bundle import Model, Normalization
+from ..losses.regularization import diffusion
 from ..networks import Prediction, RegistrationNetwork
 from ..progress import SILENT, Reporter
-from ..losses.regularization import diffusion
+from ..similarity.local_gradient import local_gradient_loss
 from ..similarity.measures import lncc
+from ..similarity.mind import mind_loss
+from .bundle import Model, Normalization
+from .fine_tuning import fine_tune
 from .placement import Placement
 
 PRECISIONS = ("auto", "float32", "bfloat16")

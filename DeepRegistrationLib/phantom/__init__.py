@@ -1,0 +1,1 @@
+"""A generated pair of heads with a known true transform."""

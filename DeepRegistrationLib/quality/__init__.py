@@ -1,0 +1,1 @@
+"""What is said of a result: figures, doubt, verdict and the report."""

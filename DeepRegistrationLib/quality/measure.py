@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from .. import fields
-from .doubt import MOST_POINTS
 from ..geometry.image import Grid, Image
-from .metrics import folds_and_spread
-from ..similarity.mutual_information import nmi
-from .report import Report
 from ..geometry.transform import Transform, displacement_on, resample
+from ..similarity.mutual_information import nmi
+from .doubt import MOST_POINTS
+from .metrics import folds_and_spread
+from .report import Report
 
 COARSE = 48
 """Voxels along an axis at which similarity and displacement are sampled."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry.image import Grid, Image, PathLike
-from .shape import Mirror, Shape
 from ..geometry.transform import resample
+from .shape import Mirror, Shape
 from .verdict import judge
 
 
@@ -33,7 +33,7 @@ class Report:
         max_deformation_mm: of the map without its affine part.
         inverse_error_mm, max_inverse_error_mm: what is left of inverse(transform(p)) - p.
         doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
-        shape: how the anatomy is turned, scaled, bent and squeezed; see ``plausible.py``.
+        shape: how the anatomy is turned, scaled, bent and squeezed; see ``shape.py``.
         mirror: how the moving image would fit if it were mirrored; see ``orientation.py``.
         seconds: wall time of each stage.
         warnings: sentences the user should read.

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from . import metrics
 from ..errors import InputError
 from ..geometry.image import Image
 from ..geometry.transform import displacement_on, lps_to_voxels, map_points, resample
+from . import metrics
 
 
 def score_labels(

@@ -1,0 +1,1 @@
+"""The refinement engine: the field that best aligns one pair, without a network."""

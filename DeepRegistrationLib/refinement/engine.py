@@ -17,18 +17,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .choose import choose_similarity
-from .counterparts import fill_in, trust_in
 from ..errors import InputError
-from ..similarity.mind_ssc import compact, mind_ssc
 from ..fields import resize, resize_image
-from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
+from ..fields.folding import unfold
 from ..fields.inverse import inverse_of
 from ..fields.kernels import BandFilter, Sampler, central_difference, gaussian_weights
-from .levels import Level, Rim, Window, erode, keep_inside, normalize, shrink, working_window
 from ..progress import SILENT, Reporter
+from ..similarity.mind_ssc import compact, mind_ssc
+from .choose import choose_similarity
+from .counterparts import fill_in, trust_in
+from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
 from .guidance import LandmarkPull, label_codes
-from ..fields.folding import unfold
+from .levels import Level, Rim, Window, erode, keep_inside, normalize, shrink, working_window
 from .schedule import RefineSettings, plan
 
 MIND_CHANNELS = 4

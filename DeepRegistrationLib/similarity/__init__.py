@@ -1,0 +1,1 @@
+"""How alike two images are: measures with gradients by autograd, and what they share."""

@@ -4,12 +4,12 @@ import SimpleITK as sitk
 import torch
 
 from DeepRegistrationLib import Cancelled, CancelToken, InputError, register
-from DeepRegistrationLib.quality.doubt import there_and_back
 from DeepRegistrationLib.fields import smooth, warp
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.quality.measure import misses
-from DeepRegistrationLib.inputs.pair import working_grid
 from DeepRegistrationLib.geometry.transform import Transform, resample
+from DeepRegistrationLib.inputs.pair import working_grid
+from DeepRegistrationLib.quality.doubt import there_and_back
+from DeepRegistrationLib.quality.measure import misses
 from Testing.Lib.geometry.geometries import oblique, rotation
 
 FAST = {"affine": "none", "device": "cpu"}
@@ -258,7 +258,7 @@ def test_a_huge_image_gets_a_coarser_working_grid_and_keeps_thick_slices(monkeyp
 
 
 def test_a_transform_on_a_coarse_working_grid_still_fits_the_images(monkeypatch):
-    monkeypatch.setitem(__import__("DeepRegistrationLib.inputs.pair").prepare.MOST_VOXELS, "cpu", 20_000)
+    monkeypatch.setitem(__import__("DeepRegistrationLib.inputs.pair").inputs.pair.MOST_VOXELS, "cpu", 20_000)
     fixed, moving = pair(oblique((40, 44, 42), (1.5, 1.2, 1.0)), 3.0)
     result = register(fixed, moving, **FAST)
     assert np.prod(result.grid.shape) <= 20_000

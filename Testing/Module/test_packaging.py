@@ -129,7 +129,8 @@ sys.path.remove({str(ROOT)!r})
 import slicer, numpy as np
 host.load_module({str(folder / "DeepRegistration.py")!r})
 widget = slicer.modules.deepregistration.widgetRepresentation()
-from DeepRegistrationSlicer import process, selftest
+from DeepRegistrationSlicer import selftest
+from DeepRegistrationSlicer.worker import process
 assert process.libraryFolder() == __import__("pathlib").Path({str(ROOT if layout == "sources" else folder)!r})
 import DeepRegistrationLib
 assert DeepRegistrationLib.__file__.startswith(str(process.libraryFolder()))

@@ -15,15 +15,15 @@ from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models.bundle import Header, load_model
 from DeepRegistrationLib.networks import RegistrationNetwork
 
-from . import tables
-from ..pairs.real import RealSource
-from ..runs.export import trained
-from ..pairs.manifest import read_manifest
 from ..pairs.batch import Batch
-from ..plan import DataPlan, TrainingPlan, plan_again, read_plan, read_run_plan
-from .figures import measure
+from ..pairs.manifest import read_manifest
+from ..pairs.real import RealSource
 from ..pairs.synthetic import SyntheticSource
+from ..plan import DataPlan, TrainingPlan, plan_again, read_plan, read_run_plan
+from ..runs.export import trained
 from ..runs.validation import predict_field
+from . import tables
+from .figures import measure
 
 
 @dataclass(frozen=True)

@@ -16,18 +16,18 @@ import torch
 from DeepRegistrationLib.device import choose_device
 from DeepRegistrationLib.errors import InputError
 
-from ..runs import checkpoint as files
-from .evaluate import Row, Subject, Wanted, evaluate
-from ..runs.export import trained
-from ..runs.logs import read_log
 from ..pairs.make_manifest import make_manifest
 from ..plan import PLANS, TrainingPlan, read_plan
-from .figures import MEASURES
+from ..runs import checkpoint as files
+from ..runs.export import trained
+from ..runs.logs import read_log
 from ..runs.speed import Speed, speed
-from .tables import change, pyplot, values
 from ..runs.train import start, with_data
+from .evaluate import Row, Subject, Wanted, evaluate
+from .figures import MEASURES
+from .tables import change, pyplot, values
 
-LIST = Path(__file__).resolve().parent / "learning.toml"
+LIST = Path(__file__).resolve().parents[1] / "learning.toml"
 PAGE, CURVES = "learning.md", "learning-curves.png"
 KEYS = ("plan", "title", "data", "folder", "images", "labels")
 

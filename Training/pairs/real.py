@@ -17,16 +17,16 @@ from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
 from DeepRegistrationLib.geometry.points import read_points
-from DeepRegistrationLib.models.predict import normalize
 from DeepRegistrationLib.geometry.transform import map_points, read_transform, resample
 from DeepRegistrationLib.models.placement import Placement
+from DeepRegistrationLib.models.predict import normalize
 
-from .manifest import Case, Manifest
-from .batch import VALIDATION, Batch
 from ..plan import DataPlan
 from ..synthesis.anatomy import pick
 from ..synthesis.deform import maps
 from ..synthesis.recipe import deform_recipe
+from .batch import VALIDATION, Batch
+from .manifest import Case, Manifest
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .batch import VALIDATION, Batch
 from ..synthesis import SynthesisPlan, draw, generate
+from .batch import VALIDATION, Batch
 
 SMALL = 40**3
 """Voxels."""

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models.methods import fresh_model
 from DeepRegistrationLib.models.bundle import Header, WorkingGrid, save_bundle
+from DeepRegistrationLib.models.methods import fresh_model
 from DeepRegistrationLib.networks import RegistrationNetwork
 
-from . import checkpoint as files
 from ..plan import RUN_PLAN, TrainingPlan, read_plan, read_run_plan
 from ..steps.turns import REGISTRATION, registration_network
+from . import checkpoint as files
 from .train import with_data
 
 LICENSE = "Apache-2.0"

@@ -13,13 +13,13 @@ import torch.distributed as dist
 
 from DeepRegistrationLib.errors import InputError
 
+from ..pairs.batch import Batch, Source
+from ..plan import TrainingPlan, write_plan
+from ..synthesis.contact_sheet import write_png
 from . import checkpoint as files
 from .logs import Bar, Log
-from ..pairs.batch import Batch, Source
 from .pictures import picture_of
-from ..plan import TrainingPlan, write_plan
 from .run import Run
-from ..synthesis.contact_sheet import write_png
 from .validation import validate
 
 

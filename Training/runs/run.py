@@ -19,11 +19,11 @@ from DeepRegistrationLib.losses.objectives import total
 from DeepRegistrationLib.models.bundle import load_model
 from DeepRegistrationLib.networks import RegistrationNetwork
 
-from .checkpoint import Average, TrainingFailed
 from ..pairs.batch import Batch, Source
 from ..plan import TrainingPlan
 from ..steps import steps_of
 from ..steps.turns import REGISTRATION, Context, Steps, Turn
+from .checkpoint import Average, TrainingFailed
 
 
 @dataclass

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .loop import ahead
 from ..plan import TrainingPlan
+from .loop import ahead
 from .run import Run
 from .train import source_of
 

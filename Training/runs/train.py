@@ -13,13 +13,13 @@ import torch.distributed as dist
 from DeepRegistrationLib.device import choose_device
 from DeepRegistrationLib.errors import InputError
 
-from ..pairs.real import RealSource
-from .loop import train as run_training
-from ..pairs.manifest import read_manifest
 from ..pairs.batch import Source
-from ..plan import TrainingPlan, read_plan
-from .run import Run
+from ..pairs.manifest import read_manifest
+from ..pairs.real import RealSource
 from ..pairs.synthetic import SyntheticSource
+from ..plan import TrainingPlan, read_plan
+from .loop import train as run_training
+from .run import Run
 
 
 def add_train(commands: argparse._SubParsersAction) -> None:

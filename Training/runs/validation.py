@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from DeepRegistrationLib import fields
-from DeepRegistrationLib.quality import metrics
 from DeepRegistrationLib.networks import RegistrationNetwork
+from DeepRegistrationLib.quality import metrics
 
 from ..pairs.batch import Batch
 from ..synthesis.anatomy import pick

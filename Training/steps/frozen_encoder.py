@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.losses.perceptual import PerceptualLoss, VGG16Features, unit_range
-from DeepRegistrationLib.models.methods import bundles_of, find_method
 from DeepRegistrationLib.models.bundle import KEY, load_model
-from DeepRegistrationLib.networks.universal import UniversalNetwork
+from DeepRegistrationLib.models.methods import bundles_of, find_method
 from DeepRegistrationLib.models.safetensors import read_metadata, read_weights
+from DeepRegistrationLib.networks.universal import UniversalNetwork
 
 UNIVERSAL = "universal"
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from DeepRegistrationLib.fields import warp
 from DeepRegistrationLib.losses import objectives
 from DeepRegistrationLib.losses.adversarial import cycle_loss, discriminator_loss, frozen
+from DeepRegistrationLib.losses.regularization import diffusion
 from DeepRegistrationLib.losses.sar import content_loss, field_loss
 from DeepRegistrationLib.networks.sar_net import Discriminator
-from DeepRegistrationLib.losses.regularization import diffusion
 
 from ..pairs.batch import Batch
 from ..plan import TrainingPlan

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from DeepRegistrationLib import fields
+from DeepRegistrationLib.losses.regularization import diffusion
 from DeepRegistrationLib.networks import Prediction
 from DeepRegistrationLib.networks.universal import SQUARINGS, UniversalNetwork
-from DeepRegistrationLib.losses.regularization import diffusion
 
 from ..pairs.batch import Batch
 from ..plan import TrainingPlan

@@ -1,10 +1,11 @@
 """Make the models in the box: train their plans, export them, keep those that are better than nothing, measure them.
 
-    python -m benchmarks.networks.box train --threads 1                 # all plans, most needed first; stopped, it goes on
-    python -m benchmarks.networks.box export                            # what has been trained so far, as bundles
+    python -m benchmarks.networks.box train --threads 1   # all plans, most needed first; stopped, it goes on
+    python -m benchmarks.networks.box export              # what has been trained so far, as bundles
     python -m benchmarks.networks.models measure runs/box/models/*.safetensors --embed
-    python -m benchmarks.networks.box ship                              # copy those that beat the identity into Resources/Models
-    python -m benchmarks.networks.models measure Resources/Models/*.safetensors && python -m benchmarks.networks.models write
+    python -m benchmarks.networks.box ship                # those that beat the identity into Resources/Models
+    python -m benchmarks.networks.models measure Resources/Models/*.safetensors
+    python -m benchmarks.networks.models write
 
 A run that was stopped early is exported as it is: the best validated weights so far, and the steps they took.
 """
@@ -20,14 +21,14 @@ from pathlib import Path
 import torch
 
 from DeepRegistrationLib.models.bundle import WorkingGrid, load_model, save_bundle
+from Training.plan import read_plan
 from Training.runs import checkpoint
 from Training.runs.export import export
-from Training.plan import read_plan
 
-from .scores import difference, score_held_out
 from ..running import run_command
+from .scores import difference, score_held_out
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "box"
 BOX = ROOT / "Resources" / "Models"
 MODELS = {
@@ -139,7 +140,9 @@ def _gain(path: Path, pairs: int) -> tuple[float, float]:
 
 def main() -> int:
     """Run a command; 2 and one sentence for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.networks.box", description="Make the models in the box.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.networks.box", description="Make the models in the box."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run in (("train", train), ("export", export_all), ("ship", ship)):
         command = commands.add_parser(name)

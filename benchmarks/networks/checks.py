@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from DeepRegistrationLib import fields, register
-from DeepRegistrationLib.quality import metrics
 from DeepRegistrationLib.geometry.image import Image, read_image
-from DeepRegistrationLib.models.bundle import Model
-from DeepRegistrationLib.phantom.pair import DemoPair, demo_pair
-from DeepRegistrationLib.models.predict import predict
 from DeepRegistrationLib.geometry.transform import displacement_on
+from DeepRegistrationLib.models.bundle import Model
+from DeepRegistrationLib.models.predict import predict
+from DeepRegistrationLib.phantom.pair import DemoPair, demo_pair
+from DeepRegistrationLib.quality import metrics
 
 from ..pairs import BRAIN_LABELS
 from ..worker import pseudo_t2

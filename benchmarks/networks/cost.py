@@ -40,8 +40,8 @@ def measure(model: str, shape: tuple[int, ...], precision: str, threads: int, re
     import torch
 
     from DeepRegistrationLib.geometry.image import Grid, Image
-    from DeepRegistrationLib.models.methods import find_method, fresh_model
     from DeepRegistrationLib.models.bundle import load_model
+    from DeepRegistrationLib.models.methods import find_method, fresh_model
     from DeepRegistrationLib.models.predict import bfloat16_is_good, predict, run_network
 
     torch.set_num_threads(threads)

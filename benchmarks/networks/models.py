@@ -1,7 +1,7 @@
 """Measure trained models and write docs/models.md and a card for each.
 
-    python -m benchmarks.networks.models measure Resources/Models/*.safetensors   # what is not in the cache yet
-    python -m benchmarks.networks.models write --output docs                      # the page and the cards from the cache
+    python -m benchmarks.networks.models measure Resources/Models/*.safetensors  # what is not in the cache yet
+    python -m benchmarks.networks.models write --output docs                   # the page and the cards from the cache
 
 ``measure`` keeps what it finds in ``--results``, one JSON file for each bundle (by a hash of its weights and settings),
 after every pair: stopped, it goes on where it was, and another model costs its own time alone. Parts: ``own`` (held-out
@@ -29,15 +29,15 @@ import torch
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models.bundle import Header, Model, load_model, save_bundle
 
+from ..running import run_command
 from . import page, page_blocks
 from .checks import contrast, motions
 from .cost import cost
 from .real import cases, main_figure, measure, runs_of
 from .scores import score_held_out, summary
-from ..running import run_command
 
 PARTS = ("own", "real", "cost", "checks")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "runs" / "models"
 SHARED_RUNS = ("before", "no start + fast", "no start + accurate")

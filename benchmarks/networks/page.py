@@ -1,4 +1,4 @@
-"""docs/models.md and the models' cards, from what ``benchmarks.networks.models measure`` kept. No figure is typed by hand."""
+"""docs/models.md and the models' cards, from what ``models measure`` kept. No figure is typed by hand."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..tables import processor
 from .checks import MOTIONS, RIGHT
+from .page_blocks import tidy
 from .papers import PAPERS, Claim, Paper
 from .real import RUNS, main_figure
 from .scores import difference, summary
-from .page_blocks import tidy
-from ..tables import processor
 
 Values = dict[str, Any]
 

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from DeepRegistrationLib import fields
-from DeepRegistrationLib.quality import metrics
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models.bundle import Header, Model
 from DeepRegistrationLib.models.predict import run_network
+from DeepRegistrationLib.quality import metrics
 from Training.pairs.batch import VALIDATION, Batch
+from Training.pairs.synthetic import SyntheticSource
 from Training.steps.region import region_of
 from Training.synthesis.anatomy import pick
 from Training.synthesis.plan import plan_from
-from Training.pairs.synthetic import SyntheticSource
 
 HELD_OUT = VALIDATION + 1000
 """Pairs from here on were seen neither in training nor when the best weights were chosen."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..registration.logic import RegistrationLogic
+from ..registration.scorer import Scorer
+from ..registration.series import Series
+from ..viewing.looks import Viewer
 from ..viewing.mover import Mover
 from ..worker.devices import DeviceFinder
-from ..registration.logic import RegistrationLogic
-from ..viewing.looks import Viewer
 from ..worker.methods import MethodCatalog
 from .other_sections import DeviceSection, ModelsSection, SeveralSection
 from .panel import RegistrationPanel
-from ..registration.scorer import Scorer
 from .result_sections import ApplyToSection, JudgmentSection, LookSection
-from ..registration.series import Series
 
 
 def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None = None) -> RegistrationPanel:

@@ -8,13 +8,13 @@ from typing import Any
 
 import qt
 
-from ..worker import models
-from ..worker.devices import DeviceFinder
 from ..errors import RegistrationError
-from ..worker.methods import MethodCatalog
-from .parameters import requestFrom
 from ..registration.series import Series
 from ..texts import tr as _
+from ..worker import models
+from ..worker.devices import DeviceFinder
+from ..worker.methods import MethodCatalog
+from .parameters import requestFrom
 
 
 class Section:

@@ -7,14 +7,14 @@ from typing import Any
 import slicer
 
 from ..errors import RegistrationError
-from ..registration.report_words import stageTitle, summary
 from ..registration.logic import RegistrationLogic
-from ..worker.methods import BEST, NO_NETWORK, MethodCatalog, resolve
-from ..scene.nodes import isSlice
-from .parameters import OUTPUTS, DeepRegistrationParameterNode, requestFrom
+from ..registration.report_words import stageTitle, summary
 from ..registration.request import volumesProblem
 from ..registration.results import Result
+from ..scene.nodes import isSlice
 from ..texts import tr as _
+from ..worker.methods import BEST, NO_NETWORK, MethodCatalog, resolve
+from .parameters import OUTPUTS, DeepRegistrationParameterNode, requestFrom
 
 
 class RegistrationPanel:

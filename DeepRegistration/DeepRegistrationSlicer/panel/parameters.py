@@ -16,11 +16,11 @@ from slicer import (
 )
 from slicer.parameterNodeWrapper import Decimals, Minimum, SingleStep, WithinRange, parameterNodeWrapper
 
-from ..worker.methods import BEST, NO_NETWORK, resolve
-from ..scene.nodes import isSlice
 from ..registration.request import Request
 from ..registration.results import TABLE_ROLE
+from ..scene.nodes import isSlice
 from ..texts import tr as _
+from ..worker.methods import BEST, NO_NETWORK, resolve
 
 MaskNode = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007 - the wrapper knows no "|"
 

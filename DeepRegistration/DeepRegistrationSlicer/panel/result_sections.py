@@ -8,15 +8,15 @@ from typing import Any
 
 import qt
 
-from ..registration import report_words, results
-from ..scene import nodes
-from ..viewing import report_page
-from ..viewing.mover import Mover
 from ..errors import RegistrationError
-from ..viewing.looks import Look, Viewer
-from ..scene.nodes import Node
+from ..registration import report_words, results
 from ..registration.scorer import Scorer
+from ..scene import nodes
+from ..scene.nodes import Node
 from ..texts import tr as _
+from ..viewing import report_page
+from ..viewing.looks import Look, Viewer
+from ..viewing.mover import Mover
 
 
 class JudgmentSection:

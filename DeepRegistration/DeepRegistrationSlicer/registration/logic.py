@@ -11,17 +11,17 @@ from typing import Any
 
 import slicer
 
-from ..scene import views
 from ..errors import CancelledError, RegistrationError
-from ..worker.install import Installer, TorchInstaller
-from ..worker.methods import BEST
 from ..scene.nodes import Node
+from ..texts import tr as _
+from ..worker.install import Installer, TorchInstaller
+from ..worker.job import Job
+from ..worker.methods import BEST
 from ..worker.process import POLL_SECONDS, LibraryProcess, Process, QtTicker, Ticker, newFolder, processEvents
+from ..worker.signals import Signal
 from .request import Request
 from .results import Result, load
-from ..worker.signals import Signal
-from ..texts import tr as _
-from ..worker.job import Job
+from .showing import showResult
 
 LOGGER = logging.getLogger(__name__)
 
@@ -248,7 +248,7 @@ class RegistrationLogic:
         self.lastResult = result
         if show:
             try:
-                views.showResult(ask.fixedNode, ask.movingNode, result)
+                showResult(ask.fixedNode, ask.movingNode, result)
             except Exception:  # a picture that fails must not cost the result
                 LOGGER.exception("Showing the result of the registration")
         self.finished.emit(result)

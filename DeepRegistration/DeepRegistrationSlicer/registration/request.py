@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..scene import masks, nodes
 from ..errors import InputError
-from ..worker.methods import NO_NETWORK, resolve
+from ..scene import masks, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
+from ..worker.methods import NO_NETWORK, resolve
 
 TRANSFORM = "transform.nrrd"
 FILES = {"volume": "warped.nrrd", "inverse": "inverse.nrrd", "doubt": "doubt.nrrd"}

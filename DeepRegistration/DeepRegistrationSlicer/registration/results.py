@@ -10,11 +10,11 @@ from typing import Any
 import SimpleITK as sitk
 import slicer
 
-from ..scene import derived, nodes
-from . import report_words, request
 from ..errors import RegistrationError
+from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
+from . import report_words, request
 
 REPORT_ATTRIBUTE, SETTINGS_ATTRIBUTE = "DeepRegistration.Report", "DeepRegistration.Settings"
 INVERSE_ROLE, VOLUME_ROLE = "DeepRegistration.inverse", "DeepRegistration.warped"

@@ -8,13 +8,13 @@ from typing import Any
 
 import slicer
 
-from ..scene import nodes
 from ..errors import RegistrationError
-from ..worker.install import TorchInstaller
+from ..scene import nodes
 from ..scene.nodes import Node
-from ..worker.process import LibraryProcess, Process, newFolder, pythonExecutable, waitFor
 from ..texts import tr as _
+from ..worker.install import TorchInstaller
 from ..worker.job import explain
+from ..worker.process import LibraryProcess, Process, newFolder, pythonExecutable, waitFor
 
 CATEGORY, NAME = "Registration", "DeepRegistrationHeads"
 MAKE = """

@@ -7,15 +7,15 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from ..scene import derived, masks, nodes
-from . import report_words, results
 from ..errors import InputError
+from ..scene import derived, masks, nodes
 from ..scene.nodes import Node
-from ..worker.process import LibraryProcess, Process, Ticker, newFolder
-from .request import writeLabels, writeLandmarks
-from ..worker.signals import Signal
 from ..texts import tr as _
 from ..worker.job import Answer
+from ..worker.process import LibraryProcess, Process, Ticker, newFolder
+from ..worker.signals import Signal
+from . import report_words, results
+from .request import writeLabels, writeLandmarks
 
 
 class Scorer:

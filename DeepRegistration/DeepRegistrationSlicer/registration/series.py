@@ -7,14 +7,14 @@ from typing import Any
 
 import slicer
 
-from . import report_words, results
-from ..scene import nodes
 from ..errors import InputError, RegistrationError
-from .logic import RegistrationLogic
+from ..scene import nodes
 from ..scene.nodes import Node
-from .request import Request
-from ..worker.signals import Signal
 from ..texts import tr as _
+from ..worker.signals import Signal
+from . import report_words, results
+from .logic import RegistrationLogic
+from .request import Request
 
 SOURCE_ROLE = "DeepRegistration.source"
 FIXED_ATTRIBUTE = "DeepRegistration.fixed"

@@ -1,0 +1,1 @@
+"""Between MRML and arrays: nodes, masks, derived images, what is shown."""

@@ -7,10 +7,10 @@ import SimpleITK as sitk
 import slicer
 from vtk.util.numpy_support import vtk_to_numpy
 
-from . import display, nodes
 from ..errors import InputError
-from .nodes import Node
 from ..texts import tr as _
+from . import display, nodes
+from .nodes import Node
 
 SQUARES = 8
 """Squares of the checkerboard along the longest axis."""

@@ -11,8 +11,8 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..errors import InputError
-from .nodes import RAS_TO_LPS, Node, arrayOf, ijkToWorld, toFile, voxels
 from ..texts import tr as _
+from .nodes import RAS_TO_LPS, Node, arrayOf, ijkToWorld, toFile, voxels
 
 
 def maskOf(maskNode: Node, reference: sitk.Image, name: str) -> sitk.Image:

@@ -1,28 +1,11 @@
-"""What the slice views show: a finished registration, and the ways to judge it."""
+"""What the slice views show: two volumes over each other."""
 
 from __future__ import annotations
 
 import slicer
 
-from . import display, nodes
+from . import nodes
 from .nodes import Node
-from ..registration.results import Result
-
-
-def showResult(fixedNode: Node, movingNode: Node, result: Result) -> None:
-    """The fixed volume under the moved one, half each. Without a moved volume nothing is shown."""
-    if result.jacobian is not None:
-        display.setColors(result.jacobian, display.divergingColors(), 0.4, 1.6)
-    if result.magnitude is not None:
-        largest = display.contentRange(result.magnitude)[1]
-        display.setColors(result.magnitude, "vtkMRMLPETProceduralColorNodePET-Heat", 0.0, largest)
-    if result.doubt is not None:
-        display.setColors(result.doubt, "vtkMRMLPETProceduralColorNodePET-Heat", 0.0, 1.0)
-    if result.volume is None:
-        return
-    display.makeReadable(fixedNode)
-    display.copyRange(movingNode, result.volume)
-    overlay(fixedNode, result.volume)
 
 
 def overlay(backgroundNode: Node, foregroundNode: Node | None, opacity: float = 0.5, fit: bool = True) -> None:

@@ -12,12 +12,12 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 
-from ..scene import derived, display, nodes, views
 from ..errors import InputError
-from ..scene.nodes import Node
-from ..worker.process import QtTicker, Ticker
 from ..registration.results import DOUBT_ROLE, INVERSE_ROLE, VOLUME_ROLE, remove
+from ..scene import derived, display, nodes, views
+from ..scene.nodes import Node
 from ..texts import tr as _
+from ..worker.process import QtTicker, Ticker
 
 HELPER = "DeepRegistration.helper"
 
@@ -272,8 +272,8 @@ def doubtOf(
     kept = transformNode.GetNodeReference(DOUBT_ROLE) if transformNode is not None else None
     if kept is not None and kept.GetImageData() is not None:
         return nodes.voxels(kept), nodes.imageOf(kept)
-    from DeepRegistrationLib.quality.doubt import measure_doubt, there_and_back
     from DeepRegistrationLib.geometry.image import read_image
+    from DeepRegistrationLib.quality.doubt import measure_doubt, there_and_back
 
     pair = read_image(fixed), read_image(nodes.imageOf(movingNode, ignore or transformNode))
     there = missed = None

@@ -7,10 +7,10 @@ from typing import Any
 import slicer
 import vtk
 
-from ..scene import nodes
 from ..errors import InputError
-from ..scene.nodes import Node
 from ..registration.results import INVERSE_ROLE
+from ..scene import nodes
+from ..scene.nodes import Node
 from ..texts import tr as _
 
 

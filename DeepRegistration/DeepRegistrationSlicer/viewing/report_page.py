@@ -11,9 +11,9 @@ import SimpleITK as sitk
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from ..scene import derived, nodes
-from ..registration import report_words, results
 from ..errors import InputError, RegistrationError
+from ..registration import report_words, results
+from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
 
@@ -46,7 +46,8 @@ def _page(transformNode: Node, report: dict) -> str:
     fixedNode, movingNode = nodes.fixedOf(transformNode), nodes.movingOf(transformNode)
     kind, words = report_words.verdict(report)
     rows = "\n".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in report_words.rows(report)
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+        for name, value in report_words.rows(report)
     )
     title, pictures = html.escape(transformNode.GetName()), ""
     if fixedNode is not None and movingNode is not None:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from ..texts import tr as _
 from .install import isTorchInstalled
+from .job import Answer
 from .process import LibraryProcess, Process, Ticker, newFolder, pythonExecutable
 from .signals import Signal
-from ..texts import tr as _
-from .job import Answer
 
 QUESTION = """
 import json, torch

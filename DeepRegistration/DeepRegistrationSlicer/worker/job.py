@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..texts import tr as _
 from .process import Process, QtTicker, Ticker
 from .signals import Signal
-from ..texts import tr as _
 
 LOGGER = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..texts import tr as _
 from .install import isTorchInstalled
+from .job import Answer
 from .models import listModels
 from .process import LibraryProcess, Process, Ticker, newFolder
 from .signals import Signal
-from ..texts import tr as _
-from .job import Answer
 
 LOGGER = logging.getLogger(__name__)
 NO_NETWORK, UNIVERSAL, BEST = "none", "universal", "auto"

@@ -16,8 +16,8 @@ from typing import Any
 import slicer
 
 from ..errors import InputError, RegistrationError
-from .process import USER_FOLDER_VARIABLE, libraryFolder
 from ..texts import tr as _
+from .process import USER_FOLDER_VARIABLE, libraryFolder
 
 SETTING = "DeepRegistration/ModelsFolder"
 ENDING = ".safetensors"

@@ -66,7 +66,7 @@ def libraryFolder() -> Path:
     Raises:
         FileNotFoundError: if it is in neither.
     """
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     for folder in (here.parent, here.parent.parent):
         if (folder / "DeepRegistrationLib" / "__init__.py").is_file():
             return folder

@@ -6,8 +6,8 @@ import SimpleITK as sitk
 
 from DeepRegistrationLib import register
 from DeepRegistrationLib.affine.align import align
-from DeepRegistrationLib.geometry.image import Grid, Image, read_image
 from DeepRegistrationLib.affine.mirror import measure_mirror
+from DeepRegistrationLib.geometry.image import Grid, Image, read_image
 from DeepRegistrationLib.quality.report import Report
 from DeepRegistrationLib.quality.verdict import MIRROR_CHECK
 from Testing.data import real

@@ -17,7 +17,7 @@ from DeepRegistrationLib.geometry.transform import map_points, read_transform
 from Testing.Lib.geometry.geometries import oblique
 from Testing.Lib.test_pipeline import pair
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

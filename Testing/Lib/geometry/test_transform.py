@@ -16,8 +16,8 @@ from DeepRegistrationLib.geometry.transform import (
     resample,
     voxels_to_lps,
 )
-from Testing.Lib.geometry.geometries import GRIDS
 from Testing.Lib.fields.test_fields import smooth_field
+from Testing.Lib.geometry.geometries import GRIDS
 
 RNG = np.random.default_rng(1)
 

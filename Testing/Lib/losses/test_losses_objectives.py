@@ -6,12 +6,12 @@ import torch
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.fields import resize, resize_image, warp
-from DeepRegistrationLib.similarity.local_gradient import local_gradient
 from DeepRegistrationLib.losses import objectives
 from DeepRegistrationLib.losses.multiscale import multiscale_loss
-from DeepRegistrationLib.similarity.mind import mind_loss
 from DeepRegistrationLib.losses.regularization import diffusion, edge_aware_smoothness, smoothness
+from DeepRegistrationLib.similarity.local_gradient import local_gradient
 from DeepRegistrationLib.similarity.measures import lncc
+from DeepRegistrationLib.similarity.mind import mind_loss
 
 from ..similarity.test_similarity import images
 

@@ -6,8 +6,8 @@ import struct
 import pytest
 import torch
 
-from DeepRegistrationLib.models import bundle as models
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.models import bundle as models
 from DeepRegistrationLib.models.bundle import (
     Header,
     Normalization,
@@ -17,8 +17,8 @@ from DeepRegistrationLib.models.bundle import (
     save_bundle,
     weights_hash,
 )
-from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
 from DeepRegistrationLib.models.safetensors import read_weights, write_weights
+from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
 
 HEADER = Header(
     method="voxelmorph-1",

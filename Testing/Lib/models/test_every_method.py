@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from DeepRegistrationLib.models import bundle
 from DeepRegistrationLib import register
 from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.geometry.image import Grid
-from DeepRegistrationLib.models.methods import find_method, fresh_model, methods
+from DeepRegistrationLib.models import bundle
 from DeepRegistrationLib.models.bundle import save_bundle
+from DeepRegistrationLib.models.methods import find_method, fresh_model, methods
 from DeepRegistrationLib.models.predict import predict
 from Testing.Lib.test_pipeline import FAST, pair
 

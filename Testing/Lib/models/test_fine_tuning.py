@@ -5,8 +5,8 @@ import torch
 
 from DeepRegistrationLib.errors import Cancelled, RegistrationFailed
 from DeepRegistrationLib.fields import warp
-from DeepRegistrationLib.models.fine_tuning import FineTuneSettings, fine_tune
 from DeepRegistrationLib.models.bundle import weights_hash
+from DeepRegistrationLib.models.fine_tuning import FineTuneSettings, fine_tune
 from DeepRegistrationLib.networks import NETWORKS as ALL_NETWORKS
 from DeepRegistrationLib.networks import (
     DeformGAN,

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from DeepRegistrationLib.models import bundle
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.models import bundle
+from DeepRegistrationLib.models.bundle import load_model, save_bundle, weights_hash
 from DeepRegistrationLib.models.methods import (
     bundles_of,
     default_method,
@@ -19,7 +20,6 @@ from DeepRegistrationLib.models.methods import (
     methods_as_json,
     model_for,
 )
-from DeepRegistrationLib.models.bundle import load_model, save_bundle, weights_hash
 from Testing.data import ROOT
 
 

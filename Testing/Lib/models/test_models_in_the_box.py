@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DeepRegistrationLib.models import bundle
 from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.geometry.image import Grid
-from DeepRegistrationLib.models.methods import find_method
-from DeepRegistrationLib.models.bundle import read_header
 from DeepRegistrationLib.geometry.transform import read_transform
+from DeepRegistrationLib.models import bundle
+from DeepRegistrationLib.models.bundle import read_header
+from DeepRegistrationLib.models.methods import find_method
 from Testing.Lib.test_pipeline import pair
 
 BOX = sorted(bundle.BOX.glob("*.safetensors"))

@@ -11,10 +11,10 @@ from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import Cancelled, InputError, RegistrationFailed
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.models.bundle import Header, Model, Normalization, WorkingGrid
-from DeepRegistrationLib.networks import Prediction, RegistrationNetwork
-from DeepRegistrationLib.models.predict import bfloat16_is_good, normalize, predict, prepare, run_network
-from DeepRegistrationLib.progress import CancelToken, Reporter
 from DeepRegistrationLib.models.placement import Placement
+from DeepRegistrationLib.models.predict import bfloat16_is_good, normalize, predict, prepare, run_network
+from DeepRegistrationLib.networks import Prediction, RegistrationNetwork
+from DeepRegistrationLib.progress import CancelToken, Reporter
 
 HEADER = Header(method="test", network="Recorder", arguments={"ndim": 3}, dimensions=3)
 

@@ -5,7 +5,6 @@ import itertools
 import pytest
 import torch
 
-from DeepRegistrationLib.similarity import mind
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.fields import compose, exponentiate, resize, resize_image
 from DeepRegistrationLib.networks import correlation
@@ -13,6 +12,7 @@ from DeepRegistrationLib.networks.blocks import parameter_count
 from DeepRegistrationLib.networks.correlation import bordered, cube, local_correlation, star
 from DeepRegistrationLib.networks.universal import SQUARINGS, UniversalNetwork
 from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
+from DeepRegistrationLib.similarity import mind
 
 
 def lively(ndim, **arguments):

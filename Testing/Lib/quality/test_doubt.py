@@ -7,10 +7,10 @@ import pytest
 import SimpleITK as sitk
 
 from DeepRegistrationLib.__main__ import main
-from DeepRegistrationLib.quality.doubt import measure_doubt, there_and_back
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
-from DeepRegistrationLib.quality.shape import Shape, measure_shape
+from DeepRegistrationLib.quality.doubt import measure_doubt, there_and_back
 from DeepRegistrationLib.quality.report import Report
+from DeepRegistrationLib.quality.shape import Shape, measure_shape
 from Testing.Lib.geometry.geometries import oblique
 
 

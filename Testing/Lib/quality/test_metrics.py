@@ -7,9 +7,9 @@ import pytest
 import torch
 from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance
 
-from DeepRegistrationLib.quality import metrics
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.fields import invert, smooth
+from DeepRegistrationLib.quality import metrics
 from DeepRegistrationLib.quality.surfaces import boundary, surface_distances
 
 

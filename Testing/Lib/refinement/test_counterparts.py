@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from DeepRegistrationLib.refinement.counterparts import FILL_SIGMA, MISS, fill_in, trust_in
 from DeepRegistrationLib.fields import smooth, warp
-from DeepRegistrationLib.refinement.levels import Level
+from DeepRegistrationLib.refinement.counterparts import FILL_SIGMA, MISS, fill_in, trust_in
 from DeepRegistrationLib.refinement.engine import refine
+from DeepRegistrationLib.refinement.levels import Level
 from DeepRegistrationLib.refinement.schedule import RefineSettings, plan
 
 from .test_engine import texture, true_field

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 
 from DeepRegistrationLib.errors import Cancelled, InputError
 from DeepRegistrationLib.fields import compose, inverse_error, jacobian_determinant, sample, smooth, warp
+from DeepRegistrationLib.fields.folding import SparseField, smallest_determinant, unfold
 from DeepRegistrationLib.fields.inverse import inverse_of
 from DeepRegistrationLib.progress import CancelToken, Reporter
 from DeepRegistrationLib.refinement.engine import _compose, _longest, refine
-from DeepRegistrationLib.fields.folding import SparseField, smallest_determinant, unfold
 from DeepRegistrationLib.refinement.schedule import RefineSettings, plan
 
 

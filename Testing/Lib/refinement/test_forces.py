@@ -4,9 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from DeepRegistrationLib.similarity.mind_ssc import mind_ssc, self_similarity_pairs
 from DeepRegistrationLib.fields import convolve_separable, warp
-from DeepRegistrationLib.refinement.forces import Lncc, LocalGradient, Ssd
 from DeepRegistrationLib.fields.kernels import (
     BandFilter,
     Sampler,
@@ -15,6 +13,8 @@ from DeepRegistrationLib.fields.kernels import (
     central_difference_adjoint,
     gaussian_weights,
 )
+from DeepRegistrationLib.refinement.forces import Lncc, LocalGradient, Ssd
+from DeepRegistrationLib.similarity.mind_ssc import mind_ssc, self_similarity_pairs
 
 SHAPES = [(9, 12), (6, 8, 7)]
 

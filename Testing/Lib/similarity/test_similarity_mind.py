@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from DeepRegistrationLib.similarity import mind
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.similarity import mind
 from DeepRegistrationLib.similarity.mind import mind_channels, mind_features, mind_loss
 
 from .test_similarity import images, shift

@@ -64,7 +64,7 @@ def test_no_control_is_without_a_test():
     """A control whose name no test of this folder mentions was never clicked."""
     root = ET.parse(MODULE / "Resources" / "UI" / "DeepRegistration.ui").getroot()
     names = {w.get("name") for w in root.iter("widget") if w.get("class") not in PASSIVE}
-    tests = "\n".join(p.read_text(encoding="utf-8") for p in Path(__file__).parent.glob("test_*.py"))
+    tests = "\n".join(p.read_text(encoding="utf-8") for p in Path(__file__).parents[1].rglob("test_*.py"))
     looks = {f"{look}Button" for look in ("overlay", "blink", "checkerboard", "sideBySide", "difference", "grid")}
     looks |= {f"{look}Button" for look in ("arrows", "jacobian", "doubt")}  # test_every_look_is_one_click
     chosen = {f"{name}Selector" for name in NODES} | {f"output{kind}Selector" for kind in OUTPUTS}  # below

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "DeepRegistration"
+FOLDER = Path(__file__).resolve().parents[3] / "DeepRegistration"
 FILES = sorted(FOLDER.rglob("*.py"))
 
 # Importable when Slicer starts; the rest only inside a function.

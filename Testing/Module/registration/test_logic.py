@@ -21,7 +21,7 @@ from DeepRegistrationSlicer.worker import process  # isort: skip
 from DeepRegistrationSlicer.errors import CancelledError, InputError, RegistrationError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
-FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
+FAKE = [sys.executable, str(Path(__file__).parents[1] / "fake_worker.py")]
 
 
 class NoInstaller:

@@ -20,7 +20,7 @@ from DeepRegistrationSlicer.registration.request import Request  # isort: skip
 from DeepRegistrationSlicer.registration.series import Series  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
-FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
+FAKE = [sys.executable, str(Path(__file__).parents[1] / "fake_worker.py")]
 
 
 class NoInstaller:

@@ -12,7 +12,8 @@ from .. import cases
 from ..cases import OBLIQUE, PLAIN, addVolume, blobs, sceneContent
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer.scene import derived, display, nodes, views  # isort: skip
+from DeepRegistrationSlicer.registration.showing import showResult  # isort: skip
+from DeepRegistrationSlicer.scene import derived, display, nodes  # isort: skip
 from DeepRegistrationSlicer.registration import results  # isort: skip
 from DeepRegistrationSlicer.errors import InputError  # isort: skip
 from DeepRegistrationSlicer.viewing.looks import Look, Viewer  # isort: skip
@@ -41,7 +42,7 @@ def result():
     made = results.Result(transformNode, volume=volume, report={"verdict": "good", "reasons": ["Fine."]})
     transformNode.SetNodeReferenceID(results.VOLUME_ROLE, volume.GetID())
     results.setReport(transformNode, made.report)
-    views.showResult(fixed, moving, made)
+    showResult(fixed, moving, made)
     return made
 
 

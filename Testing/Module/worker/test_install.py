@@ -79,7 +79,7 @@ def test_a_failed_download_is_one_sentence(monkeypatch, withoutTorch):
 
 def test_looking_for_pytorch_does_not_import_it():
     code = (
-        f"import sys; sys.path.insert(0, {str(cases.MODULE)!r}); from DeepRegistrationSlicer import install; "
+        f"import sys; sys.path.insert(0, {str(cases.MODULE)!r}); from DeepRegistrationSlicer.worker import install; "
         "print(install.isTorchInstalled(), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ from ..cases import haveEnded  # makes the module importable, too
 
 from DeepRegistrationSlicer.worker import process, job  # isort: skip
 
-FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
+FAKE = [sys.executable, str(Path(__file__).parents[1] / "fake_worker.py")]
 pytestmark = pytest.mark.usefixtures("host")
 
 

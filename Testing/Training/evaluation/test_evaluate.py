@@ -10,16 +10,16 @@ import torch
 
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models.methods import fresh_model
 from DeepRegistrationLib.models.bundle import save_bundle
+from DeepRegistrationLib.models.methods import fresh_model
 from Testing.Training.small_runs import tiny_plan, write_data
 from Training.__main__ import main
 from Training.evaluation.evaluate import Wanted, evaluate, held_out_pairs, named_apart, subject_of
-from Training.runs.export import export
-from Training.pairs.batch import Batch
-from Training.plan import plan_of
 from Training.evaluation.figures import measure
+from Training.pairs.batch import Batch
 from Training.pairs.synthetic import SyntheticSource
+from Training.plan import plan_of
+from Training.runs.export import export
 from Training.runs.train import start
 
 CPU = torch.device("cpu")

@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.networks import box, checks, models
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.models.methods import find_method, fresh_model
 from DeepRegistrationLib.models.bundle import load_model, save_bundle
+from DeepRegistrationLib.models.methods import find_method, fresh_model
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.models.bundle import Normalization
 from Testing.data import real
 from Testing.Training.small_runs import write_data
-from Training.pairs.real import Cases, RealSource
 from Training.pairs.make_manifest import make_manifest
 from Training.pairs.manifest import read_manifest
+from Training.pairs.real import Cases, RealSource
 from Training.plan import DataPlan
 from Training.synthesis.plan import DeformPlan
 

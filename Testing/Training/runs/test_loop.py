@@ -16,23 +16,23 @@ import torch
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.losses.perceptual import VGG16Features
-from DeepRegistrationLib.models.methods import find_method, fresh_model
 from DeepRegistrationLib.models.bundle import load_model, save_bundle
+from DeepRegistrationLib.models.methods import find_method, fresh_model
 from DeepRegistrationLib.models.safetensors import write_weights
 from Testing.data import ROOT
 from Testing.Training.small_runs import tiny_plan, write_data
-from Training.runs import checkpoint as files
 from Training.__main__ import main
+from Training.pairs.synthetic import SyntheticSource
+from Training.plan import TrainingPlan
+from Training.runs import checkpoint as files
 from Training.runs.checkpoint import TrainingFailed, read_checkpoint, write_checkpoint
 from Training.runs.export import export
 from Training.runs.logs import read_log
-from Training.plan import TrainingPlan
 from Training.runs.run import Run
-from Training.steps import steps_of
-from Training.steps.frozen_encoder import perceptual_term
-from Training.pairs.synthetic import SyntheticSource
 from Training.runs.train import source_of, start
 from Training.runs.validation import score_pair
+from Training.steps import steps_of
+from Training.steps.frozen_encoder import perceptual_term
 
 CPU = torch.device("cpu")
 METHODS = ["universal", "voxelmorph-1", "dual-branch", "deform-gan", "sar-net", "flownet-roi"]

@@ -14,8 +14,8 @@ import torch
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import read_transform
 from Testing.data import ROOT
-from Training.runs.logs import read_log
 from Training.plan import PLANS, read_plan
+from Training.runs.logs import read_log
 from Training.runs.train import source_of
 
 SHORTER = {"steps": 8, "validate_every": 4, "validation_pairs": 1, "checkpoint_every": 2, "log_every": 1}

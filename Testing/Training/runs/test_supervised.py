@@ -12,8 +12,8 @@ from DeepRegistrationLib.fields import warp
 from DeepRegistrationLib.geometry.image import Grid, Image
 from Testing.Training.small_runs import write_data
 from Training.__main__ import main
-from Training.pairs.real import RealSource
 from Training.pairs.manifest import read_manifest
+from Training.pairs.real import RealSource
 from Training.plan import DataPlan, plan_of
 from Training.runs.train import start
 

@@ -12,8 +12,8 @@ import torch
 from Testing.host import interact
 from Testing.Module import cases
 from Testing.Module.conftest import application, host, load_module, panel  # noqa: F401 - fixtures
-from Training.runs.export import export
 from Training.plan import PLANS, read_plan
+from Training.runs.export import export
 from Training.runs.train import source_of, start
 
 import slicer  # isort: skip

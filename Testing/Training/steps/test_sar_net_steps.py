@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from Testing.Training.small_runs import tiny_plan
+from Training.runs.train import source_of
 from Training.steps import steps_of
 from Training.steps.turns import Context
-from Training.runs.train import source_of
 
 
 def test_the_adversary_has_the_weight_that_the_plan_gives_it() -> None:
