@@ -24,6 +24,7 @@ ARROWS = {
     "DeepRegistrationLib": {
         "errors": "",
         "progress": "errors",
+        "settings": "errors",
         "device": "errors",
         "system": "",
         "fields": "errors progress",
@@ -37,8 +38,8 @@ ARROWS = {
         "networks": "errors fields similarity",
         "models": "errors progress fields similarity geometry losses networks",
         "phantom": "errors fields geometry",
-        "pipeline": "errors progress device fields geometry inputs quality affine refinement models __init__",
-        "command_line": "errors progress system geometry quality models pipeline",
+        "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models __init__",
+        "command_line": "errors settings progress system geometry quality models pipeline",
         "__main__": "errors system command_line",
         "__init__": "",
     },

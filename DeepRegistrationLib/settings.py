@@ -1,0 +1,164 @@
+"""Everything a user may choose about a registration: its choices, bounds and defaults, and what is said of a bad value.
+
+Spelled here and nowhere else: ``register``, the command line, batch, Training's fields, the panel and Slicer's console
+are made of it. Free of PyTorch, so that Slicer may import it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, TypedDict
+
+from .errors import InputError
+
+AUTO, NO_NETWORK = "auto", "none"
+REFINEMENTS = ("none", "fast", "accurate")
+ALIGNMENTS = ("auto", "rigid", "none")
+SIMILARITIES = ("auto", "lncc", "mind", "ssd", "gradient")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The smallest and the largest value of a number, both allowed."""
+
+    low: float
+    high: float
+
+
+SMOOTHNESS = Bounds(0.1, 20.0)
+SEED = Bounds(0, 2**63 - 1)
+
+
+def _setting(default: Any, about: str, *, choices: tuple[str, ...] = (), bounds: Bounds | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"about": about, "choices": choices, "bounds": bounds})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user chose; a bad value raises ``InputError`` when it is made, before anything is computed.
+
+    Attributes:
+        method: a name of ``methods()``, the path of a model bundle, "none" (refinement alone), or "auto": the best that
+            is here for images of that dimension.
+        variant: one of the method's variants, the papers' comparisons; None is the method's own.
+        fine_tune: fit the network's last layer to this pair first (for a new kind of image); the weights stay.
+        refine: refinement of the field on this very pair.
+        affine: "auto" aligns the images as a whole first, "rigid" without scale and shear; "none" takes them as they lie.
+        similarity: the refinement's measure; "auto" looks at the pair.
+        smoothness: 1 is the default; larger values give a stiffer field.
+        device: "auto" takes the fastest there is; "cuda:1" is the second NVIDIA card.
+        seed: the same answer for the same seed on one machine.
+    """
+
+    method: str = _setting(AUTO, "see the command methods, or a bundle's path; none is refinement alone")
+    variant: str | None = _setting(None, "of the method; the command methods --json lists them")
+    fine_tune: bool = _setting(False, "fit the network's last layer to this pair first")
+    refine: str = _setting("fast", "refinement of the field on this very pair", choices=REFINEMENTS)
+    affine: str = _setting("auto", "align the whole image first", choices=ALIGNMENTS)
+    similarity: str = _setting("auto", "what the refinement compares", choices=SIMILARITIES)
+    smoothness: float = _setting(1.0, "1 is usual, more is stiffer", bounds=SMOOTHNESS)
+    device: str = _setting("auto", "where to compute: auto, cpu, cuda, cuda:1 or mps")
+    seed: int = _setting(0, "of everything random", bounds=SEED)
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = _checked(each, getattr(self, each.name))
+            object.__setattr__(self, each.name, value)
+        if self.variant is not None and self.method in (AUTO, NO_NETWORK):
+            raise InputError(f"A variant needs a method that has it, not {self.method!r}; choose one with --method.")
+
+    @classmethod
+    def of(cls, chosen: Mapping[str, Any]) -> Settings:
+        """Settings from names and values.
+
+        Raises:
+            InputError: if a name is not a setting, or a value cannot be used.
+        """
+        unknown = [name for name in chosen if name not in NAMES]
+        if unknown:
+            near = get_close_matches(unknown[0], NAMES, 1)
+            hint = f"did you mean {near[0]}" if near else f"the settings are {', '.join(NAMES)}"
+            raise InputError(f"There is no setting {unknown[0]!r}; {hint}.")
+        return cls(**chosen)
+
+    def arguments(self, names: Iterable[str] = ()) -> list[str]:
+        """The options of the command line that say the same (``names``: only these); defaults are left out."""
+        found: list[str] = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value == each.default or (names and each.name not in names):
+                continue
+            found += [option(each.name)] if value is True else [option(each.name), str(value)]
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Names and values, for reports and files."""
+        return dataclasses.asdict(self)
+
+
+class Choices(TypedDict, total=False):
+    """The keywords that ``register`` hands to ``Settings``; for type checkers."""
+
+    method: str
+    variant: str | None
+    fine_tune: bool
+    refine: str
+    affine: str
+    similarity: str
+    smoothness: float
+    device: str
+    seed: int
+
+
+NAMES = tuple(each.name for each in fields(Settings))
+
+
+def option(name: str) -> str:
+    """A setting's option on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _checked(each: dataclasses.Field[Any], value: Any) -> Any:
+    """The value in its own type.
+
+    Raises:
+        InputError: if it is not of that type, not among the choices or out of bounds.
+    """
+    choices, bounds = each.metadata["choices"], each.metadata["bounds"]
+    if choices:
+        if value not in choices:
+            raise InputError(f"{each.name} can be {', '.join(choices[:-1])} or {choices[-1]}, not {value!r}.")
+        return value
+    if isinstance(each.default, bool):
+        if not isinstance(value, bool):
+            raise InputError(f"{each.name} is True or False, not {value!r}.")
+        return value
+    if bounds is not None:
+        return _number(each.name, value, bounds, whole=isinstance(each.default, int))
+    if value is None and each.default is None:
+        return None
+    text = str(value)
+    if not text or "\0" in text:
+        raise InputError(f"{each.name} is a name or a path, not {value!r}.")
+    return text
+
+
+def _number(name: str, value: Any, bounds: Bounds, whole: bool) -> float | int:
+    kind = "whole number" if whole else "number"
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if isinstance(value, bool | str) or not math.isfinite(number) or (whole and number != int(number)):
+        raise InputError(f"{name} is a {kind}, not {value!r}.")
+    exact = int(value) if whole else number
+    if not bounds.low <= exact <= bounds.high:
+        raise InputError(
+            f"The {name} {exact:g} is out of range; choose a value between {bounds.low:g} and {bounds.high:g}."
+        )
+    return exact
