@@ -48,7 +48,7 @@ class Settings:
         variant: one of the method's variants, the papers' comparisons; None is the method's own.
         fine_tune: fit the network's last layer to this pair first (for a new kind of image); the weights stay.
         refine: refinement of the field on this very pair.
-        affine: "auto" aligns the images as a whole first, "rigid" without scale and shear; "none" takes them as they lie.
+        affine: "auto" aligns the whole images first, "rigid" without scale and shear; "none" takes them as they lie.
         similarity: the refinement's measure; "auto" looks at the pair.
         smoothness: 1 is the default; larger values give a stiffer field.
         device: "auto" takes the fastest there is; "cuda:1" is the second NVIDIA card.

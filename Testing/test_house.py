@@ -1,7 +1,6 @@
 """The arrows of the house: which room may use which, no circles, and that importing does nothing.
 
-A room is a folder of a package; a file beside the rooms is a room of its own. The tables below are the whole plan:
-docs/architecture.md draws it.
+The plan of the rooms is in ``architecture.py``, which draws it, too.
 """
 
 import ast
@@ -12,61 +11,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from .architecture import ARROWS, FLOORS, ROOT, arrows
+
 STANDARD = sys.stdlib_module_names
-FLOORS = {
-    "DeepRegistrationLib": ROOT / "DeepRegistrationLib",
-    "DeepRegistrationSlicer": ROOT / "DeepRegistration" / "DeepRegistrationSlicer",
-    "Training": ROOT / "Training",
-    "benchmarks": ROOT / "benchmarks",
-}
-ARROWS = {
-    "DeepRegistrationLib": {
-        "errors": "",
-        "progress": "errors",
-        "settings": "errors",
-        "device": "errors",
-        "system": "",
-        "fields": "errors progress",
-        "similarity": "errors fields",
-        "geometry": "errors fields",
-        "inputs": "errors device geometry",
-        "quality": "errors fields similarity geometry",
-        "affine": "errors progress geometry quality",
-        "refinement": "errors progress fields similarity",
-        "losses": "errors fields similarity",
-        "networks": "errors fields similarity",
-        "models": "errors progress fields similarity geometry losses networks",
-        "phantom": "errors fields geometry",
-        "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models __init__",
-        "command_line": "errors settings progress system geometry quality models pipeline",
-        "__main__": "errors system command_line",
-        "__init__": "",
-    },
-    "DeepRegistrationSlicer": {
-        "errors": "",
-        "texts": "",
-        "scene": "errors texts",
-        "worker": "errors texts",
-        "registration": "errors texts scene worker",
-        "viewing": "errors texts scene worker registration",
-        "panel": "errors texts scene worker registration viewing",
-        "selftest": "worker",
-        "__init__": "",
-    },
-    "Training": {
-        "setting_types": "",
-        "synthesis": "setting_types",
-        "plan": "setting_types synthesis",
-        "pairs": "plan synthesis",
-        "steps": "plan pairs",
-        "runs": "plan synthesis pairs steps",
-        "evaluation": "plan pairs runs",
-        "__main__": "synthesis pairs runs evaluation",
-        "__init__": "",
-    },
-}
-"""Of each room, the rooms of its package that it may import from."""
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
@@ -79,44 +26,6 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
                 yield alias.name.split(".")[0], id(node) in top
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield node.module.split(".")[0], id(node) in top
-
-
-def used(package: str, path: Path) -> set[tuple[str, ...]]:
-    """The files of its own package that a file imports, lazily or not, as paths without ending; not those for types."""
-    base = FLOORS[package]
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    here = path.relative_to(base).parts[:-1]
-    found = set()
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ImportFrom) or id(node) in typing:
-            continue
-        module = tuple(node.module.split(".")) if node.module else ()
-        if node.level:
-            source = here[: len(here) - node.level + 1] + module
-        elif module[:1] == (package,):
-            source = module[1:]
-        else:
-            continue
-        for alias in node.names:
-            for target in ((*source, alias.name), source):
-                if (base.joinpath(*target).with_suffix(".py") if target else base / "__init__.py").is_file():
-                    found.add(target or ("__init__",))
-                    break
-                if base.joinpath(*target, "__init__.py").is_file():
-                    found.add((*target, "__init__"))
-                    break
-    return found
-
-
-def arrows(package: str) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
-    base = FLOORS[package]
-    return {p.relative_to(base).with_suffix("").parts: used(package, p) for p in base.rglob("*.py")}
 
 
 @pytest.mark.parametrize("package", ARROWS)
