@@ -43,10 +43,23 @@ class DeepRegistration(ScriptedLoadableModule):
         )
         parent.helpText += f'<p><a href="{TUTORIAL}">{_("Tutorial")}</a></p>'
         parent.acknowledgementText = _("See the README for the papers this module is built on.")
-        slicer.app.connect("startupCompleted()", self.registerSampleData)
+        self.keeper = None
+        slicer.app.connect("startupCompleted()", self.onStarted)
+
+    def onStarted(self):
+        """Once Slicer has started."""
+        self.keepFieldsLinear()
+        self.registerSampleData()
+
+    def keepFieldsLinear(self):
+        """Transforms of this module stay as they were measured when they are loaded, also before it is opened."""
+        from DeepRegistrationSlicer.scene import interpolation
+
+        if self.keeper is None:
+            self.keeper = interpolation.Keeper(slicer.mrmlScene)
 
     def registerSampleData(self):
-        """Once Slicer has started: a generated pair to try the module on."""
+        """A generated pair to try the module on."""
         from DeepRegistrationSlicer.registration import samples
 
         samples.register(Path(self.resourcePath("Icons")))
@@ -84,6 +97,7 @@ class DeepRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self):
         self.showParameters()
+        self.panel.chooseVolumes()
         self.panel.catalog.refresh()
 
     def onSceneStartClose(self, _caller, _event):
@@ -134,6 +148,9 @@ class DeepRegistrationLogic(ScriptedLoadableModuleLogic):
 
 class DeepRegistrationTest(ScriptedLoadableModuleTest):
     """Slicer's own test: what can be tested without PyTorch, then a small registration if PyTorch is there."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
 
     def runTest(self):
         self.setUp()

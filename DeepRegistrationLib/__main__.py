@@ -5,56 +5,43 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 cancelled. An error is one senten
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
+import signal
 
-from .errors import Cancelled, InputError, RegistrationFailed
-from .system import wait_briefly
-
-FAILED, BAD_INPUT, CANCELLED = 1, 2, 130
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    from .command_line.guard import guarded
+    from .system import wait_briefly
+
     wait_briefly()
+    return guarded(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> None:
     from .command_line.commands import add_commands  # loads PyTorch
+    from .command_line.guard import Parser
+    from .command_line.interrupt import PATIENCE, on_interrupt
+    from .progress import CancelToken
 
-    parser = _Parser(prog="python -m DeepRegistrationLib", description="Deformable registration of two images.")
-    add_commands(parser.add_subparsers(dest="command", required=True, parser_class=_Parser))
-    try:
-        options = parser.parse_args(arguments)
+    parser = Parser(prog="python -m DeepRegistrationLib", description="Deformable registration of two images.")
+    add_commands(parser.add_subparsers(dest="command", required=True, parser_class=Parser))
+    options = parser.parse_args(arguments)
+    options.cancel = CancelToken()
+    # A command that looks at the token ends by itself; batch needs a moment to end its workers.
+    watches, patience = getattr(options, "watches_cancel", False), getattr(options, "patience", PATIENCE)
+    with on_interrupt(options.cancel, patience, raises=not watches):
         options.run(options)
-    except InputError as error:
-        return _say(error, BAD_INPUT)
-    except (Cancelled, KeyboardInterrupt) as error:
-        return _say(error if str(error) else "The registration was cancelled; nothing was changed.", CANCELLED)
-    except RegistrationFailed as error:
-        return _say(error, FAILED)
-    except MemoryError:
-        return _say("There is not enough memory; close other programs, or crop or resample the images.", FAILED)
-    except BrokenPipeError:
-        return FAILED
-    except Exception as error:
-        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
-            return _say("There is not enough memory; close other programs, or use the device cpu.", FAILED)
-        return _say(f"The work failed unexpectedly ({type(error).__name__}: {_first_line(error)}).", FAILED)
-    return 0
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no details"])[0]
-
-
-def _say(message: object, code: int) -> int:
-    print(message, file=sys.stderr, flush=True)
-    return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from .command_line.interrupt import leave_at_once
+
+    for number in (signal.SIGINT, signal.SIGTERM):  # loading takes a second, and Ctrl+C may come in it
+        signal.signal(number, leave_at_once)
+    from .command_line.guard import end_process
+
+    end_process(main())

@@ -15,3 +15,7 @@ class RegistrationFailed(DeepRegistrationError, RuntimeError):  # noqa: N818 - r
 
 class Cancelled(DeepRegistrationError):  # noqa: N818
     """The user asked to stop (exit code 130)."""
+
+
+class NotWritten(DeepRegistrationError, RuntimeError):  # noqa: N818
+    """A result could not be written, for lack of room most likely; what was there before is unchanged (exit code 1)."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,20 +17,16 @@ from .affine.align import align
 from .affine.mirror import measure_mirror
 from .device import choose_device
 from .errors import InputError
+from .fields.inverse import inverse_of
 from .geometry.image import Grid, Image, ImageSource, PathLike
-from .geometry.transform import (
-    Transform,
-    affine_to_sitk,
-    displacement_on,
-    linear_part,
-    lps_to_voxels,
-    read_transform,
-    resample,
-)
+from .geometry.transform import Transform, affine_to_sitk, read_transform, resample
 from .inputs.checks import check_overlap
+from .inputs.choices import check_guides, check_network, check_settings, read_labels, read_landmarks
+from .inputs.content import content_of
 from .inputs.pair import Level, Pair, label_tensors, landmark_voxels, working_grid
+from .inputs.start import split_start
 from .models.bundle import Model
-from .models.methods import find_method, model_for
+from .models.methods import Method, find_method, model_for
 from .models.predict import predict
 from .progress import CancelToken, ProgressCallback, Reporter
 from .quality.doubt import Doubt, measure_doubt
@@ -37,9 +34,6 @@ from .quality.measure import measure_field, measure_images, misses
 from .quality.report import Report
 from .refinement.engine import refine as refine_field
 from .refinement.schedule import RefineSettings
-
-REFINEMENTS = ("none", "fast", "accurate")
-AFFINES = ("auto", "none")
 
 
 @dataclass(frozen=True)
@@ -83,6 +77,7 @@ def register(
     method: str = "none",
     variant: str | None = None,
     fine_tune: bool = False,
+    untrained: bool = False,
     refine: str = "fast",
     affine: str = "auto",
     similarity: str = "auto",
@@ -104,13 +99,14 @@ def register(
         method: a name from ``methods()``, or the path of a model bundle; "none" is refinement alone.
         variant: one of the method's variants, the papers' comparisons; None is the default.
         fine_tune: fit the network's last layer to this pair first (for a new kind of image); the weights stay.
+        untrained: take a network with fresh weights where there are no trained ones; else such a method is refused.
         refine: "none", "fast" or "accurate" refinement of the field on this very pair.
         affine: "auto" aligns the whole image first; "none" takes the images as they lie.
-        similarity: "auto", or one of the refinement's measures ("lncc", "mind", "ssd", "gradient").
+        similarity: "auto", or one of the refinement's measures ("lncc", "translated", "mind", "ssd", "gradient").
         smoothness: 1 is the default; larger values give a stiffer field.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         fixed_mask, moving_mask: only what is not zero there counts.
-        initial_transform: fixed to moving, taken instead of the affine stage.
+        initial_transform: fixed to moving, taken instead of the affine stage; linear or not.
         landmarks: (n, ndim) LPS mm in the fixed and in the moving image, which the field is drawn to join.
         labels: label maps of the fixed and the moving image, likewise.
         seed: the same answer for the same seed on one machine.
@@ -121,69 +117,34 @@ def register(
         InputError: if the input cannot be used; one sentence says why.
         Cancelled: if the token was set.
     """
-    _check_choice("refine", refine, REFINEMENTS)
-    _check_choice("affine", affine, AFFINES)
-    if not 0.1 <= smoothness <= 20:
-        raise InputError(f"The smoothness {smoothness:g} is out of range; choose a value between 0.1 and 20.")
+    check_settings(refine, affine, similarity, smoothness, seed)
+    check_guides(refine, landmarks, labels)
     place = choose_device(device)
     chosen = find_method(method)
+    check_network(chosen.name, chosen.network is not None, variant, fine_tune)
     reporter = Reporter(progress, cancel)
-    report = Report(
-        chosen.name,
-        refine,
-        affine,
-        str(place),
-        __version__,
-        seed=seed,
-        fine_tune=fine_tune and chosen.network is not None,
-    )
+    report = Report(chosen.name, refine, affine, str(place), __version__, seed=seed, fine_tune=fine_tune)
 
     with reporter.stage("read", 0.0, 0.05) as stage:
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
-        start = None if initial_transform is None else read_transform(initial_transform, "initial transform")
-        if start is None:
-            check_overlap(pair.fixed.grid, pair.moving.grid)
-        elif start.GetDimension() != (3 if pair.plane else pair.fixed.ndim):
-            raise InputError(
-                f"The initial transform is {start.GetDimension()}-D and the images {pair.fixed.ndim}-D; "
-                "give one of the images' dimension."
-            )
-        elif pair.plane:
-            raise InputError("An initial transform cannot be used with single slices; align them without it.")
-        model = model_for(chosen, pair.fixed.ndim, variant=variant, seed=seed) if chosen.network else None
-        if model is not None:
-            report.model, report.model_hash = model.name, model.sha256
-            if model.path is None:
-                report.warnings.append(
-                    f"The method {chosen.name} has no trained weights here; its start means nothing."
-                )
+        report.warnings += pair.warnings
+        points, maps = read_landmarks(landmarks, pair), read_labels(labels, pair)
+        start = _read_start(initial_transform, pair)
+        grid = _choose_grid(pair, place, report)
+        model = _read_model(chosen, pair.fixed.ndim, variant, seed, untrained, report) if chosen.network else None
         stage(1.0, "images read")
 
     matrix = np.eye(pair.fixed.ndim + 1)
     start_field: Tensor | None = None
-    grid = working_grid(pair.fixed.grid, place)
-    report.working_spacing_mm = tuple(float(s) for s in grid.spacing)
+    masks: dict[str, Any] = {"fixed_mask": pair.fixed_mask, "moving_mask": pair.moving_mask}
+    content = content_of(*Level.prepare_fixed(pair, grid))
     with reporter.stage("affine", 0.05, 0.2) as stage:
         if start is not None:
             report.affine = "given"
-            linear = linear_part(start)
-            if linear is not None:
-                matrix = linear
-            else:
-                start_field = lps_to_voxels(displacement_on(start, grid), grid)
+            matrix, start_field = split_start(start, grid, content)
         elif affine == "auto":
-            matrix = align(
-                pair.fixed, pair.moving, fixed_mask=pair.fixed_mask, moving_mask=pair.moving_mask, reporter=stage
-            )
-        if start_field is None:
-            report.mirror = measure_mirror(
-                pair.fixed,
-                pair.moving,
-                matrix,
-                fixed_mask=pair.fixed_mask,
-                moving_mask=pair.moving_mask,
-                reporter=stage,
-            )
+            matrix = align(pair.fixed, pair.moving, **masks, reporter=stage)
+        report.mirror = measure_mirror(pair.fixed, pair.moving, matrix, **masks, reporter=stage)
         stage(1.0, "images aligned as a whole")
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
@@ -201,7 +162,7 @@ def register(
     with reporter.stage("refine", predicted, 0.9) as stage:
         if refine == "none":
             field = torch.zeros(1, grid.ndim, *grid.shape) if start_field is None else start_field
-            inverse = fields.invert(field)
+            inverse = inverse_of(field, stage)
             stage(1.0, "no refinement")
         else:
             refined = refine_field(
@@ -212,8 +173,8 @@ def register(
                 start=None if start_field is None else start_field.to(place),
                 fixed_mask=None if level.fixed_mask is None else level.fixed_mask.to(place),
                 moving_mask=None if level.moving_mask is None else level.moving_mask.to(place),
-                landmarks=landmark_voxels(landmarks, grid, matrix, pair.plane),
-                labels=label_tensors(labels, grid, onto, pair.plane),
+                landmarks=landmark_voxels(points, grid, matrix, pair.plane),
+                labels=label_tensors(maps, grid, onto, pair.plane),
                 reporter=stage,
             )
             field, inverse = refined.field.cpu(), refined.inverse.cpu()
@@ -221,19 +182,50 @@ def register(
     del level, start_field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
-        measure_field(report, field, inverse, grid)
+        measure_field(report, field, inverse, grid, content)
         stage(0.3, "field measured")
         result = _finish(pair, grid, field, inverse, matrix, report)
         stage(0.7, "transform ready")
-        measure_images(report, pair.given_fixed, pair.given_moving, result.transform)
+        measure_images(report, pair, result.transform, content)
         stage(1.0, "done")
     report.seconds = reporter.seconds
     return result
 
 
-def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name} can be {', '.join(allowed[:-1])} or {allowed[-1]}, not {value!r}.")
+def _read_start(source: PathLike | sitk.Transform | None, pair: Pair) -> sitk.Transform | None:
+    """The initial transform of a pair that it fits; without one, the images must lie together."""
+    if source is None:
+        check_overlap(pair.fixed.grid, pair.moving.grid)
+        return None
+    start = read_transform(source, "initial transform")
+    if start.GetDimension() != (3 if pair.plane else pair.fixed.ndim):
+        raise InputError(
+            f"The initial transform is {start.GetDimension()}-D and the images {pair.fixed.ndim}-D; "
+            "give one of the images' dimension."
+        )
+    if pair.plane:
+        raise InputError("An initial transform cannot be used with single slices; align them without it.")
+    return start
+
+
+def _choose_grid(pair: Pair, device: torch.device, report: Report) -> Grid:
+    grid = working_grid(pair.fixed.grid, device)
+    report.working_spacing_mm = tuple(float(s) for s in grid.spacing)
+    if grid is not pair.fixed.grid:
+        given, coarse = (" x ".join(f"{s:.3g}" for s in reversed(g.spacing)) for g in (pair.fixed.grid, grid))
+        report.warnings.append(
+            f"The images were aligned at {coarse} mm instead of {given} mm, as more does not fit into this machine's "
+            "memory; crop them to what matters for a finer result."
+        )
+    return grid
+
+
+def _read_model(chosen: Method, ndim: int, variant: str | None, seed: int, untrained: bool, report: Report) -> Model:
+    model = model_for(chosen, ndim, variant=variant, seed=seed, untrained=untrained)
+    report.model, report.model_hash = model.name, model.sha256
+    if model.path is None:
+        report.warnings.append(f"The method {chosen.name} has no trained weights here; its start means nothing.")
+    return model
 
 
 def _network_start(
@@ -263,6 +255,8 @@ def _finish(pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.n
     transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
     warped = resample(pair.given_moving, fixed_grid, transform)
     missed = misses(field, inverse, grid, lifted_grid)
-    doubt = measure_doubt(pair.given_fixed, pair.given_moving, transform, missed, pair.fixed_mask)
+    doubt = measure_doubt(
+        pair.clean_fixed, pair.clean_moving, transform, missed, mask=pair.fixed_mask, moving_mask=pair.moving_mask
+    )
     report.doubt_percent, report.shape = doubt.percent, doubt.shape
     return Result(transform, make_inverse, warped, report, doubt, lifted, lifted_grid)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from pathlib import Path
+
+from .errors import InputError
 
 SPINS = "10000"
 
@@ -28,3 +31,65 @@ def keep_freed_memory() -> None:
         libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
     except (OSError, AttributeError):
         pass  # another C library: only slower
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Refuse what could never be held, before any of it is allocated.
+
+    Args:
+        needed: bytes.
+        what: that needs them, as in "The ... says".
+
+    Raises:
+        InputError: if more is needed than is free.
+    """
+    free = free_memory()
+    if needed > free:
+        raise InputError(
+            f"The {what} says that it holds {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free; it may "
+            "be damaged, or has to be cropped or resampled first."
+        )
+
+
+def free_memory() -> int:
+    """Bytes of main memory that can still be used; 4 GB where the system does not tell."""
+    try:
+        if sys.platform == "win32":
+            return _windows_available_bytes()
+        if sys.platform == "linux":
+            with Path("/proc/meminfo").open(encoding="ascii") as file:
+                lines = dict(line.split(":", 1) for line in file)
+            return int(lines["MemAvailable"].split()[0]) * 1024
+        # macOS does not tell what is free; half of what is built in is a careful guess.
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (OSError, KeyError, ValueError):
+        return 4 << 30
+
+
+def total_memory() -> int:
+    """Bytes of main memory, free or not; 8 GB where the system does not tell."""
+    try:
+        if sys.platform == "win32":
+            kilobytes = ctypes.c_ulonglong()
+            ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
+            return kilobytes.value * 1024 or 8 << 30
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError, AttributeError):
+        return 8 << 30
+
+
+def _windows_available_bytes() -> int:
+    class MemoryStatus(ctypes.Structure):
+        _fields_ = [
+            ("dwLength", ctypes.c_ulong),
+            ("dwMemoryLoad", ctypes.c_ulong),
+            *[
+                (name, ctypes.c_ulonglong)
+                for name in ("total", "available", "page", "page_free", "virtual", "virtual_free", "extended")
+            ],
+        ]
+
+    status = MemoryStatus()
+    status.dwLength = ctypes.sizeof(status)
+    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined]
+    return int(status.available)

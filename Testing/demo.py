@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from DeepRegistrationLib import InputError, register
-from DeepRegistrationLib.command_line.commands import show_bar
+from DeepRegistrationLib.command_line.progress_bar import ProgressBar
 from DeepRegistrationLib.geometry.image import Image, read_image
 from DeepRegistrationLib.phantom.pair import DemoPair, demo_pair
 from DeepRegistrationLib.pipeline import Result
@@ -42,11 +42,12 @@ def main() -> int:
             pair = demo_pair()
             fixed, moving = pair.fixed, pair.moving
             save_inputs(pair, options.output)
-        result = register(fixed, moving, progress=show_bar)
+        bar = ProgressBar()
+        result = register(fixed, moving, progress=bar)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    print("", file=sys.stderr)
+    bar.close()
     result.transform.save(options.output / "transform.h5")
     result.inverse.save(options.output / "inverse.h5")
     result.warped.save(options.output / "warped.nii.gz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tomllib
@@ -16,14 +17,14 @@ from DeepRegistrationLib.models.catalog import Method
 from DeepRegistrationLib.models.methods import find_method
 from DeepRegistrationLib.models.presets import Optimizer
 
-from .setting_types import check_setting
+from .limits import LARGEST_SEED
+from .plan_checks import check_data, check_optimizer, check_schedule
+from .safe_files import read_text, replace_text
+from .setting_types import check_numbers, check_setting
 from .synthesis import SynthesisPlan, plan_from
 from .synthesis.plan import LATER, DeformPlan
 
 T = TypeVar("T")
-PAIRINGS = ("pairwise", "atlas", "intra")
-PRECISIONS = ("float32", "bfloat16")
-DECAYS = ("none", "cosine")
 PLANS = Path(__file__).resolve().parent / "plans"
 """The plans that come with the project; ``PLAN`` may be the name of one."""
 
@@ -46,6 +47,9 @@ class DataPlan:
         deform: if given, the moving image of an aligned pair is deformed, with the true field (Deform-GAN, SAR-Net).
         cache_gb: memory for prepared images; what does not fit is read again.
         longest, shortest: see ``WorkingGrid``: images of any size, the moving one resampled onto the fixed one.
+        fixed_images, moving_images: patterns of names ("*_0000.nii.gz"), with "intra": pairs are drawn one way, of
+            the one kind and the other (a translator of T1 into T2 learns nothing from T2 into T1). Both ways if empty.
+        moving_normalization: of the moving images, where the two kinds need their own (CT and MR).
     """
 
     manifest: str
@@ -62,6 +66,9 @@ class DataPlan:
     cache_gb: float = 4.0
     longest: int | None = field(default=None, metadata=LATER)
     shortest: int | None = field(default=None, metadata=LATER)
+    moving_normalization: Normalization | None = field(default=None, metadata=LATER)
+    fixed_images: str = field(default="", metadata=LATER)
+    moving_images: str = field(default="", metadata=LATER)
 
     @property
     def grid(self) -> WorkingGrid:
@@ -151,6 +158,8 @@ def plan_again(description: Mapping[str, Any], folder: Path = Path()) -> Trainin
     Raises:
         InputError: if it cannot be understood.
     """
+    if not isinstance(description, Mapping):
+        raise InputError("The plan of this run is not a table of settings; it is damaged.")
     known = {key: value for key, value in _given(description).items() if key in _TOP}
     return plan_of(known, folder)
 
@@ -160,7 +169,7 @@ def write_plan(plan: TrainingPlan, folder: Path) -> None:
     table = plan.describe()
     if plan.data is not None:
         table["data"]["manifest"] = str((plan.folder / plan.data.manifest).resolve())
-    (folder / RUN_PLAN).write_text(json.dumps(table, indent=1), encoding="utf-8")
+    replace_text(folder / RUN_PLAN, json.dumps(table, indent=1))
 
 
 def read_run_plan(folder: Path) -> TrainingPlan:
@@ -170,8 +179,8 @@ def read_run_plan(folder: Path) -> TrainingPlan:
         InputError: if the folder holds no run.
     """
     try:
-        table = json.loads((folder / RUN_PLAN).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        table = json.loads(read_text(folder / RUN_PLAN, "plan"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"The folder {folder} holds no run: there is no {RUN_PLAN} in it that can be read.") from error
     return plan_again(table)
 
@@ -192,25 +201,35 @@ def _forget_unused(part: Any, table: dict[str, Any] | None) -> None:
             del table[f.name]
 
 
-def read_plan(path: Path | str) -> TrainingPlan:
-    """The plan in a TOML file, or the one of ``PLANS`` with that name.
+def read_plan(path: Path | str, changes: Mapping[str, Any] | None = None) -> TrainingPlan:
+    """The plan in a TOML file, or the one of ``PLANS`` with that name; ``changes`` are laid over its settings.
 
     Raises:
         InputError: if the file cannot be read, or says something that is not a setting or cannot be.
     """
     path = Path(path)
-    if not path.exists() and (PLANS / f"{path.name}.toml").exists():
-        path = PLANS / f"{path.name}.toml"
+    with contextlib.suppress(OSError):  # a name too long is said below
+        if not path.exists() and (PLANS / f"{path.name}.toml").exists():
+            path = PLANS / f"{path.name}.toml"
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_text(path, "plan"))
     except FileNotFoundError as error:
         names = ", ".join(sorted(p.stem for p in PLANS.glob("*-smoke.toml")))
         raise InputError(
             f"There is no plan {path}; give a TOML file, or the name of one in Training/plans (such as {names})."
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"The plan {path} cannot be read ({error}).") from error
-    return plan_of(table, path.resolve().parent)
+    return plan_of(_laid_over(table, changes or {}), path.resolve().parent)
+
+
+def _laid_over(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The table with the values of ``changes``; tables within are merged."""
+    both = dict(table)
+    for key, value in changes.items():
+        within = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
+        both[key] = _laid_over(both[key], value) if within else value
+    return both
 
 
 _TOP = (
@@ -241,6 +260,8 @@ def plan_of(table: Mapping[str, Any], folder: Path = Path()) -> TrainingPlan:
     for part in ("network", "optimizer", "loss", "options", "data", "synthesis", "schedule"):
         if not isinstance(table.get(part, {}), Mapping):
             raise InputError(f"[{part}] must be a table of settings.")
+    for part in ("network", "loss", "options"):
+        check_numbers(table.get(part, {}), part)
     data = _data(table["data"], method.normalization) if "data" in table else None
     synthesis = plan_from(table["synthesis"]) if "synthesis" in table else None
     if data is None and synthesis is None:
@@ -250,10 +271,9 @@ def plan_of(table: Mapping[str, Any], folder: Path = Path()) -> TrainingPlan:
     if synthesis is not None and synthesis.families.get("given") and data is None:
         raise InputError("The family given takes the label maps of [data]; add that table, or choose another family.")
     schedule = _replaced(Schedule(), table.get("schedule", {}), "schedule")
-    _check_schedule(schedule)
+    check_schedule(schedule)
     optimizer = _replaced(preset.optimizer, table.get("optimizer", {}), "optimizer")
-    if optimizer.learning_rate <= 0:
-        raise InputError(f"optimizer.learning_rate must be above 0, not {optimizer.learning_rate}.")
+    check_optimizer(optimizer)
     return TrainingPlan(
         method,
         variant.name,
@@ -277,31 +297,13 @@ def _data(table: Mapping[str, Any], normalization: Normalization) -> DataPlan:
     values["normalization"] = _replaced(normalization, values.get("normalization", {}), "data.normalization")
     if "deform" in values:
         values["deform"] = _replaced(DeformPlan(fixed=False), values["deform"], "data.deform")
+    if values.get("moving_normalization") is not None:
+        values["moving_normalization"] = _replaced(
+            normalization, values["moving_normalization"], "data.moving_normalization"
+        )
     plan = _replaced(DataPlan(""), values, "data")
-    if plan.pairing not in PAIRINGS:
-        raise InputError(f"data.pairing is one of {', '.join(PAIRINGS)}, not {plan.pairing!r}.")
-    if plan.pairing == "atlas" and not plan.atlas:
-        raise InputError('The pairing "atlas" needs data.atlas, the image all others are registered to.')
-    for name in ("shape", "spacing"):
-        if any(n <= 0 for n in getattr(plan, name) or ()):
-            raise InputError(f"data.{name} needs numbers above 0, not {list(getattr(plan, name))}.")
-    if not 0 <= plan.validation < 1:
-        raise InputError(f"data.validation is a share from 0 to below 1, not {plan.validation}.")
+    check_data(plan)
     return plan
-
-
-def _check_schedule(schedule: Schedule) -> None:
-    for name, known in (("precision", PRECISIONS), ("decay", DECAYS)):
-        if getattr(schedule, name) not in known:
-            raise InputError(f"schedule.{name} is one of {', '.join(known)}, not {getattr(schedule, name)!r}.")
-    for f in fields(schedule):
-        value = getattr(schedule, f.name)
-        if isinstance(value, int | float) and value < 0:
-            raise InputError(f"schedule.{f.name} must not be negative, as {value} is.")
-    if schedule.steps < 1 or (schedule.batch is not None and schedule.batch < 1):
-        raise InputError("schedule.steps and schedule.batch must be at least 1.")
-    if not 0 <= schedule.average < 1:
-        raise InputError(f"schedule.average is a decay from 0 to below 1, not {schedule.average}.")
 
 
 def _known(name: str, table: Mapping[str, Any], known: tuple[str, ...] | set[str]) -> None:
@@ -324,6 +326,6 @@ def _replaced(default: T, table: Any, name: str) -> T:
 
 
 def _whole(value: Any, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InputError(f"{name} must be a whole number from 0 on, not {value!r}.")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_SEED:
+        raise InputError(f"{name} must be a whole number from 0 to {LARGEST_SEED}, not {str(value)[:40]}.")
     return value

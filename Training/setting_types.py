@@ -10,6 +10,8 @@ from typing import Any
 
 from DeepRegistrationLib.errors import InputError
 
+LARGEST = 1e18
+"""Larger numbers, infinity and nan are no settings."""
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", types.NoneType: ""}
 
 
@@ -21,8 +23,29 @@ def check_setting(kind: type, key: str, value: Any, name: str) -> None:
     """
     hint = typing.get_type_hints(kind)[key]
     if not _fits(value, hint):
-        shown = list(value) if isinstance(value, tuple) else value
-        raise InputError(f"{name} cannot be {shown!r}; it should be {_said(hint)}.")
+        raise InputError(f"{name} cannot be {_shown(value)}; it should be {_said(hint)}.")
+    check_numbers(value, name)
+
+
+def check_numbers(value: Any, name: str) -> None:
+    """Refuse what TOML and JSON can say but nothing can be computed with, in ``value`` and the lists and tables in it.
+
+    Raises:
+        InputError: nan, infinity, and whole numbers beyond 64 bits.
+    """
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            check_numbers(one, f"{name}.{key}")
+    elif isinstance(value, tuple | list):
+        for one in value:
+            check_numbers(one, name)
+    elif isinstance(value, int | float) and not abs(value) < LARGEST:
+        raise InputError(f"{name} cannot be {_shown(value)}; it should be a number that can be computed with.")
+
+
+def _shown(value: Any) -> str:
+    text = repr(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _fits(value: Any, hint: Any) -> bool:

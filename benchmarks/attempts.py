@@ -92,8 +92,8 @@ def measure(pair: Pair, where: str, change: Mapping[str, Any], quality: str) -> 
     import torch
 
     from DeepRegistrationLib.geometry.image import Grid
+    from DeepRegistrationLib.geometry.padding import seen_part
     from DeepRegistrationLib.geometry.transform import Transform
-    from DeepRegistrationLib.inputs.padding import seen_part
     from DeepRegistrationLib.refinement.engine import refine
     from DeepRegistrationLib.refinement.levels import Level
     from DeepRegistrationLib.refinement.schedule import RefineSettings, plan

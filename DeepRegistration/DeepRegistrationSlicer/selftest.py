@@ -21,8 +21,7 @@ def runSelfTest(test: Any, logic: Any) -> None:
     test.delayDisplay("Making two small volumes")
     fixedNode = slicer.util.addVolumeFromArray(_ball(0.0), name="fixed", nodeClassName="vtkMRMLScalarVolumeNode")
     movingNode = slicer.util.addVolumeFromArray(_ball(0.25), name="moving", nodeClassName="vtkMRMLScalarVolumeNode")
-    parameters = logic.getParameterNode()
-    assert parameters.method == "auto"
+    assert logic.getParameterNode().default("method").value == "auto"
     if not isTorchInstalled():
         test.delayDisplay("PyTorch is not installed: the registration itself is not tested")
         return

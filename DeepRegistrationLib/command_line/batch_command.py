@@ -26,7 +26,7 @@ def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) 
     how = add_how(parser)
     names = [action.dest for action in how._group_actions]
     parser.add_argument("--progress", choices=("lines", "json", "none"), default="lines")
-    parser.set_defaults(run=lambda options: run_batch(options, names))
+    parser.set_defaults(run=lambda options: run_batch(options, names), patience=10.0)
 
 
 EXTRA_HELP = f"Each may also have name, {', '.join(batch.EXTRAS)}. Paths are relative to the list."

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..files.endings import PICTURE_FILES, image_endings, transform_endings
+from ..files.writing import together
 from ..geometry.image import read_image
-from ..geometry.points import is_point_file, read_points, write_points
-from ..geometry.transform import map_points_inverse, read_transform, resample
-from ..progress import CancelToken, ProgressCallback
+from ..geometry.points import read_points
+from ..geometry.transform import read_transform
+from ..models.methods import find_method
+from ..progress import ProgressCallback
 from ..system import keep_freed_memory
+from .apply_command import add_apply
 from .batch_command import add_batch
+from .outputs import REPORT_FILES, Output, check_folder, check_outputs
+from .progress_bar import ProgressBar
 
+if TYPE_CHECKING:
+    from ..pipeline import Result
+
+INPUTS = (
+    "initial_transform",
+    "fixed_mask",
+    "moving_mask",
+    "fixed_points",
+    "moving_points",
+    "fixed_labels",
+    "moving_labels",
+)
+MOST_LABELS = 100_000
 OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")
 Commands = Any  # argparse's own class for sub-parsers is private
 
@@ -25,7 +42,7 @@ def add_commands(commands: Commands) -> None:
     """Add every command's parser; each sets ``run``, a function of the parsed options."""
     _add_register(commands)
     add_batch(commands, _add_how)
-    _add_apply(commands)
+    add_apply(commands)
     _add_evaluate(commands)
     _add_methods(commands)
 
@@ -51,7 +68,7 @@ def _add_register(commands: Commands) -> None:
     how.add_argument("--fixed-labels", metavar="L", help="label maps that the field is drawn to join")
     how.add_argument("--moving-labels", metavar="L")
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
-    parser.set_defaults(run=run_register)
+    parser.set_defaults(run=run_register, watches_cancel=True)
 
 
 def _add_how(parser: argparse.ArgumentParser) -> Any:
@@ -62,6 +79,7 @@ def _add_how(parser: argparse.ArgumentParser) -> Any:
     )
     how.add_argument("--variant", help="of the method; the command methods --json lists them")
     how.add_argument("--fine-tune", action="store_true", help="fit the network's last layer to this pair first")
+    how.add_argument("--untrained", action="store_true", help="allow a method that has no trained weights here")
     how.add_argument("--refine", choices=("none", "fast", "accurate"), default="fast")
     how.add_argument("--affine", choices=("auto", "none"), default="auto")
     how.add_argument("--similarity", choices=("auto", "lncc", "mind", "ssd", "gradient"), default="auto")
@@ -73,21 +91,34 @@ def _add_how(parser: argparse.ArgumentParser) -> Any:
 
 def run_register(options: argparse.Namespace) -> None:
     """Register, then write what was asked for."""
+    _check_register(options)
+    keep_freed_memory()
+    progress = _progress(options.progress)
+    try:
+        result = _registered(options, progress)
+        with together():
+            _save(result, options)
+    finally:
+        if isinstance(progress, ProgressBar):
+            progress.close()
+    if options.progress == "json":
+        done = {"stage": "done", "fraction": 1.0, "message": "done", "report": result.report.as_dict()}
+        print(json.dumps(done), flush=True)
+    elif options.progress == "bar":
+        for name, value in result.report.lines():
+            print(f"{name}: {value}")
+
+
+def _registered(options: argparse.Namespace, progress: ProgressCallback | None) -> Result:
     from ..pipeline import register
 
-    _check_outputs(options)
-    if Path(options.fixed).exists() and Path(options.moving).exists() and Path(options.fixed).samefile(options.moving):
-        raise InputError("The fixed and the moving image are the same file; choose two different images.")
-    keep_freed_memory()
-    cancel = CancelToken()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: cancel.cancel())
-    result = register(
+    return register(
         options.fixed,
         options.moving,
         method=options.method,
         variant=options.variant,
         fine_tune=options.fine_tune,
+        untrained=options.untrained,
         refine=options.refine,
         affine=options.affine,
         similarity=options.similarity,
@@ -99,9 +130,12 @@ def run_register(options: argparse.Namespace) -> None:
         landmarks=_both(options, "points", lambda path: read_points(path).positions),
         labels=_both(options, "labels", str),
         seed=options.seed,
-        progress=_progress(options.progress),
-        cancel=cancel,
+        progress=progress,
+        cancel=options.cancel,
     )
+
+
+def _save(result: Result, options: argparse.Namespace) -> None:
     compress = not options.no_compression
     if options.output_transform:
         result.transform.save(options.output_transform, compress)
@@ -118,29 +152,41 @@ def run_register(options: argparse.Namespace) -> None:
 
         fixed, moving = read_image(options.fixed, "fixed image"), read_image(options.moving, "moving image")
         save_report(result.report, options.report, fixed, moving, result.warped)
-    if options.progress == "json":
-        done = {"stage": "done", "fraction": 1.0, "message": "done", "report": result.report.as_dict()}
-        print(json.dumps(done), flush=True)
-    elif options.progress == "bar":
-        print("", file=sys.stderr)
-        for name, value in result.report.lines():
-            print(f"{name}: {value}")
 
 
-def _check_outputs(options: argparse.Namespace) -> None:
-    """A wrong output path must not cost the user a whole run."""
+def _check_register(options: argparse.Namespace) -> None:
+    """What is wrong with the options is said before any image is read."""
     wanted = {n: getattr(options, f"output_{n}") for n in OUTPUTS}
     if not any(wanted.values()) and not options.report:
         raise InputError("Nothing would be kept; add --output-transform T.h5, or another output.")
-    inputs = [Path(p).resolve() for p in (options.fixed, options.moving)]
+    if Path(options.fixed).exists() and Path(options.moving).exists() and Path(options.fixed).samefile(options.moving):
+        raise InputError("The fixed and the moving image are the same file; choose two different images.")
+    method = find_method(options.method)
+    if options.variant is not None:
+        method.variant(options.variant)  # one that it does not have is refused
+    inputs = {"the fixed image": options.fixed, "the moving image": options.moving, "the model": method.bundle}
+    for name in INPUTS:
+        inputs[f"the {name.replace('_', ' ')}"] = getattr(options, name)
+    outputs = []
     for name, path in wanted.items():
-        if path is None:
-            continue
-        target = Path(path)
-        if target.resolve() in inputs:
-            raise InputError(f"--output-{name} would overwrite an input image; choose another name.")
-        if not target.parent.is_dir():
-            raise InputError(f"The folder {target.parent} of --output-{name} does not exist; create it first.")
+        if path is not None:
+            warp = name in ("transform", "inverse")
+            endings = transform_endings(linear=False) if warp else _image_endings(path, options.fixed)
+            outputs.append(Output(f"--output-{name}", path, "A transform" if warp else "A volume", endings))
+    if options.report:
+        folder = check_folder("--report", options.report)
+        if folder.is_dir():
+            outputs += [Output("--report", folder / name) for name in REPORT_FILES]
+    check_outputs(outputs, inputs)
+
+
+def _image_endings(path: str, fixed: str) -> tuple[str, ...]:
+    """The fixed image is only read where it matters: a picture's name for a result that may be a volume."""
+    flat = path.lower().endswith(PICTURE_FILES)
+    if flat:
+        grid = read_image(fixed, "fixed image").grid
+        flat = grid.ndim == 2 or 1 in grid.shape
+    return image_endings(flat)
 
 
 def _both(options: argparse.Namespace, what: str, read: Any) -> Any:
@@ -153,59 +199,10 @@ def _both(options: argparse.Namespace, what: str, read: Any) -> Any:
 
 
 def _progress(kind: str) -> ProgressCallback | None:
-    if kind == "none":
-        return None
-
     def as_json(stage: str, fraction: float, message: str) -> None:
         print(json.dumps({"stage": stage, "fraction": round(fraction, 4), "message": message}), flush=True)
 
-    return as_json if kind == "json" else show_bar
-
-
-def show_bar(stage: str, fraction: float, message: str) -> None:
-    """A progress callback that draws one line on stderr."""
-    full = round(fraction * 30)
-    print(f"\r[{'#' * full}{'.' * (30 - full)}] {fraction:4.0%} {stage:8} {message:40.40}", end="", file=sys.stderr)
-
-
-def _add_apply(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "apply",
-        help="carry an image, a label map or points from the moving to the fixed side",
-        description="Carry data of the moving image to the fixed image. With an inverse transform (register's "
-        "--output-inverse) and the moving image as reference, the other way round.",
-    )
-    parser.add_argument("transform", metavar="T.h5")
-    parser.add_argument(
-        "input", metavar="INPUT", help="an image, a label map, or points (.csv .fcsv .mrk.json, LPS mm)"
-    )
-    parser.add_argument("--reference", metavar="FIXED", help="the image whose grid the result gets (not for points)")
-    parser.add_argument("--output", metavar="OUT", required=True)
-    parser.add_argument("--interpolation", choices=("linear", "nearest"), help="nearest for label maps")
-    parser.set_defaults(run=run_apply)
-
-
-def run_apply(options: argparse.Namespace) -> None:
-    """Warp an image, or move points."""
-    transform = read_transform(options.transform)
-    if is_point_file(options.input):
-        points = read_points(options.input)
-        if points.positions.shape[1] != transform.GetDimension():
-            raise InputError(
-                f"The points have {points.positions.shape[1]} coordinates and the transform is "
-                f"{transform.GetDimension()}-D; use the points of that image."
-            )
-        write_points(points.moved(map_points_inverse(transform, points.positions)), options.output)
-        return
-    if not options.reference:
-        raise InputError("Images need --reference FIXED, the image whose grid the result gets.")
-    image, reference = read_image(options.input, "input"), read_image(options.reference, "reference")
-    if not image.ndim == reference.ndim == transform.GetDimension():
-        raise InputError(
-            f"The input is {image.ndim}-D, the reference {reference.ndim}-D and the transform "
-            f"{transform.GetDimension()}-D; all three must be alike."
-        )
-    resample(image, reference.grid, transform, options.interpolation or "linear").save(options.output)
+    return {"none": None, "json": as_json, "bar": ProgressBar()}[kind]
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -260,9 +257,16 @@ def parse_labels(text: str | None) -> list[int] | None:
     try:
         for part in text.split(","):
             first, _, last = part.partition("-")
-            chosen.extend(range(int(first), int(last or first) + 1))
+            low, high = int(first), int(last or first)
+            if low > high:
+                raise ValueError(part)
+            if len(chosen) + high - low >= MOST_LABELS:
+                raise InputError(f"The labels {text[:60]} are more than {MOST_LABELS}; name those to be scored.")
+            chosen.extend(range(low, high + 1))
+    except InputError:
+        raise
     except ValueError as error:
-        raise InputError(f"Labels are given as numbers and ranges such as 1-17,20-33, not {text!r}.") from error
+        raise InputError(f"Labels are given as numbers and ranges such as 1-17,20-33, not {text[:60]!r}.") from error
     return chosen
 
 

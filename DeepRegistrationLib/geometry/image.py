@@ -6,9 +6,7 @@ an index to LPS millimeters, so that no other module needs to know about axis or
 
 from __future__ import annotations
 
-import gzip
 import os
-import struct
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +15,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-
-PathLike = str | os.PathLike[str]
+from ..files.endings import check_ending, image_endings
+from ..files.image_files import PathLike, read_file
+from ..files.itk_files import write_image_file
+from ..files.pictures import PICTURES, as_picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,13 @@ class Grid:
         n = len(self.shape)
         if matrix.shape != (n + 1, n + 1):
             raise InputError(f"A grid of {n} dimensions needs a {n + 1}x{n + 1} matrix, not {matrix.shape}.")
+        if min(self.shape, default=0) < 1:
+            raise InputError(f"A grid of {' x '.join(map(str, self.shape))} voxels holds nothing.")
+        if not np.isfinite(matrix).all() or abs(float(np.linalg.det(_columns(matrix)))) < 1e-12:
+            raise InputError(
+                "The geometry is no geometry (voxel sizes, axes or position are zero, infinite or no numbers); "
+                "give the image a right one first."
+            )
         object.__setattr__(self, "shape", tuple(int(s) for s in self.shape))
         object.__setattr__(self, "matrix", matrix)
 
@@ -143,15 +150,34 @@ class Grid:
         return image
 
 
+def _columns(matrix: np.ndarray) -> np.ndarray:
+    """The axes' directions alone: whatever the voxels' size, 0 only where axes fall together or have no length."""
+    axes = matrix[:-1, :-1]
+    with np.errstate(all="ignore"):
+        return np.asarray(np.nan_to_num(axes / np.linalg.norm(axes, axis=0)))
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
-    """A scalar image: ``array`` (*grid.shape) and the ``grid`` it lies on; ``name`` is used in messages."""
+    """A scalar image, in numbers that SimpleITK and torch hold (``float16`` and other byte orders are converted).
+
+    Attributes:
+        array: (*grid.shape).
+        grid: where it lies.
+        name: used in messages.
+        warnings: sentences on how its geometry was read, for the user.
+
+    Raises:
+        InputError: if the array holds no numbers or is of another shape.
+    """
 
     array: np.ndarray
     grid: Grid
     name: str = field(default="image")
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "array", _plain_numbers(self.array, self.name))
         if tuple(self.array.shape) != self.grid.shape:
             raise InputError(f"The {self.name} has {self.array.shape} voxels on a grid of {self.grid.shape}.")
 
@@ -167,23 +193,37 @@ class Image:
 
         Raises:
             InputError: if the folder does not exist or the format is unknown.
+            NotWritten: if the disk is full.
         """
         write_sitk(self.to_sitk(), path, compress)
 
 
+def _plain_numbers(array: np.ndarray, name: str) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype.kind == "c":
+        raise InputError(f"The {name} holds complex numbers; use its magnitude.")
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"The {name} holds no numbers but {array.dtype}; give an array of numbers.")
+    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
+        return array.astype(np.float32 if array.dtype.itemsize == 2 else np.float64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
 def write_sitk(image: sitk.Image, path: PathLike, compress: bool = True) -> None:
-    """Write ``image``, with one sentence instead of ITK's trace if that fails."""
+    """Write ``image``, whole or not at all.
+
+    Raises:
+        InputError: if the folder does not exist or the format is unknown.
+        NotWritten: if the disk is full.
+    """
     target = Path(path)
-    if not target.parent.is_dir():
-        raise InputError(f"Cannot write {target.name}: the folder {target.parent} does not exist; create it first.")
-    if target.suffix.lower() in {".png", ".jpg", ".jpeg"} and image.GetPixelID() != sitk.sitkUInt8:
-        image = sitk.Cast(sitk.RescaleIntensity(image), sitk.sitkUInt8)
-    try:
-        sitk.WriteImage(image, str(target), useCompression=compress)
-    except RuntimeError as error:
-        raise InputError(
-            f"Cannot write {target}: the format is unknown or the disk is full; try a name ending in .nii.gz or .nrrd."
-        ) from error
+    flat = image.GetDimension() == 2 or 1 in image.GetSize()
+    check_ending(target, image_endings(flat), "An image" if flat else "A volume")
+    if target.suffix.lower() in PICTURES:
+        image = as_picture(image, target)
+    write_image_file(image, target, compress)
 
 
 ImageSource = PathLike | sitk.Image | Image
@@ -192,48 +232,71 @@ ImageSource = PathLike | sitk.Image | Image
 def read_image(source: ImageSource, name: str = "image") -> Image:
     """A scalar image from a path, a SimpleITK image or an ``Image``; color is turned into gray.
 
-    Reads what ITK reads (NIfTI, NRRD, MetaImage, PNG, JPEG, DICOM file, ...) and FreeSurfer's ``.mgz``/``.mgh``.
+    Reads what ITK reads (NIfTI, NRRD, MetaImage, PNG, JPEG, DICOM file or folder, ...) and FreeSurfer's
+    ``.mgz``/``.mgh``.
 
     Raises:
-        InputError: if there is no such file, the format is unknown, or the image is not a 2-D or 3-D picture.
+        InputError: if there is no such file, it is damaged or of no known format, or no 2-D or 3-D picture.
     """
     if isinstance(source, Image):
         return source
-    if isinstance(source, sitk.Image):
-        return _from_sitk(source, name)
-    path = Path(source)
-    if not path.exists():
-        raise InputError(f"The {name} {path} does not exist; check the path.")
-    if path.name.lower().endswith((".mgz", ".mgh")):
-        return _read_mgh(path, name)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    previous = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
+    image, warnings = read_components(source, name)
+    if is_layered(image):
         raise InputError(
-            f"The {name} {path} could not be read as an image; it may be damaged or of a format ITK does not know."
-        ) from error
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(previous)
-    return _from_sitk(image, name)
+            f"The {name} is a segmentation whose segments overlap ({image.GetNumberOfComponentsPerPixel()} layers); "
+            "export it as a label map first."
+        )
+    array = sitk.GetArrayFromImage(image)
+    if array.ndim == image.GetDimension() + 1:
+        array = _to_gray(array, name)
+    return Image(array, _grid_of(image, name), name, tuple(warnings))
 
 
-def _from_sitk(image: sitk.Image, name: str) -> Image:
+def read_components(source: PathLike | sitk.Image, name: str = "image") -> tuple[sitk.Image, list[str]]:
+    """A 2-D or 3-D SimpleITK image with all components of its voxels (color, layers), and sentences on its geometry.
+
+    Raises:
+        InputError: as ``read_image``.
+    """
+    warnings: list[str] = []
+    if isinstance(source, sitk.Image):
+        image = source
+    elif isinstance(source, (str, os.PathLike)):
+        image, warnings = read_file(source, name)
+    else:
+        raise InputError(f"The {name} must be a path or an image, not {type(source).__name__}.")
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[..., 0]
     if image.GetDimension() not in (2, 3):
         raise InputError(
             f"The {name} has {image.GetDimension()} dimensions; choose one time point, so that it is 2-D or 3-D."
         )
-    grid, array = Grid.from_sitk(image), sitk.GetArrayFromImage(image)
-    if array.ndim == grid.ndim + 1:
-        array = _to_gray(array, name)
-    if np.iscomplexobj(array):
-        raise InputError(f"The {name} holds complex numbers; use its magnitude.")
-    return Image(array, grid, name)
+    if 0 in image.GetSize():
+        raise InputError(f"The {name} has no voxels; choose an image that shows something.")
+    slant = _slant(_grid_of(image, name))
+    if slant > 0.1:
+        warnings.append(
+            f"The axes of the {name} are {slant:.1f} degrees off right angles, which most programs do not expect."
+        )
+    return image, warnings
+
+
+def is_layered(image: sitk.Image) -> bool:
+    """Whether the components of each voxel are layers of a segmentation (Slicer's ``.seg.nrrd``), not color."""
+    return image.GetNumberOfComponentsPerPixel() > 1 and image.HasMetaDataKey("Segment0_ID")
+
+
+def _grid_of(image: sitk.Image, name: str) -> Grid:
+    try:
+        return Grid.from_sitk(image)
+    except InputError as error:
+        raise InputError(f"The {name} cannot be used. {error}") from error
+
+
+def _slant(grid: Grid) -> float:
+    """Degrees by which the axes miss right angles."""
+    cosines = np.abs(grid.directions.T @ grid.directions)
+    return float(np.degrees(np.arcsin(min(1.0, (cosines - np.diag(np.diag(cosines))).max()))))
 
 
 def _to_gray(array: np.ndarray, name: str) -> np.ndarray:
@@ -248,30 +311,3 @@ def _to_gray(array: np.ndarray, name: str) -> np.ndarray:
         raise InputError(f"The {name} has {components} values in each voxel; choose an image with one value each.")
     weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601 luma
     return (array.astype(np.float32) @ weights).round().astype(array.dtype)
-
-
-_MGH_TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2"}
-
-
-def _read_mgh(path: Path, name: str) -> Image:
-    """FreeSurfer's format: 284 bytes of big-endian header, then voxels with the first index fastest."""
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".mgz" else path.read_bytes()
-        version, *size, frames, kind, _, good = struct.unpack(">7ih", data[:30])
-        if version != 1 or frames != 1 or kind not in _MGH_TYPES:
-            raise ValueError(f"version {version}, {frames} frames, type {kind}")
-        if good:
-            numbers = np.frombuffer(data, ">f4", 15, 30).astype(np.float64)
-        else:
-            numbers = np.array([1, 1, 1, -1, 0, 0, 0, 0, -1, 0, 1, 0, 0, 0, 0], dtype=np.float64)
-        dtype = np.dtype(_MGH_TYPES[kind])
-        voxels = np.frombuffer(data, dtype, int(np.prod(size)), 284).reshape(size[::-1])
-    except (OSError, EOFError, ValueError, struct.error) as error:
-        raise InputError(f"The {name} {path} could not be read as a FreeSurfer volume ({error}).") from error
-    # Columns of x, y, z (RAS) times spacing; the header's last three numbers are the center's RAS position.
-    ijk_to_ras = np.eye(4)
-    ijk_to_ras[:3, :3] = numbers[3:12].reshape(3, 3).T * numbers[:3]
-    ijk_to_ras[:3, 3] = numbers[12:] - ijk_to_ras[:3, :3] @ (np.asarray(size) / 2)
-    matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ijk_to_ras
-    matrix[:, :3] = matrix[:, 2::-1]
-    return Image(voxels.astype(dtype.newbyteorder("=")), Grid(voxels.shape, matrix), name)

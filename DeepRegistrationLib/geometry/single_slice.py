@@ -38,6 +38,21 @@ class Plane:
         back = np.linalg.inv(self.frame)
         return (np.asarray(points) @ back[:3, :3].T + back[:3, 3])[:, :2]
 
+    def flatten(self, image: Image) -> Image:
+        """A one-slice 3-D image, of any extent, as a 2-D image in this plane; how far it lies from it is dropped.
+
+        Raises:
+            InputError: if the image is no single slice or lies at an angle to the plane.
+        """
+        thin = [axis for axis, size in enumerate(image.grid.shape) if size == 1]
+        if image.ndim != 3 or not thin:
+            raise InputError(f"The {image.name} must be a single slice, as the images are.")
+        if abs(image.grid.directions[:, thin[0]] @ self.frame[:3, 2]) < 0.999:
+            raise InputError(
+                f"The slice of the {image.name} lies at an angle to that of the image; give a parallel one."
+            )
+        return _in_plane(image, thin[0], np.linalg.inv(self.frame))
+
     def lift_affine(self, affine: np.ndarray) -> np.ndarray:
         """(3, 3) in plane coordinates to (4, 4) in LPS mm, onto the moving slice."""
         lifted = np.eye(4)
@@ -67,13 +82,15 @@ def flatten(fixed: Image, moving: Image) -> tuple[Image, Image, Plane] | None:
     if abs(moving.grid.directions[:, thin[1][0]] @ normal) < 0.999:
         raise InputError("The two slices lie at an angle to each other; choose two parallel slices.")
     to_plane = np.linalg.inv(frame)
-    flat = []
-    for image, (flat_axis, *_) in zip((fixed, moving), thin, strict=True):
-        matrix = to_plane @ image.grid.matrix
-        keep = [a for a in range(3) if a != flat_axis]
-        plane = np.eye(3)
-        plane[:2, :2], plane[:2, 2] = matrix[:2, keep], matrix[:2, 3]
-        array = image.array.squeeze(flat_axis)
-        flat.append(Image(array, Grid(array.shape, plane), image.name))
+    flat = [_in_plane(image, axes[0], to_plane) for image, axes in zip((fixed, moving), thin, strict=True)]
     offset = float((to_plane @ moving.grid.matrix)[2, 3])
     return flat[0], flat[1], Plane(fixed.grid, axis, frame, offset)
+
+
+def _in_plane(image: Image, axis: int, to_plane: np.ndarray) -> Image:
+    matrix = to_plane @ image.grid.matrix
+    keep = [a for a in range(3) if a != axis]
+    plane = np.eye(3)
+    plane[:2, :2], plane[:2, 2] = matrix[:2, keep], matrix[:2, 3]
+    array = image.array.squeeze(axis)
+    return Image(array, Grid(array.shape, plane), image.name, image.warnings)

@@ -6,9 +6,6 @@ and Slicer's TransformFromParent. It can be given to every SimpleITK function.
 
 from __future__ import annotations
 
-import gzip
-import struct
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +15,14 @@ from torch import Tensor
 
 from .. import fields
 from ..errors import InputError
+from ..files.endings import FIELD_FILES, check_ending, transform_endings
+from ..files.itk_files import write_transform_file
+from .antialias import averaged_for
 from .image import Grid, Image, PathLike, write_sitk
+from .padding import background_of
+from .transform_files import check_transform, parts_of, read_parts
 
-TRANSFORM_FILES = (".h5", ".hdf5", ".tfm", ".txt", ".mat")
-FIELD_FILES = (".nrrd", ".nii.gz", ".nii", ".mha", ".mhd")
 _SAME = 1e-9
-_NIFTI_INTENT = slice(68, 70)
 
 
 class Transform(sitk.Transform):
@@ -78,7 +77,8 @@ class Transform(sitk.Transform):
         """Write for ITK, ANTs and Slicer: ``.h5`` or ``.tfm`` as it is, ``.nrrd``/``.nii.gz``/``.mha`` as one field.
 
         Raises:
-            InputError: if the extension is unknown or the file cannot be written.
+            InputError: if the extension is unknown, or the folder does not exist or is protected.
+            NotWritten: if the disk is full.
         """
         save_transform(self, path, self.domain, compress)
 
@@ -86,17 +86,24 @@ class Transform(sitk.Transform):
 def _field_transform(u: Tensor, grid: Grid) -> tuple[sitk.Transform, Grid]:
     if tuple(u.shape) != (1, grid.ndim, *grid.shape):
         raise InputError(f"The field {tuple(u.shape)} does not fit a grid of {grid.shape}.")
+    u, domain = _faded(u, grid)
+    return _as_sitk(u, domain), domain
+
+
+def _faded(u: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
+    """The field on a larger grid, at whose border it is zero."""
     u = u.detach().to("cpu", torch.float32)
     margins = taper_margins(u, grid)
     thin = [margin if size == 1 else 0 for margin, size in zip(margins, grid.shape, strict=True)]
     wide = [0 if size == 1 else margin for margin, size in zip(margins, grid.shape, strict=True)]
     if any(thin):  # one slice: the same on both sides, so that a point a hair off the plane still moves with it
         u = torch.nn.functional.pad(u, [m for t in reversed(thin) for m in (t, t)], mode="replicate")
-    u = fields.pad_tapered(u, wide)
-    domain = grid.padded(np.asarray(margins))
-    field = domain.to_sitk(voxels_to_lps(u, domain), vector=True)
-    del u
-    return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64)), domain
+    return fields.pad_tapered(u, wide), grid.padded(np.asarray(margins))
+
+
+def _as_sitk(u: Tensor, grid: Grid) -> sitk.DisplacementFieldTransform:
+    field = grid.to_sitk(voxels_to_lps(u, grid), vector=True)
+    return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
 
 
 def taper_margins(u: Tensor, grid: Grid) -> list[int]:
@@ -166,6 +173,9 @@ def map_points(transform: sitk.Transform, points: np.ndarray) -> np.ndarray:
 def map_points_inverse(transform: sitk.Transform, points: np.ndarray, tolerance: float = 1e-4) -> np.ndarray:
     """(n, ndim) LPS mm back through any SimpleITK transform: the x with transform(x) = point, by Newton's method.
 
+    Args:
+        tolerance: in the spacing of the transform's finest field.
+
     Raises:
         InputError: if a point has no inverse (the transform folds there).
     """
@@ -174,40 +184,38 @@ def map_points_inverse(transform: sitk.Transform, points: np.ndarray, tolerance:
         return map_points(transform.GetInverse(), points)
     except RuntimeError:
         pass  # a displacement field has no inverse of its own
-    n, step, found = points.shape[-1], 0.05, []
-    for point in points:
-        x = point.copy()
-        best, best_error = x, np.inf
-        damping = 1.0
-        for _ in range(100):
+    scale = _finest_spacing(transform)
+    return np.array([_point_back(transform, p, scale, tolerance) for p in points]).reshape(points.shape)
+
+
+def _finest_spacing(transform: sitk.Transform) -> float:
+    fields = [p.GetDisplacementField() for p in parts_of(transform) if isinstance(p, sitk.DisplacementFieldTransform)]
+    return min((step for field in fields for step in field.GetSpacing()), default=1.0)
+
+
+def _point_back(transform: sitk.Transform, point: np.ndarray, scale: float, tolerance: float) -> np.ndarray:
+    step, n = 0.05 * scale, len(point)
+    x = best = point.copy()
+    best_error, damping = np.inf, 1.0
+    for _ in range(100):
+        error = np.asarray(transform.TransformPoint(x.tolist())) - point
+        size = float(np.linalg.norm(error))
+        if size < best_error:
+            best, best_error, damping = x, size, min(1.0, damping * 2)
+        else:
+            x, damping = best, damping / 2
             error = np.asarray(transform.TransformPoint(x.tolist())) - point
-            size = float(np.linalg.norm(error))
-            if size < best_error:
-                best, best_error, damping = x, size, min(1.0, damping * 2)
-            else:
-                x, damping = best, damping / 2
-                error = np.asarray(transform.TransformPoint(x.tolist())) - point
-            if best_error < tolerance or damping < 1e-3:
-                break
-            jacobian = np.stack(
-                [
-                    np.subtract(
-                        transform.TransformPoint((x + step * axis).tolist()),
-                        transform.TransformPoint((x - step * axis).tolist()),
-                    )
-                    / (2 * step)
-                    for axis in np.eye(n)
-                ],
-                axis=1,
-            )
-            if abs(np.linalg.det(jacobian)) < 1e-3:
-                jacobian = np.eye(n)
-            x = x - damping * np.linalg.solve(jacobian, error)
-        if best_error > 0.1:
-            place = ", ".join(f"{c:.1f}" for c in point)
-            raise InputError(f"The transform cannot be inverted at ({place}) mm; it folds there, so check its quality.")
-        found.append(best)
-    return np.array(found).reshape(points.shape)
+        if best_error < tolerance * scale or damping < 1e-3:
+            break
+        ends = [[transform.TransformPoint((x + sign * step * axis).tolist()) for sign in (1, -1)] for axis in np.eye(n)]
+        jacobian = np.stack([np.subtract(*pair) / (2 * step) for pair in ends], axis=1)
+        if abs(np.linalg.det(jacobian)) < 1e-3 * np.prod(np.linalg.norm(jacobian, axis=0)):
+            jacobian = np.eye(n)
+        x = x - damping * np.linalg.solve(jacobian, error)
+    if not best_error <= 0.1 * scale:
+        place = ", ".join(f"{c:.1f}" for c in point)
+        raise InputError(f"The transform cannot be inverted at ({place}) mm; it folds there, so check its quality.")
+    return best
 
 
 def displacement_on(transform: sitk.Transform, grid: Grid) -> np.ndarray:
@@ -227,67 +235,49 @@ def save_transform(transform: sitk.Transform, path: PathLike, domain: Grid, comp
     """Write any SimpleITK transform; as one displacement field on ``domain`` where the extension is an image's.
 
     Raises:
-        InputError: if the extension is unknown or the file cannot be written.
+        InputError: if the extension is unknown, or the folder does not exist or is protected.
+        NotWritten: if the disk is full.
     """
     target = Path(path)
-    name = target.name.lower()
-    if name.endswith(FIELD_FILES):
-        if ".nii" in name:
-            _write_nifti_field(displacement_on(transform, domain), domain, target)
-        else:
-            write_sitk(domain.to_sitk(displacement_on(transform, domain), vector=True), target, compress)
+    check_ending(target, transform_endings(transform.IsLinear()), "A transform")
+    if target.name.lower().endswith(FIELD_FILES):
+        # In NIfTI these are plain vectors (intent 1007) in LPS: ITK scrambles 2-D displacement vectors (1006).
+        write_sitk(domain.to_sitk(displacement_on(transform, domain), vector=True), target, compress)
         return
-    if not name.endswith(TRANSFORM_FILES):
-        known = " ".join((*TRANSFORM_FILES[:3], *FIELD_FILES))
-        raise InputError(f"A transform cannot be written as {target.name}; use a name ending in one of {known}.")
-    if not target.parent.is_dir():
-        raise InputError(f"Cannot write {target.name}: the folder {target.parent} does not exist; create it first.")
-    try:
-        sitk.WriteTransform(sitk.Transform(transform), str(target))
-    except RuntimeError as error:
-        raise InputError(f"Cannot write {target}; is the disk full or the folder read-only?") from error
-
-
-def _write_nifti_field(displacement: np.ndarray, domain: Grid, target: Path) -> None:
-    """NIfTI's displacement vectors (intent 1006) are RAS in the file; SimpleITK writes plain vectors (1007) only."""
-    displacement = displacement.copy()
-    displacement[..., :2] *= -1
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / "field.nii"
-        write_sitk(domain.to_sitk(displacement, vector=True), plain)
-        data = bytearray(plain.read_bytes())
-    data[_NIFTI_INTENT] = struct.pack("<h", 1006)
-    packed = gzip.compress(bytes(data), compresslevel=1) if target.name.lower().endswith(".gz") else bytes(data)
-    try:
-        target.write_bytes(packed)
-    except OSError as error:
-        raise InputError(f"Cannot write {target}: {error.strerror}.") from error
+    write_transform_file(transform, target)
 
 
 def read_transform(source: PathLike | sitk.Transform, name: str = "transform") -> sitk.Transform:
     """A SimpleITK transform from a transform file or a displacement field image (LPS mm).
 
+    A grid that Slicer keeps as the inverse of what the file holds is inverted.
+
     Raises:
-        InputError: if the file is missing or holds no transform.
+        InputError: if the file is missing, holds no transform or several without an order, or one that cannot be used
+            (NaN, a matrix without an inverse).
     """
     if isinstance(source, sitk.Transform):
+        check_transform(source, name)
         return source
     path = Path(source)
     if not path.exists():
         raise InputError(f"The {name} {path} does not exist; check the path.")
-    previous = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        if path.name.lower().endswith(FIELD_FILES):
-            image = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
-            if image.GetNumberOfComponentsPerPixel() != image.GetDimension():
-                raise InputError(f"The {name} {path} is an image, not a displacement field; give a transform file.")
-            return sitk.DisplacementFieldTransform(image)
-        return sitk.ReadTransform(str(path))
-    except RuntimeError as error:
-        raise InputError(f"The {name} {path} could not be read; use a file that ITK, ANTs or Slicer wrote.") from error
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(previous)
+    parts = read_parts(path, name)
+    for part, _ in parts:
+        check_transform(part, f"{name} {path}")
+    used = [_inverted(part, f"{name} {path}") if inverse else part for part, inverse in parts]
+    return used[0] if len(used) == 1 else sitk.CompositeTransform(used)
+
+
+def _inverted(transform: sitk.Transform, name: str) -> sitk.Transform:
+    """The inverse of a displacement field, fading outside of it, as a displacement field."""
+    field = sitk.DisplacementFieldTransform(transform).GetDisplacementField()
+    grid = Grid.from_sitk(field)
+    u, domain = _faded(lps_to_voxels(sitk.GetArrayFromImage(field), grid), grid)
+    w = fields.invert(u, 300, 1e-3)
+    if float(fields.inverse_error(u, w).max()) > 0.1:
+        raise InputError(f"The {name} is kept as the inverse of a grid that folds, so there is none; make it again.")
+    return _as_sitk(w, domain)
 
 
 def resample(
@@ -300,17 +290,21 @@ def resample(
 ) -> Image:
     """``image`` seen through ``transform`` (fixed to moving) on ``grid``, by SimpleITK.
 
+    With "linear" blocks of voxels are averaged first where the grid steps over them (``antialias.py``).
+
     Args:
         image: the moving image.
         grid: the fixed grid.
         transform: fixed to moving in LPS mm; none is the identity.
         mode: "linear" or "nearest" (label maps).
-        fill: value outside the moving image; default 0, or the image's minimum if that is negative (CT: air).
+        fill: value outside the moving image; default 0 for "nearest", else the image's own background.
         dtype: of the result; default that of ``image``.
     """
     source = image.to_sitk() if dtype is None else image.grid.to_sitk(image.array.astype(dtype))
     if fill is None:
-        fill = min(0.0, float(image.array.min()))
+        fill = 0.0 if mode == "nearest" else background_of(image.array)
+    if mode == "linear":
+        source = averaged_for(source, grid, transform)
     interpolator = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[mode]
     result = sitk.Resample(
         source,

@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import InputError
 from ..geometry.image import Grid, Image, ImageSource, read_image
 from ..geometry.transform import resample
+from .label_maps import read_inside
 
 SMALLEST_AXIS = 4
 
@@ -74,12 +75,11 @@ def read_mask(source: ImageSource | None, image: Image, name: str) -> np.ndarray
     """
     if source is None:
         return None
-    mask = read_image(source, name)
+    mask = read_inside(source, name)
     if mask.ndim != image.ndim:
         raise InputError(f"The {name} is {mask.ndim}-D and the {image.name} {image.ndim}-D; use a mask of that image.")
     if not mask.grid.same_as(image.grid):
-        binary = Image((mask.array != 0).astype(np.uint8), mask.grid, name)
-        mask = resample(binary, image.grid, mode="nearest")
+        mask = resample(mask, image.grid, mode="nearest")
     inside = mask.array != 0
     if not inside.any():
         raise InputError(f"The {name} is empty inside the {image.name}; draw it over the part that matters.")

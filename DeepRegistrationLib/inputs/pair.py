@@ -9,24 +9,31 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from ..device import available_bytes
+from ..device import available_bytes, total_bytes
 from ..errors import InputError
-from ..geometry.image import Grid, Image, ImageSource, read_image
+from ..geometry.image import Grid, Image, ImageSource
+from ..geometry.padding import comparable, measured_part
 from ..geometry.single_slice import Plane, flatten
 from ..geometry.transform import resample
 from .checks import read_mask, read_pair
-from .padding import seen_part
 
 BYTES_PER_VOXEL = 260
 """Peak memory of a registration for each voxel of the working grid, measured by the benchmarks."""
-MOST_VOXELS = {"cpu": 10_000_000, "cuda": 40_000_000}
+MOST_VOXELS = {"cpu": 10_000_000, "cuda": 40_000_000, "mps": 10_000_000}
+SHARE = 0.4
+"""Of all the memory there is, that a registration may take: other programs run, too."""
 
 
 @dataclass(frozen=True)
 class Pair:
     """The two images as they are registered (one-slice images as 2-D) and as they were given.
 
-    The masks are the user's, less what is padding (None: all counts).
+    Attributes:
+        fixed, moving: what is registered, ``comparable`` (see ``padding.py``); 2-D where both are single slices.
+        fixed_mask, moving_mask: bool on those grids: the user's masks, less what was not measured (None: all counts).
+        plane: of single slices.
+        given_fixed, given_moving: the images untouched.
+        clean_fixed, clean_moving: the same, ``comparable``: for doubt, similarity and verdict.
     """
 
     fixed: Image
@@ -36,6 +43,13 @@ class Pair:
     plane: Plane | None
     given_fixed: Image
     given_moving: Image
+    clean_fixed: Image
+    clean_moving: Image
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should read of how the images were read."""
+        return [*self.given_fixed.warnings, *self.given_moving.warnings]
 
     @classmethod
     def read(
@@ -43,15 +57,17 @@ class Pair:
     ) -> Pair:
         given = read_pair(fixed, moving)
         first, second = read_mask(fixed_mask, given[0], "fixed mask"), read_mask(moving_mask, given[1], "moving mask")
+        clean = comparable(given[0]), comparable(given[1])
         flat = flatten(*given)
         if flat is None:
-            return cls(*given, _measured(given[0], first), _measured(given[1], second), None, *given)
-        flat_fixed, flat_moving, plane = flat
-        if first is not None:
-            first = first.reshape(flat_fixed.grid.shape)
-        if second is not None:
-            second = second.reshape(flat_moving.grid.shape)
-        return cls(flat_fixed, flat_moving, _measured(flat_fixed, first), _measured(flat_moving, second), plane, *given)
+            masks = _measured(given[0], first), _measured(given[1], second)
+            return cls(*clean, *masks, None, *given, *clean)
+        *images, plane = flat
+        shaped = [
+            _measured(image, None if mask is None else mask.reshape(image.grid.shape))
+            for image, mask in zip(images, (first, second), strict=True)
+        ]
+        return cls(comparable(images[0]), comparable(images[1]), shaped[0], shaped[1], plane, *given, *clean)
 
 
 @dataclass(frozen=True)
@@ -66,21 +82,26 @@ class Level:
 
     @classmethod
     def prepare(cls, pair: Pair, grid: Grid, onto: sitk.Transform) -> Level:
-        fixed = pair.fixed if grid is pair.fixed.grid else resample(pair.fixed, grid, dtype=np.float32)
+        fixed, fixed_mask = cls.prepare_fixed(pair, grid)
         moving = resample(pair.moving, grid, onto, dtype=np.float32)
-        fixed_mask = None
-        if pair.fixed_mask is not None:
-            fixed_mask = _on_grid(pair.fixed_mask, pair.fixed.grid, grid, None)
         # Where the moving image was never seen nothing may pull.
         seen = pair.moving_mask if pair.moving_mask is not None else np.ones(pair.moving.grid.shape, bool)
         moving_mask = _on_grid(seen, pair.moving.grid, grid, onto)
         if pair.moving_mask is None and bool(moving_mask.all()):
-            return cls(grid, _tensor(fixed.array), _tensor(moving.array), fixed_mask, None)
-        return cls(grid, _tensor(fixed.array), _tensor(moving.array), fixed_mask, moving_mask)
+            return cls(grid, fixed, _tensor(moving.array), fixed_mask, None)
+        return cls(grid, fixed, _tensor(moving.array), fixed_mask, moving_mask)
+
+    @staticmethod
+    def prepare_fixed(pair: Pair, grid: Grid) -> tuple[Tensor, Tensor | None]:
+        """The fixed image on ``grid``, and its mask."""
+        fixed = pair.fixed if grid is pair.fixed.grid else resample(pair.fixed, grid, dtype=np.float32)
+        if pair.fixed_mask is None:
+            return _tensor(fixed.array), None
+        return _tensor(fixed.array), _on_grid(pair.fixed_mask, pair.fixed.grid, grid, None)
 
 
 def _measured(image: Image, mask: np.ndarray | None) -> np.ndarray | None:
-    seen = seen_part(image.array)
+    seen = measured_part(image.array)
     if seen is None or mask is None:
         return seen if mask is None else mask
     both = np.asarray(mask & seen)
@@ -99,15 +120,24 @@ def _on_grid(mask: np.ndarray, own: Grid, grid: Grid, transform: sitk.Transform 
 
 
 def working_grid(fixed: Grid, device: torch.device) -> Grid:
-    """The fixed grid, or a coarser one over the same field of view where that is all the memory holds.
+    """The fixed grid, or a coarser one over the same field of view where that is all the machine's memory holds.
+
+    What is free just now decides nothing but whether to begin: the same images give the same answer at any time.
 
     Raises:
-        InputError: if there is not even memory for a coarse run.
+        InputError: if the memory that is free does not do.
     """
-    held = int(available_bytes(device) * 0.6 / BYTES_PER_VOXEL)
-    most = min(MOST_VOXELS[device.type], held)
-    if held < 200_000:
-        raise InputError("There is too little free memory to register anything; close other programs and try again.")
+    grid = _fitting(fixed, min(MOST_VOXELS[device.type], int(total_bytes(device) * SHARE / BYTES_PER_VOXEL)))
+    needed, free = BYTES_PER_VOXEL * int(np.prod(grid.shape)), available_bytes(device)
+    if free < needed:
+        raise InputError(
+            f"There is too little free memory: {free / 2**30:.1f} of about {needed / 2**30:.1f} GB that these images "
+            "need; close other programs and try again, or crop the images."
+        )
+    return grid
+
+
+def _fitting(fixed: Grid, most: int) -> Grid:
     if np.prod(fixed.shape) <= most:
         return fixed
     # The finest axes give way first, so that slices of a thick-slice image stay.
@@ -141,17 +171,12 @@ def landmark_voxels(
 
 
 def label_tensors(
-    labels: tuple[ImageSource, ImageSource] | None, grid: Grid, onto: sitk.Transform, plane: Plane | None
+    labels: tuple[Image, Image] | None, grid: Grid, onto: sitk.Transform, plane: Plane | None
 ) -> tuple[Tensor, Tensor] | None:
     """Label maps on the working grid, the moving one through the affine."""
     if labels is None:
         return None
-    maps = read_image(labels[0], "fixed label map"), read_image(labels[1], "moving label map")
-    if plane:
-        flat = flatten(*maps)
-        if flat is None:
-            raise InputError("The label maps must be single slices, as the images are.")
-        maps = flat[:2]
+    maps = [plane.flatten(image) for image in labels] if plane else labels
     on_grid = resample(maps[0], grid, mode="nearest"), resample(maps[1], grid, onto, mode="nearest")
     fixed, moving = (torch.from_numpy(m.array.astype(np.int64))[None, None] for m in on_grid)
     return fixed, moving

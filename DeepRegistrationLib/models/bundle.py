@@ -211,8 +211,14 @@ def save_bundle(path: PathLike, network: RegistrationNetwork, header: Header) ->
     """Write a bundle; weights as float16, or float32 where that would lose them (too large or too small).
 
     Raises:
-        InputError: if the file cannot be written.
+        InputError: if the file cannot be written, or a weight is not finite.
     """
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise InputError(
+                f"The weights {name} hold values that are not numbers; train again with a lower learning rate, or "
+                "choose an earlier checkpoint."
+            )
     tensors = {name: _compact(tensor) for name, tensor in network.state_dict().items()}
     write_weights(Path(path), tensors, {KEY: header.to_json(), "format": "pt"})
 

@@ -53,6 +53,8 @@ class Method:
         grids: where a fresh network works, by number of dimensions; elsewhere on the fixed image's own grid.
         normalization: what a fresh network expects.
         bundle: the file whose weights to use, where the user gave one.
+        trained: dimensions of the images for which weights are here, as ``method_list.methods`` finds them; those of
+            ``dimensions`` where there is no network.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Method:
     grids: Mapping[int, WorkingGrid] = field(default_factory=dict)
     normalization: Normalization = PERCENTILES
     bundle: Path | None = None
+    trained: tuple[int, ...] = ()
 
     @property
     def network(self) -> NetworkFactory | None:

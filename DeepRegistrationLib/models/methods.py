@@ -5,6 +5,7 @@ Not named ``methods``: a module of that name would hide the package's function o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,15 @@ WORTH = 0.01
 
 
 def methods() -> tuple[Method, ...]:
-    """All methods, refinement alone first."""
-    return catalog.ALL
+    """All methods, refinement alone first; ``trained`` says for which dimensions each has weights here."""
+    bundles = list_bundles()
+    return tuple(replace(method, trained=_trained(method, bundles)) for method in catalog.ALL)
+
+
+def _trained(method: Method, bundles: Sequence[Bundle]) -> tuple[int, ...]:
+    if method.network is None:
+        return method.dimensions
+    return tuple(sorted({b.header.dimensions for b in bundles if b.header.method == method.name}))
 
 
 def default_method(ndim: int | None = None) -> Method:
@@ -62,30 +70,39 @@ def find_method(name: PathLike) -> Method:
     Raises:
         InputError: if there is neither.
     """
-    for method in methods():
+    for method in catalog.ALL:
         if method.name == str(name):
             return method
     bundles = {bundle.name: bundle.path for bundle in list_bundles()}
     path = bundles.get(str(name), Path(name))
     if path.suffix == ".safetensors":
         wanted = read_header(path).method
-        for method in methods():
+        for method in catalog.ALL:
             if method.name == wanted:
                 return replace(method, bundle=path)
         raise InputError(f"The model {path} is for the method {wanted}, which this version lacks; update.")
-    names = ", ".join([*(m.name for m in methods()), *bundles])
+    names = ", ".join([*(m.name for m in catalog.ALL), *bundles])
     raise InputError(f"There is no method {name}; choose one of {names}, or give a model's .safetensors file.")
 
 
-def model_for(method: Method, ndim: int, *, variant: str | None = None, seed: int = 0) -> Model:
-    """The model to run: the user's bundle, else one in the box or the user's folder, else fresh weights.
+def model_for(
+    method: Method, ndim: int, *, variant: str | None = None, seed: int = 0, untrained: bool = False
+) -> Model:
+    """The model to run: the user's bundle, else one in the box or the user's folder, else, if asked for, fresh weights.
 
     A model without ``path`` has fresh weights: the caller should say that it has not been trained.
 
     Raises:
-        InputError: if the method has no network, none for ``ndim``, or the bundle cannot be used.
+        InputError: if the method has no network, none for ``ndim``, no weights for ``ndim`` (and ``variant``) while
+            ``untrained`` is false, or the bundle cannot be used.
     """
     if method.bundle is not None:
+        dimensions = read_header(method.bundle).dimensions
+        if dimensions != ndim:
+            raise InputError(
+                f"The model {method.bundle.name} is for {dimensions}-D images and these are {ndim}-D; choose "
+                "another one."
+            )
         return load_model(method.bundle)
     fitting = [b for b in bundles_of(method) if b.header.dimensions == ndim and variant in (None, b.header.variant)]
     if fitting:
@@ -93,7 +110,23 @@ def model_for(method: Method, ndim: int, *, variant: str | None = None, seed: in
         order = [v.name for v in method.variants]
         best = min(fitting, key=lambda b: order.index(b.header.variant) if b.header.variant in order else len(order))
         return load_model(best.path)
+    if not untrained:
+        raise InputError(_without_weights(method, ndim, variant))
     return fresh_model(method, ndim, variant=variant, seed=seed)
+
+
+def _without_weights(method: Method, ndim: int, variant: str | None) -> str:
+    if ndim not in method.dimensions or not method.variants:
+        return f"The method {method.name} has no network for {ndim}-D images; choose another method."
+    if variant is not None:
+        method.variant(variant)  # an unknown one is another mistake
+    of_variant = "" if variant is None else f" (variant {variant})"
+    others = sorted({b.header.dimensions for b in bundles_of(method) if variant in (None, b.header.variant)})
+    elsewhere = f", only for {others[0]}-D ones" if others else ""
+    return (
+        f"The method {method.name}{of_variant} has no trained weights for {ndim}-D images here{elsewhere}; choose "
+        "another method, train or import weights, or ask for untrained ones (untrained=True, --untrained)."
+    )
 
 
 def fresh_model(method: Method, ndim: int, *, variant: str | None = None, seed: int = 0) -> Model:
@@ -131,11 +164,12 @@ def methods_as_json() -> list[dict[str, Any]]:
     """What ``methods --json`` prints: one table a method, then one a bundle, which can be chosen by its name, too.
 
     ``available``: it can be used as it is, without training. ``weights``: of a network, and they are here.
+    ``trained``: for images of which dimensions that holds.
     """
     bundles = list_bundles()
-    table = [_describe(method, [b for b in bundles if b.header.method == method.name]) for method in methods()]
+    table = [_describe(method, [b for b in bundles if b.header.method == method.name]) for method in catalog.ALL]
     for bundle in bundles:
-        for method in methods():
+        for method in catalog.ALL:
             if method.name == bundle.header.method:
                 table.append(
                     {
@@ -162,6 +196,7 @@ def _describe(method: Method, bundles: list[Bundle]) -> dict[str, Any]:
         "presets": [{"name": p.name, "about": p.about} for p in method.presets],
         "network": method.network is not None,
         "weights": bool(bundles),
+        "trained": list(_trained(method, bundles)),
         "available": bool(bundles) or method.network is None,
         "models": [{"name": b.name, "path": str(b.path), **_summary(b.header)} for b in bundles],
     }

@@ -6,13 +6,14 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError, RegistrationFailed
 from ..fields import warp
@@ -55,7 +56,8 @@ def predict(
     place, pair = prepare(model, fixed, moving)
     reporter(0.2, f"the network {model.name} looks at {' x '.join(map(str, place.size))} voxels")
     if fit is None:
-        prediction = run_network(model.network, *pair, torch.device(device), precision)
+        with stoppable(model.network, reporter):
+            prediction = run_network(model.network, *pair, torch.device(device), precision)
     else:
         prediction = _fitted(model.network, *pair, torch.device(device), fit, reporter)
     reporter(0.8, "bringing the field onto the fixed image")
@@ -65,6 +67,17 @@ def predict(
     field = place.bring_back(field)
     reporter(1.0, "field predicted")
     return field
+
+
+@contextmanager
+def stoppable(network: nn.Module, reporter: Reporter) -> Iterator[None]:
+    """Inside, every layer looks first whether the run was cancelled: a large image takes a network many seconds."""
+    handles = [module.register_forward_pre_hook(lambda *_: reporter.check()) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _lncc_loss(fixed: Tensor, warped: Tensor) -> Tensor:
@@ -88,7 +101,8 @@ def _fitted(
         return likeness(fixed, warp(moving, u)) + diffusion(u)
 
     working = copy.deepcopy(network).to(device)
-    return fine_tune(working, fixed, moving, cost, reporter=reporter.stage(reporter.name, 0.2, 0.8)).prediction
+    with stoppable(working, reporter):
+        return fine_tune(working, fixed, moving, cost, reporter=reporter.stage(reporter.name, 0.2, 0.8)).prediction
 
 
 def prepare(model: Model, fixed: Image, moving: Image) -> tuple[Placement, tuple[Tensor, Tensor]]:

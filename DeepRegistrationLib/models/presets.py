@@ -129,6 +129,13 @@ FLOWNET_ROI = (
         {"alpha": 1.0, "beta": 0.05, "gamma": 1.0},
         {"eta": 1.0},
     ),
+    Preset(
+        "paper-supervised",
+        "as printed for the supervised baselines: 10 epochs, after 4 the ROI network at a thousandth of the rate",
+        Optimizer(1e-4, weight_decay=5e-4, batch=32, epochs=10),
+        {"alpha": 1.0, "beta": 0.05, "gamma": 1.0},
+        {"eta": 1.0, "roi_share": 0.0, "roi_slow_after": 0.4, "roi_slow": 1e-3},
+    ),
 )
 UNIVERSAL = (
     Preset(

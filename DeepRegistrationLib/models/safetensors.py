@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..files.writing import whole
 
 LARGEST_HEADER = 16 << 20
 _DTYPES = {
@@ -40,7 +41,8 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """Write tensors and metadata; the file appears whole or not at all.
 
     Raises:
-        InputError: if the folder does not exist or the disk is full.
+        InputError: if the folder does not exist or is protected.
+        NotWritten: if the disk is full.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     chunks, position = [], 0
@@ -56,16 +58,10 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         position += len(chunk)
     text = json.dumps(header, ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(struct.pack("<Q", len(text)) + text)
-            for chunk in chunks:
-                file.write(chunk)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"Cannot write {path} ({error.strerror}); choose a folder you can write to.") from error
+    with whole(path) as partial, partial.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for chunk in chunks:
+            file.write(chunk)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

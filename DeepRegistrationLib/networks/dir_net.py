@@ -71,8 +71,9 @@ def bspline(points: Tensor, spacing: int) -> Tensor:
 
     A control point lies in the middle of its voxels; beyond the border the outermost one is repeated.
     """
-    for axis in range(2, points.ndim):
-        points = (points.movedim(axis, -1) @ _basis(points.shape[axis], spacing).to(points).T).movedim(-1, axis)
+    with torch.autocast(points.device.type, enabled=False):  # a product of matrices would come out in bfloat16
+        for axis in range(2, points.ndim):
+            points = (points.movedim(axis, -1) @ _basis(points.shape[axis], spacing).to(points).T).movedim(-1, axis)
     return points
 
 

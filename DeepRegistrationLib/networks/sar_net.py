@@ -6,11 +6,12 @@ network is for 2-D; the same class serves 3-D.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..fields import warp
 from .blocks import Convolution, Prediction, RegistrationNetwork, check_pair, convolution, flow_convolution, like
 
 DISCRIMINATOR_LAYERS = ((64, 1), (64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1), (512, 2))
@@ -51,58 +52,25 @@ class SARNet(RegistrationNetwork):
         self.blocks = nn.ModuleList(ResidualBlock(ndim, width) for _ in range(blocks))
         self.flow = flow_convolution(ndim, width)
         self.synthesis = convolution(ndim, width, 1) if synthesis else None
-        # How much each feature map says about the mask of the fixed and of the moving image.
-        self.mask_weights = nn.Parameter(torch.zeros(2, blocks, width))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Older bundles hold weights of masks that were never trained nor used.
+        state_dict.pop(f"{prefix}mask_weights", None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def last_convolution(self) -> Convolution:
         return self.flow
 
-    def forward(self, fixed: Tensor, moving: Tensor, masks: bool = False) -> Prediction:
-        """(N, 1, *S) each -> displacement (N, ndim, *S), any size.
-
-        Extras with ``masks``: ``warped`` (N, 1, *S) the moving image through the field; ``masks`` (N, 2, *S) in [0, 1],
-        soft masks of the fixed and of the warped moving image: normalized feature maps fused by learned weights.
-        ``otsu`` makes them binary.
-        """
+    def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
+        """(N, 1, *S) each -> displacement (N, ndim, *S), any size."""
         check_pair(fixed, moving, self.ndim)
         x = F.relu_(self.enter(like(torch.cat([moving, fixed], 1), self.flow.weight)))
-        fused = torch.zeros(1, device=fixed.device)
-        importance = torch.softmax(self.mask_weights.float().flatten(1), 1).view_as(self.mask_weights)
-        for index, block in enumerate(self.blocks):
+        for block in self.blocks:
             x = block(x)
-            if masks:
-                fused = fused + torch.einsum("nc...,kc->nk...", normalized_maps(x.float()), importance[:, index])
-        displacement = self.flow(x).float()
         extras = {}
-        if masks:
-            extras["warped"] = warp(moving, displacement)
-            extras["masks"] = torch.cat([fused[:, :1], warp(fused[:, 1:], displacement)], 1)
         if self.synthesis is not None:
             extras["synthesized"] = torch.sigmoid(self.synthesis(x)).float()
-        return Prediction(displacement, extras=extras)
-
-
-def normalized_maps(x: Tensor) -> Tensor:
-    """Each map of (N, C, *S) from its smallest value 0 to its largest 1; a constant map is 0."""
-    dims = tuple(range(2, x.ndim))
-    low = x.amin(dims, keepdim=True)
-    return (x - low) / (x.amax(dims, keepdim=True) - low).clamp_min(1e-6)
-
-
-def otsu(x: Tensor, bins: int = 256) -> Tensor:
-    """(N, C, *S) in [0, 1] -> bool of that shape: above the threshold that best splits each map in two (Otsu 1979)."""
-    out = torch.zeros_like(x, dtype=torch.bool)
-    centers = (torch.arange(bins, dtype=torch.float64) + 0.5) / bins
-    for n in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            counts = torch.histc(x[n, c].detach().float().cpu(), bins, 0, 1).double()
-            below, above = counts.cumsum(0), counts.flip(0).cumsum(0).flip(0)
-            mass = (counts * centers).cumsum(0)
-            mean_below = mass / below.clamp_min(1)
-            mean_above = (mass[-1] - mass + counts * centers) / above.clamp_min(1)
-            between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]).square()
-            out[n, c] = x[n, c] > (int(between.argmax()) + 1) / bins
-    return out
+        return Prediction(self.flow(x).float(), extras=extras)
 
 
 class Discriminator(nn.Module):

@@ -17,9 +17,9 @@ import SimpleITK as sitk
 from ..geometry.image import Grid, Image
 from .shape import Shape, measure_shape, points_of
 
-MISS_MM = 2.0
-"""Missing a point by this much is full doubt: about the smallest structure that is planned on. On coarser grids it is
-one voxel."""
+MISS = 0.009
+"""Of the field of view's longest side: missing a point by this much is full doubt. 2 mm in a head, about the smallest
+structure that is planned on; 0.2 mm in a mouse. On coarser grids it is one voxel."""
 CHANCE, ENOUGH = 0.04, 0.20
 """Share of the edges explained beyond chance: full doubt, and none. See ``verdict.py`` for what real pairs gave."""
 LOSS = 0.3
@@ -36,6 +36,8 @@ QUIET = 0.02
 """Where edges have less than this share of the energy of strong ones there is nothing to compare: no anatomy."""
 NOISE = 0.002
 """The same for a single voxel of the moved image: weaker edges than this explain nothing."""
+TINY = 1e-20
+"""Added to the energy of edges of images of unit range, per squared voxel: it keeps 0 / 0 away and is nothing else."""
 IN_DOUBT = 0.5
 """From here on a point counts as in doubt."""
 
@@ -66,6 +68,7 @@ def measure_doubt(
     transform: sitk.Transform | None,
     missed: Image | None = None,
     mask: np.ndarray | None = None,
+    moving_mask: np.ndarray | None = None,
 ) -> Doubt:
     """Compare the fixed image with the moved one, and the way there with the way back.
 
@@ -74,23 +77,28 @@ def measure_doubt(
         transform: fixed to moving, LPS mm; None is the identity.
         missed: mm by which there and back misses each point of a coarse grid over the fixed image, as
             ``there_and_back`` finds it; None: not looked at.
-        mask: (*fixed.grid.shape) bool; only what is inside counts as anatomy.
+        mask: (*fixed.grid.shape) bool; only what is inside was measured and counts as anatomy.
+        moving_mask: (*moving.grid.shape) bool, likewise.
     """
     grid = fixed.grid.resized(tuple(min(s, MOST_VOXELS) for s in fixed.grid.shape))
-    still, source = _onto(fixed.to_sitk(), grid), moving.to_sitk()
+    still, source = _onto(_of_unit_range(fixed, mask), grid), _of_unit_range(moving, moving_mask)
     edges = _Edges(still)
     energy, explained = edges.local_energy, edges.explained_by(_onto(source, grid, transform))
-    enough = max(QUIET * float(np.percentile(energy, 95)), 1e-20)
+    enough = max(QUIET * float(np.percentile(energy, 95)), TINY)
     worry = np.clip((ENOUGH - explained) / (ENOUGH - CHANCE), 0, 1)
     if transform is not None:
         lost = edges.explained_by(_onto(source, grid)) - explained
         worry = np.maximum(worry, np.clip(lost / LOSS, 0, 1))
     worry = worry * np.clip(energy / enough, 0, 1)
-    frame = moving.grid.to_sitk(np.ones(moving.grid.shape, np.float32))
+    there = np.ones(moving.grid.shape, bool) if moving_mask is None else moving_mask
+    frame = moving.grid.to_sitk(there.reshape(moving.grid.shape).astype(np.float32))
     seen = sitk.GetArrayFromImage(_onto(frame, grid, transform)) > 0.5
     if missed is not None:
         # At the border of the moving image and beyond it there is no way back, nor anything to come back from.
-        far = sitk.GetArrayFromImage(_onto(missed.to_sitk(), grid)) / max(MISS_MM, min(grid.spacing))
+        full = max(
+            MISS * float(grid.extent.max()), min(s for s, n in zip(grid.spacing, grid.shape, strict=True) if n > 1)
+        )
+        far = sitk.GetArrayFromImage(_onto(missed.to_sitk(), grid)) / full
         worry = np.maximum(worry, np.clip(far, 0, 1) * (_local_mean(seen, still) > 0.99))
     anatomy = (energy > enough) & seen
     if mask is not None:
@@ -115,13 +123,31 @@ def there_and_back(transform: sitk.Transform, inverse: sitk.Transform, grid: Gri
     return Image(length.astype(np.float32), coarse)
 
 
+def _of_unit_range(image: Image, mask: np.ndarray | None) -> sitk.Image:
+    """The image with its background at 0 and a range of 1, float32: intensities can be of any size and offset.
+
+    What was not measured is background. Background is what is typical of the border of what was measured.
+    """
+    array = image.array.astype(np.float64)
+    inside = np.ones(array.shape, bool) if mask is None else mask.reshape(array.shape)
+    rim = np.zeros(array.shape, bool)
+    for axis, size in enumerate(array.shape):
+        if size > 1:
+            rim[(slice(None),) * axis + ([0, -1],)] = True
+    border = array[rim & inside]
+    low, high = float(array[inside].min()), float(array[inside].max())
+    background = float(np.median(border)) if border.size else low
+    array = np.where(inside, (array - background) / ((high - low) or 1.0), 0.0)
+    return image.grid.to_sitk(array.astype(np.float32))
+
+
 def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> sitk.Image:
-    lowest = min(0.0, float(sitk.GetArrayViewFromImage(image).min()))
     still = sitk.Transform(grid.ndim, sitk.sitkIdentity)
     place = points_of(grid)
     if image.GetPixelID() != sitk.sitkFloat32:
         image = sitk.Cast(image, sitk.sitkFloat32)
-    return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], lowest)
+    # What lies outside is 0: not doubted, not missed, background.
+    return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], 0.0)
 
 
 class _Edges:
@@ -143,9 +169,9 @@ class _Edges:
         """
         gradient = _gradient(other)
         energy = _squared(gradient)
-        noise = NOISE * float(np.percentile(energy, 95)) + 1e-20
+        noise = NOISE * float(np.percentile(energy, 95)) + TINY
         along = np.einsum("...c,...c->...", self.gradient, gradient) ** 2
-        along /= (self.energy + 1e-20) * (energy + noise)
+        along /= (self.energy + TINY) * (energy + noise)
         shared = _local_mean(self.votes * along, self.image)
         chance = 1 / max(2, sum(n > 1 for n in self.image.GetSize()))
         share = (shared / (self.total + 1e-12) - chance) / (1 - chance)
@@ -157,10 +183,10 @@ def _squared(gradient: np.ndarray) -> np.ndarray:
 
 
 def _gradient(image: sitk.Image) -> np.ndarray:
-    """(*shape, axis) change of the smoothed gray value per mm along each axis; zero across a single slice."""
+    """(*shape, axis) change of the smoothed gray value along each axis, per finest side; zero across a single slice."""
     finest = min(s for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True) if n > 1)
     array = sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, (SMOOTH_VOXELS * finest) ** 2))
-    steps = image.GetSpacing()[::-1]
+    steps = [s / finest for s in image.GetSpacing()[::-1]]
     parts = [
         np.gradient(array, steps[axis], axis=axis) if array.shape[axis] > 1 else np.zeros_like(array)
         for axis in range(array.ndim)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from torch import Tensor
 
 from .. import fields
 from ..geometry.image import Grid, Image
 from ..geometry.transform import Transform, displacement_on, resample
+from ..inputs.content import coarse_content
+from ..inputs.pair import Pair
 from ..similarity.mutual_information import nmi
 from .doubt import MOST_POINTS
 from .metrics import folds_and_spread
@@ -18,16 +21,17 @@ COARSE = 48
 """Voxels along an axis at which similarity and displacement are sampled."""
 
 
-def measure_field(report: Report, u: Tensor, inverse: Tensor, grid: Grid) -> None:
+def measure_field(report: Report, u: Tensor, inverse: Tensor, grid: Grid, content: Tensor) -> None:
     """Fill in what the deformable part alone says.
 
     Args:
         u, inverse: (1, ndim, *grid.shape) voxels, ``(id + u) o (id + inverse) = id``.
         grid: the working grid.
+        content: (1, 1, *grid.shape) bool: where the image shows something.
     """
     report.folding_percent, report.log_jacobian_sd = folds_and_spread(u)
     spacing = torch.as_tensor(grid.spacing, dtype=u.dtype).view(1, -1, *[1] * grid.ndim)
-    report.max_deformation_mm = float((u * spacing).square().sum(1).max().sqrt())
+    report.max_deformation_mm = float((u * spacing).square().sum(1)[content[:, 0]].max().sqrt())
 
     # Every few voxels is enough for a mean, and every voxel costs a warp of the whole field.
     base, there = fields.identity(grid.shape), inverse
@@ -41,6 +45,10 @@ def measure_field(report: Report, u: Tensor, inverse: Tensor, grid: Grid) -> Non
     error = left.square().sum(1).sqrt()[inside]
     if len(error):
         report.inverse_error_mm, report.max_inverse_error_mm = float(error.mean()), float(error.max())
+    else:
+        report.warnings.append(
+            "Whether forward and back cancel could not be measured, as everything leads out of the fixed image."
+        )
 
 
 def misses(u: Tensor, inverse: Tensor, grid: Grid, onto: Grid) -> Image:
@@ -62,17 +70,50 @@ def misses(u: Tensor, inverse: Tensor, grid: Grid, onto: Grid) -> Image:
     return Image(missed.reshape(lifted.shape).numpy(), lifted)
 
 
-def measure_images(report: Report, fixed: Image, moving: Image, transform: Transform) -> None:
-    """Fill in what the two images and the whole map say, sampled coarsely."""
-    coarse = fixed.grid.resized(tuple(min(s, COARSE) for s in fixed.grid.shape))
+def measure_images(report: Report, pair: Pair, transform: Transform, content: Tensor) -> None:
+    """Fill in what the two images and the whole map say, sampled coarsely.
+
+    Args:
+        content: (1, 1, *working grid) bool: where the fixed image shows something.
+    """
+    grid = pair.given_fixed.grid
+    coarse = grid.resized(tuple(min(s, COARSE) for s in grid.shape))
+    flat = tuple(min(s, COARSE) for s in pair.fixed.grid.shape)
     length = np.linalg.norm(displacement_on(transform, coarse), axis=-1)
+    length = length[coarse_content(content, flat).numpy().reshape(coarse.shape)]
     report.max_displacement_mm, report.mean_displacement_mm = float(length.max()), float(length.mean())
-    fine = fixed.grid.resized(tuple(min(s, 2 * COARSE) for s in fixed.grid.shape))
-    reference = _tensor(resample(fixed, fine, dtype=np.float32))
     report.similarity = "normalized mutual information"
-    report.similarity_before = float(nmi(reference, _tensor(resample(moving, fine, dtype=np.float32))))
-    report.similarity_after = float(nmi(reference, _tensor(resample(moving, fine, transform, dtype=np.float32))))
+    alike = _Likeness(pair)
+    report.similarity_before = alike(None)
+    report.similarity_interpolated = alike(alike.half_a_voxel)
+    report.similarity_after = alike(transform)
 
 
-def _tensor(image: Image) -> Tensor:
-    return torch.from_numpy(image.array)[None, None]
+class _Likeness:
+    """Normalized mutual information of the fixed image and the moved one, where both were measured."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair, fixed = pair, pair.clean_fixed
+        self._grid = fixed.grid.resized(tuple(min(s, 2 * COARSE) for s in fixed.grid.shape))
+        self._fixed = resample(fixed, self._grid, dtype=np.float32).array
+        self._inside = None if pair.fixed_mask is None else _seen(pair.fixed_mask, fixed.grid, self._grid)
+        wide = [axis for axis, size in enumerate(self._grid.shape) if size > 1]
+        step = self._grid.matrix[:-1, :-1][:, wide].sum(1) / 2
+        self.half_a_voxel = sitk.TranslationTransform(self._grid.ndim, step.tolist())
+
+    def __call__(self, transform: sitk.Transform | None) -> float:
+        """NaN where less than a hundredth of the fixed image meets the moving one."""
+        moving, mask = self._pair.clean_moving, self._pair.moving_mask
+        moved = resample(moving, self._grid, transform, dtype=np.float32).array
+        there = _seen(np.ones(moving.grid.shape, bool) if mask is None else mask, moving.grid, self._grid, transform)
+        if self._inside is not None:
+            there &= self._inside
+        if there.mean() < 0.01:
+            return float("nan")
+        f, m = (torch.from_numpy(x[there])[None, None, None] for x in (self._fixed, moved))
+        return float(nmi(f, m))
+
+
+def _seen(mask: np.ndarray, own: Grid, grid: Grid, transform: sitk.Transform | None = None) -> np.ndarray:
+    image = Image(mask.reshape(own.shape).astype(np.uint8), own, "mask")
+    return np.asarray(resample(image, grid, transform, mode="nearest").array > 0)

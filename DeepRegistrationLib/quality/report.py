@@ -8,29 +8,34 @@ import io
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..files.writing import together, write_bytes, write_text
 from ..geometry.image import Grid, Image, PathLike
 from ..geometry.transform import resample
 from .shape import Mirror, Shape
-from .verdict import judge
+from .verdict import judge, mm
+
+NOT_MEASURED = float("nan")
 
 
 @dataclass
 class Report:
-    """Everything measured in one registration.
+    """Everything measured in one registration; NaN (in JSON null) is what was not measured.
 
     Attributes:
         model, model_hash: of the network's weights; empty if there is none.
         fine_tune: whether the network was fitted to this pair first.
         similarity: name of the measure; larger is more alike.
         similarity_before, similarity_after: without any transform, and with the result.
+        similarity_interpolated: as before, shifted by half a voxel: what interpolation alone makes of it.
         folding_percent: voxels of the fixed image where the field folds (determinant <= 0), %.
         log_jacobian_sd: standard deviation of the log Jacobian determinant.
         max_displacement_mm, mean_displacement_mm: of the whole map, over the fixed image's content.
-        max_deformation_mm: of the map without its affine part.
+        max_deformation_mm: of the map without its affine part, over the same.
         inverse_error_mm, max_inverse_error_mm: what is left of inverse(transform(p)) - p.
         doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
         shape: how the anatomy is turned, scaled, bent and squeezed; see ``shape.py``.
@@ -50,14 +55,15 @@ class Report:
     similarity: str = ""
     similarity_before: float = float("nan")
     similarity_after: float = float("nan")
-    folding_percent: float = 0.0
-    log_jacobian_sd: float = 0.0
-    max_displacement_mm: float = 0.0
-    mean_displacement_mm: float = 0.0
-    max_deformation_mm: float = 0.0
-    inverse_error_mm: float = 0.0
-    max_inverse_error_mm: float = 0.0
-    doubt_percent: float = 0.0
+    similarity_interpolated: float = float("nan")
+    folding_percent: float = NOT_MEASURED
+    log_jacobian_sd: float = NOT_MEASURED
+    max_displacement_mm: float = NOT_MEASURED
+    mean_displacement_mm: float = NOT_MEASURED
+    max_deformation_mm: float = NOT_MEASURED
+    inverse_error_mm: float = NOT_MEASURED
+    max_inverse_error_mm: float = NOT_MEASURED
+    doubt_percent: float = NOT_MEASURED
     shape: Shape = field(default_factory=Shape)
     mirror: Mirror = field(default_factory=Mirror)
     working_spacing_mm: tuple[float, ...] = ()
@@ -76,8 +82,7 @@ class Report:
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON, with the verdict."""
         verdict, reasons = self.judge()
-        values = {k: (None if isinstance(v, float) and not np.isfinite(v) else v) for k, v in asdict(self).items()}
-        return {**values, "total_seconds": self.total_seconds, "verdict": verdict, "reasons": reasons}
+        return {**_plain(asdict(self)), "total_seconds": self.total_seconds, "verdict": verdict, "reasons": reasons}
 
     def lines(self) -> list[tuple[str, str]]:
         """(what, value) pairs as a person reads them."""
@@ -85,18 +90,19 @@ class Report:
             ("Verdict", f"{self.judge()[0]}: {' '.join(self.judge()[1])}"),
             (
                 f"Similarity ({self.similarity})",
-                f"{self.similarity_before:.3f} before, {self.similarity_after:.3f} after",
+                _said("{:.3f} before, {:.3f} after", self.similarity_before, self.similarity_after),
             ),
-            ("Folding", f"{self.folding_percent:.4f} %"),
-            ("Spread of volume change (SD of log Jacobian)", f"{self.log_jacobian_sd:.3f}"),
-            ("Displacement", f"{self.mean_displacement_mm:.1f} mm mean, {self.max_displacement_mm:.1f} mm largest"),
-            ("Deformation beyond the affine part", f"{self.max_deformation_mm:.1f} mm largest"),
+            ("Folding", _said("{:.4f} %", self.folding_percent)),
+            ("Spread of volume change (SD of log Jacobian)", _said("{:.3f}", self.log_jacobian_sd)),
+            ("Displacement", f"{mm(self.mean_displacement_mm)} mean, {mm(self.max_displacement_mm)} largest"),
+            ("Deformation beyond the affine part", f"{mm(self.max_deformation_mm)} largest"),
             (
                 "Bending of the anatomy",
-                f"{self.shape.bend_mm:.1f} mm ({self.shape.bend_percent:.0f} % of its size) or less in 95 % of it",
+                f"{mm(self.shape.bend_mm)} "
+                f"({_said('{:.0f} % of its size', self.shape.bend_percent)}) or less in 95 % of it",
             ),
-            ("In doubt", f"{self.doubt_percent:.0f} % of the anatomy"),
-            ("Inverse error", f"{self.inverse_error_mm:.3f} mm mean, {self.max_inverse_error_mm:.2f} mm largest"),
+            ("In doubt", _said("{:.0f} % of the anatomy", self.doubt_percent)),
+            ("Inverse error", f"{mm(self.inverse_error_mm, 3)} mean, {mm(self.max_inverse_error_mm, 2)} largest"),
             ("Time", f"{self.total_seconds:.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in self.seconds.items())})"),
             (
                 "Method",
@@ -104,9 +110,20 @@ class Report:
                 f"affine {self.affine}, on {self.device}",
             ),
             ("Model", f"{self.model} {self.model_hash}".strip() or "no network"),
-            ("Working resolution", " x ".join(f"{s:.2f}" for s in reversed(self.working_spacing_mm)) + " mm"),
+            ("Working resolution", " x ".join(f"{s:.3g}" for s in reversed(self.working_spacing_mm)) + " mm"),
             ("Version", f"SlicerDeepRegistration {self.version}, seed {self.seed}"),
         ]
+
+
+def _said(text: str, *values: float) -> str:
+    return text.format(*values) if np.isfinite(values).all() else "not measured"
+
+
+def _plain(value: Any) -> Any:
+    """For JSON, which has no NaN."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def save_report(report: Report, folder: PathLike, fixed: Image, moving: Image, warped: Image) -> Path:
@@ -114,18 +131,20 @@ def save_report(report: Report, folder: PathLike, fixed: Image, moving: Image, w
 
     Raises:
         InputError: if the folder cannot be made.
+        NotWritten: if the disk is full.
     """
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        (target / "report.json").write_text(json.dumps(report.as_dict(), indent=2), encoding="utf-8")
-        picture = overlay_png(fixed, resample(moving, fixed.grid), warped)
-        if picture:
-            (target / "overlay.png").write_bytes(picture)
-        page = target / "report.html"
-        page.write_text(_page(report, picture), encoding="utf-8")
     except OSError as error:
-        raise InputError(f"The report cannot be written to {target}: {error.strerror}.") from error
+        raise InputError(f"The report cannot be written to {target}: {error.strerror}; choose another one.") from error
+    picture = overlay_png(fixed, resample(moving, fixed.grid), warped)
+    page = target / "report.html"
+    with together():
+        write_text(target / "report.json", json.dumps(report.as_dict(), indent=2))
+        if picture:
+            write_bytes(target / "overlay.png", picture)
+        write_text(page, _page(report, picture))
     return page
 
 
@@ -153,7 +172,7 @@ def overlay_png(fixed: Image, before: Image, after: Image) -> bytes | None:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError:
+    except (ImportError, OSError):  # OSError: it finds no folder for its settings
         return None
     views = _views(fixed.grid)
     figure = Figure(figsize=(3.6 * len(views), 7.4), facecolor="black", layout="constrained")
@@ -194,7 +213,7 @@ def _slice(array: np.ndarray, axis: int | None, middle: list[int]) -> np.ndarray
 
 def _to_unit(piece: np.ndarray, whole: np.ndarray) -> np.ndarray:
     low, high = np.percentile(whole[:: max(1, whole.shape[0] // 32)], (1, 99.5))
-    return np.clip((piece - low) / max(high - low, 1e-9), 0, 1)
+    return np.clip((piece - low) / (high - low), 0, 1) if high > low else np.zeros(piece.shape)
 
 
 def _upright(picture: np.ndarray, grid: Grid, axis: int | None) -> tuple[np.ndarray, float]:

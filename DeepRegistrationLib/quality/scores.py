@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,14 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..geometry.image import Image
+from ..geometry.points import check_pairs
 from ..geometry.transform import displacement_on, lps_to_voxels, map_points, resample
+from ..inputs.label_maps import as_labels
 from . import metrics
 
 
 def score_labels(
-    transform: sitk.Transform, fixed: Image, moving: Image, chosen: Sequence[int] | None = None
+    transform: sitk.Transform, fixed: Image, moving: Image, chosen: Container[int] | None = None
 ) -> dict[str, Any]:
     """Dice before and after, and the folding of the transform on the fixed grid.
 
@@ -25,8 +27,9 @@ def score_labels(
         chosen: the labels to score; all but 0 if None.
 
     Raises:
-        InputError: if dimensions differ or no label is there.
+        InputError: if dimensions differ, one is no label map, or no label is there.
     """
+    fixed, moving = as_labels(fixed), as_labels(moving)
     if not fixed.ndim == moving.ndim == transform.GetDimension():
         raise InputError(
             f"The label maps are {fixed.ndim}-D and {moving.ndim}-D and the transform {transform.GetDimension()}-D; "
@@ -58,13 +61,9 @@ def score_points(transform: sitk.Transform, fixed: np.ndarray, moving: np.ndarra
         fixed, moving: (n, ndim) LPS mm, pairs in the same order.
 
     Raises:
-        InputError: if the two lists differ in length or dimension.
+        InputError: if the two lists differ in length or dimension, or a point lies nowhere (NaN).
     """
-    if fixed.shape != moving.shape or fixed.shape[1] != transform.GetDimension():
-        raise InputError(
-            f"The landmarks are {len(fixed)} and {len(moving)} points of {fixed.shape[1]} and {moving.shape[1]} "
-            f"coordinates for a {transform.GetDimension()}-D transform; they must be pairs in the same order."
-        )
+    fixed, moving = check_pairs(fixed, moving, transform.GetDimension())
     before = metrics.landmark_errors(fixed, moving)
     after = metrics.landmark_errors(map_points(transform, fixed), moving)
     pairs = zip(before, after, strict=True)

@@ -7,6 +7,7 @@ front, noise. The comments say what those gave.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 FOLDED_BAD = 0.5
 """% of the image: one fold may be an artifact of a border, this is no longer one."""
 INVERSE_CHECK = 1.0
-"""mm left after there and back, on average; a voxel of a usual MR."""
+"""Voxels (the finest side) left after there and back, on average; of the working grid, if known, else of 1 mm."""
 DOUBT_CHECK, DOUBT_BAD = 50.0, 75.0
 """% of the anatomy in doubt. Right pairs gave 0 to 18, CT with MR 33 to 42; wrong ones 39 to 88, except images upside
 down or back to front, which have the right edges (6 to 10) and are told by their bending."""
@@ -37,6 +38,14 @@ SCALE_CHECK = 1.5
 gave 0.80 to 1.18, wrong ones 0.53 to 1.12."""
 
 
+def mm(length: float, digits: int = 1) -> str:
+    """A length in words, with ``digits`` behind the point or, below half a millimeter, as many as show two."""
+    if not math.isfinite(length):
+        return "not measured"
+    small = 0 if not 0 < abs(length) < 0.5 else 1 + math.ceil(-math.log10(abs(length)))
+    return f"{length:.{min(9, max(digits, small))}f} mm"
+
+
 def judge(report: Report) -> tuple[str, list[str]]:
     """("good" | "check" | "bad", the reasons in words)."""
     bad: list[str] = []
@@ -45,16 +54,20 @@ def judge(report: Report) -> tuple[str, list[str]]:
         bad.append(f"The field folds in {report.folding_percent:.2f} % of the image: more smoothness is needed.")
     elif report.folding_percent > 0:
         check.append(f"The field folds in {report.folding_percent:.4f} % of the image.")
-    if report.similarity_after < report.similarity_before:
+    # What was not interpolated before is less alike than it was once it is, however well it lies.
+    before, interpolated = report.similarity_before, report.similarity_interpolated
+    if report.similarity_after < (min(before, interpolated) if math.isfinite(interpolated) else before):
         bad.append("The images are less alike after the registration than before.")
-    if report.inverse_error_mm > INVERSE_CHECK:
-        check.append(f"Forward and back do not cancel: {report.inverse_error_mm:.1f} mm remain on average.")
+    if report.inverse_error_mm > INVERSE_CHECK * min(report.working_spacing_mm, default=1.0):
+        check.append(f"Forward and back do not cancel: {mm(report.inverse_error_mm)} remain on average.")
     _judge_doubt(report, bad, check)
     _judge_shape(report, bad, check)
     if bad:
         return "bad", bad + check
     if check:
         return "check", check
+    if not math.isfinite(report.doubt_percent):
+        return "good", ["The field is smooth and invertible, and the images are more alike than before."]
     share = 100 - report.doubt_percent
     return "good", [
         "The field is smooth and invertible, the images are more alike than before, and nothing speaks against the "
@@ -74,12 +87,12 @@ def _judge_shape(report: Report, bad: list[str], check: list[str]) -> None:
     shape = report.shape
     if shape.bend_percent > BEND_CHECK:
         (bad if shape.bend_percent > BEND_BAD else check).append(
-            f"The anatomy is bent by up to {shape.bend_mm:.0f} mm, {shape.bend_percent:.0f} % of its size, which is "
+            f"The anatomy is bent by up to {mm(shape.bend_mm, 0)}, {shape.bend_percent:.0f} % of its size, which is "
             "hardly plausible: check that both images show the same part of the body in the same orientation."
         )
     elif shape.largest_bend_percent > LARGEST_BEND_CHECK:
         check.append(
-            f"A part of the anatomy is pulled by {shape.largest_bend_mm:.0f} mm, {shape.largest_bend_percent:.0f} % of "
+            f"A part of the anatomy is pulled by {mm(shape.largest_bend_mm, 0)}, {shape.largest_bend_percent:.0f} % of "
             "its size: look at the warped grid there."
         )
     if shape.squeezed_percent > SQUEEZED_CHECK:

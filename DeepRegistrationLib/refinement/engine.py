@@ -10,7 +10,6 @@ the end folds are removed and the inverse is computed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,9 +28,12 @@ from .counterparts import fill_in, trust_in
 from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
 from .guidance import LandmarkPull, label_codes
 from .levels import Level, Rim, Window, erode, keep_inside, normalize, shrink, working_window
+from .pace import Pace
 from .schedule import RefineSettings, plan
 
 MIND_CHANNELS = 4
+SAME = 1e-4
+"""Of the intensity range: images that nowhere differ by more are the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +94,10 @@ def refine(
         )
     if landmarks is not None and (landmarks[0].shape != landmarks[1].shape or landmarks[0].shape[1:] != (ndim,)):
         raise InputError("The landmarks must come in pairs: as many points in fixed as in moving.")
+    if landmarks is not None:
+        landmarks = landmarks[0].to(fixed.device), landmarks[1].to(fixed.device)
+    if labels is not None:
+        labels = labels[0].to(fixed.device), labels[1].to(fixed.device)
     mm = [float(s) for s in (spacing if spacing is not None else [1.0] * ndim)]
     with torch.no_grad():
         f, m = normalize(fixed, fixed_mask), normalize(moving, moving_mask)
@@ -226,9 +232,9 @@ class _Images:
         )
 
     def _landmarks(self, landmarks: tuple[Tensor, Tensor], level: Level) -> tuple[Tensor, Tensor]:
-        low = torch.tensor(self.window.low, dtype=torch.float32)
-        factors = torch.tensor(level.factors, dtype=torch.float32)
-        fixed, moving = (((p.cpu().float() - low + 0.5) / factors - 0.5) for p in landmarks)
+        low = torch.tensor(self.window.low, dtype=torch.float32, device=landmarks[0].device)
+        factors = torch.tensor(level.factors, dtype=torch.float32, device=landmarks[0].device)
+        fixed, moving = (((p.float() - low + 0.5) / factors - 0.5) for p in landmarks)
         return fixed, moving
 
 
@@ -285,6 +291,8 @@ def _run_level(
     d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
     sampler = Sampler(level.shape, device=u.device)
     sampler.aim(u)
+    if pair.landmarks is None and pair.codes is None and _same(pair, sampler, d):
+        return 0
     force, source = _make_force(pair.fixed, pair.moving, level, sampler, (d, scratch, sampler.points))
     terms = [_Term(level, force, source)]
     if pair.codes is not None:
@@ -304,7 +312,7 @@ def _run_level(
     warped_mask = None if moving_mask is None else torch.empty_like(moving_mask)
     pull = None if pair.landmarks is None else LandmarkPull(level, *pair.landmarks, pair.reach)
     # Landmarks may ask for what the images like less.
-    pace = _Pace(level.step, None if pull is not None else u)
+    pace = Pace(level.step, None if pull is not None else u)
     for count in range(level.iterations):
         reporter(count / level.iterations, message)
         sampler.aim(u)
@@ -343,6 +351,11 @@ def _run_level(
     return level.iterations
 
 
+def _same(pair: _Pair, sampler: Sampler, spare: Tensor) -> bool:
+    """Whether the moving image where ``sampler`` aims is the fixed one: what is left is rounding, and must not pull."""
+    return float(sampler.take(pair.moving, spare[:, :1]).sub_(pair.fixed).abs_().max()) < SAME
+
+
 def _length(d: Tensor, out: Tensor) -> Tensor:
     """(1, 1, *S) of ``d`` (1, ndim, *S), in ``out``'s memory; a sum over channels takes five times as long."""
     length = torch.mul(d[:, :1], d[:, :1], out=out[:, :1])
@@ -373,42 +386,6 @@ def _compose(u: Tensor, d: Tensor, out: Tensor, scratch: Tensor) -> None:
     torch.add(u, d, out=out)
     for axis in range(u.shape[1]):
         out.addcmul_(central_difference(u, axis, scratch), d[:, axis : axis + 1])
-
-
-class _Pace:
-    """The length of the next step: where the similarity no longer grows, back to the best field and half as far.
-
-    Without the way back, steps that nothing asks for add up: where all is aligned the largest of them is still a voxel.
-    """
-
-    def __init__(self, step: float, u: Tensor | None, patience: int = 8) -> None:
-        self.step, self._smallest, self._patience = step, step / 8, patience
-        self._best, self._waited, self._field = -math.inf, 0, None if u is None else torch.empty_like(u)
-
-    @property
-    def over(self) -> bool:
-        """Whether steps have become too short to be worth it."""
-        return self.step <= self._smallest
-
-    def turned_back(self, value: float, u: Tensor) -> bool:
-        """Whether ``u``, of similarity ``value``, ended a row of steps in vain; it is set back in place to the best."""
-        if self._best == -math.inf or value > self._best + 1e-5 * abs(self._best):
-            self._best, self._waited = value, 0
-            if self._field is not None:
-                self._field.copy_(u)
-            return False
-        self._waited += 1
-        if self._waited < self._patience:
-            return False
-        self.step = self.step / 2
-        self.settle(u)
-        self._waited = 0
-        return True
-
-    def settle(self, u: Tensor) -> None:
-        """Set ``u`` back in place to the best field, if the last steps did not help."""
-        if self._waited and self._field is not None:
-            u.copy_(self._field)
 
 
 def _gaussian(level: Level, sigma: float, device: torch.device) -> BandFilter:

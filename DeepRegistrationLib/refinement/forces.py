@@ -45,8 +45,10 @@ class Ssd:
 class Lncc:
     """Squared local normalized cross-correlation over a box window (blind to the sign of the contrast).
 
-    S = sum_x w_x cov_x^2 / ((var_f + eps)(var_m + eps)) with means over the voxels of the window that count (Avants
-    2008, equation 6). The gradient is the exact adjoint, window means of its own included.
+    S = sum_x w_x (|cov_x| + eps)^2 / ((var_f + eps)(var_m + eps)) with means over the voxels of the window that count
+    (Avants 2008, equation 6, has no eps). With eps above the line as well, nothing is larger than S of an image with
+    itself, 1; else more contrast would be, and smooth images be squeezed to gain it. The gradient is the exact adjoint,
+    window means of its own included.
 
     Args:
         fixed: (1, 1, *S), intensities of about unit range.
@@ -105,6 +107,7 @@ class Lncc:
         mean, square, cross = s[:, :1], s[:, 1:2], s[:, 2:3]
         var = square.addcmul_(mean, mean, value=-1).clamp_min_(0).add_(self._eps)
         cov = cross.addcmul_(self._mean, mean, value=-1)
+        cov.add_(torch.sign(cov, out=a[:, 1:2]), alpha=self._eps)
         # dS/dm_y = sum over windows x that hold y of  a_x (f_y - mean_f) - b_x (m_y - mean_m)
         coefficient = torch.div(cov, var, out=a[:, :1]).mul_(self._gain)  # 2 cov / (var_f var_m)
         if weight is not None:
@@ -126,7 +129,8 @@ class LocalGradient:
     """|cos| of the angle between the local mean gradients of two images (Deform-GAN, equations 1 to 3).
 
     Central differences, averaged over a box of ``width`` voxels, normalized with a noise level ``eps`` that is a
-    fraction of the typical gradient, so that intensity units do not matter. Exact gradient.
+    fraction of the typical gradient, so that intensity units do not matter: (|f m| + eps_f eps_m) / sqrt((f^2 +
+    eps_f^2)(m^2 + eps_m^2)), 1 for an image with itself, which is the most there is. Exact gradient.
     """
 
     def __init__(
@@ -149,8 +153,10 @@ class LocalGradient:
         other = self._local(moving)
         self._eps = fraction**2 * _typical_square(other)
         self._unit = self._local(fixed).clone()
-        square = self._unit.square().sum(1, keepdim=True)
-        self._unit.mul_((square + fraction**2 * _typical_square(self._unit)).rsqrt_())
+        eps = fraction**2 * _typical_square(self._unit)
+        norm = (self._unit.square().sum(1, keepdim=True) + eps).rsqrt_()
+        self._unit.mul_(norm)
+        self._quiet = norm.mul_((eps * self._eps) ** 0.5)
 
     def _local(self, image: Tensor) -> Tensor:
         for axis in range(self._ndim):
@@ -162,12 +168,13 @@ class LocalGradient:
         norm = g.square().sum(1, keepdim=True).add_(self._eps).rsqrt_()
         cosine = (g * self._unit).sum(1, keepdim=True).mul_(norm)
         sign = cosine.sign()
-        value = cosine.abs()
+        value = cosine.abs_().addcmul_(self._quiet, norm)
+        # dS/dg = (sign unit_f - S g / |g|) / |g|
+        back = torch.mul(g, value * norm, out=self._raw).neg_().addcmul_(self._unit, sign)
+        back.mul_(norm)
         if weight is not None:
+            back.mul_(weight)
             value = value * weight
-            sign = sign * weight
-        # d|cos|/dg = sign (unit_f - cos g / |g|) / |g|
-        back = torch.mul(g, cosine * norm, out=self._raw).neg_().add_(self._unit).mul_(sign.mul_(norm))
         filtered = self._box(back, self._gradient, self._scratch)
         self._out.zero_()
         for axis in range(self._ndim):

@@ -57,24 +57,26 @@ class LandmarkPull:
 def label_codes(
     labels: tuple[Tensor, Tensor], window: Window, level: Level, channels: int = 6
 ) -> tuple[Tensor, Tensor]:
-    """Label maps as few-channel images, (1, C, *level): equal labels have equal codes, background is 0.
+    """Label maps (1, 1, *S) of whole numbers as few-channel images, (1, C, *level): equal labels have equal codes.
 
-    Up to ``channels`` labels get a channel each; more get random unit vectors, which keeps the cost apart from the
-    number of labels: differing labels still differ.
+    Background, 0, is 0. Up to ``channels`` labels get a channel each; more get random unit vectors, which keeps the
+    cost apart from the number of labels: differing labels still differ.
     """
-    values = torch.unique(torch.cat([x.flatten()[:: max(1, x.numel() // 2_000_000)] for x in labels])).long()
+    values = torch.unique(torch.cat([torch.unique(x) for x in labels]))
     values = values[values != 0]
     if len(values) <= channels:
         codes = torch.eye(max(1, len(values)))
     else:
         codes = torch.randn((len(values), channels), generator=torch.Generator().manual_seed(0))
         codes = codes / codes.norm(dim=1, keepdim=True)
-    table = torch.zeros((int(values.max()) + 1 if len(values) else 1, codes.shape[1]))
-    table[values.cpu()] = codes[: len(values)]
+    table = torch.cat([torch.zeros(1, codes.shape[1]), codes[: len(values)]]).to(values.device)
     out = []
     for x in labels:
-        cut = window.cut(x.float()).long().clamp_(0, len(table) - 1)
-        parts = [shrink(table[:, c].to(x.device)[cut], level.factors) for c in range(table.shape[1])]
+        # Labels can be any number, so their place in the list is looked up: 0 is the background.
+        place = torch.searchsorted(values, x).clamp_max_(max(0, len(values) - 1))
+        known = values[place] == x if len(values) else torch.zeros_like(x, dtype=torch.bool)
+        cut = window.cut(torch.where(known, place + 1, 0).float()).long()
+        parts = [shrink(table[:, c][cut], level.factors) for c in range(table.shape[1])]
         image = torch.cat(parts, 1)
         blur = BandFilter(level.shape, [gaussian_weights(1.0)] * len(level.shape), "mean", device=x.device)
         out.append(blur(image, torch.empty_like(image), torch.empty_like(image)))

@@ -14,6 +14,8 @@ MARGIN = 8
 """Voxels of background kept around what is seen in either image."""
 FEWEST = 12
 """Voxels that an axis keeps on a coarse level; fewer show nothing to align."""
+MOST_FINE = {2: 16.0, 3: 4.0}
+"""How many times finer than every other axis one may be, in 2-D and 3-D, and still give the unit of length."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,25 @@ class Window:
         return F.pad(x, edges, mode="replicate") if any(edges) else x.contiguous()
 
 
+def border_value(image: Tensor, measured: Tensor | None = None) -> Tensor:
+    """The typical (median) intensity on the faces of (1, 1, *S), of what is ``measured`` there: the background's."""
+    faces = _faces(image)
+    if measured is not None:
+        inside = faces[_faces(measured)]
+        faces = inside if len(inside) else image[measured]
+    return faces.median()
+
+
+def _faces(image: Tensor) -> Tensor:
+    volume = image[0, 0]
+    return torch.cat([volume.select(a, i).flatten()[::7] for a in range(volume.ndim) for i in (0, -1)])
+
+
 def seen(image: Tensor) -> tuple[list[int], list[int]]:
     """Lowest and highest (exclusive) index of what differs from the border's typical intensity, on each axis."""
     ndim = image.ndim - 2
     volume = image[0, 0]
-    faces = torch.cat([volume.select(a, i).flatten()[::7] for a in range(ndim) for i in (0, -1)])
-    there = (volume - faces.median()).abs_() > 0.02
+    there = (volume - border_value(image)).abs_() > 0.02
     low, high = [], []
     for axis in range(ndim):
         line = there
@@ -121,7 +136,7 @@ class Level:
 
     @property
     def unit(self) -> float:
-        return min(self.spacing)
+        return unit_of(self.spacing)
 
     def in_voxels(self, length: float) -> tuple[float, ...]:
         """``length`` on each axis, in that axis's own voxels."""
@@ -187,9 +202,18 @@ def erode(mask: Tensor, reach: int) -> Tensor:
     return 1 - pool((mask < 0.999).float(), 2 * reach + 1, 1, reach)
 
 
+def unit_of(spacing: Sequence[float]) -> float:
+    """The finest side; of one axis alone so fine that all others would count as thick slices, the next one.
+
+    Else these would be kept at full resolution on every level, for an axis of which most voxels say nothing new.
+    """
+    finest, other = sorted(spacing)[:2]
+    return other if other > MOST_FINE[len(spacing)] * finest else finest
+
+
 def factors_for(factor: int, shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, ...]:
     """How far each axis shrinks when the finest shrinks by ``factor``: thick slices later, short axes less."""
-    unit = min(spacing)
+    unit = unit_of(spacing)
     out = []
     for n, s in zip(shape, spacing, strict=True):
         f = factor
@@ -215,7 +239,8 @@ def normalize(image: Tensor, mask: Tensor | None = None) -> Tensor:
     span = high - low
     if background > low - span:  # air or zero beside tissue, not padding far below every real value
         low = background
-    return ((image - low) / (high - low).clamp_min(1e-6)).clamp_(-0.25, 1.25)
+    tiny = torch.finfo(image.dtype).tiny  # intensities may be of any size: their range is the only scale there is
+    return ((image - low) / (high - low).clamp_min(tiny)).clamp_(-0.25, 1.25)
 
 
 def shrink(image: Tensor, factors: Sequence[int]) -> Tensor:

@@ -57,7 +57,7 @@ def plan(
     force, elastic = (1.5, 0.5) if first in ("lncc", "ssd") else (2.5, 1.0)
     # Where full resolution takes over, what more than 20 steps would add here is no better.
     steps = [_Steps(4, first, force, elastic), _Steps(2, first, force, elastic, 30 if small else 20)]
-    if len(shape) == 2 and min(shape) >= 128:
+    if len(shape) == 2 and _rounded(min(shape), 4) >= 128:  # as the window will be: it must not gain a level
         steps.insert(0, _Steps(8, first, force, elastic))
     if similarity == "translated":
         steps.append(_Steps(2, similarity, 1.5, TRANSLATED_ELASTIC))
@@ -84,6 +84,10 @@ def plan(
             )
         )
     return out
+
+
+def _rounded(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,11 @@ foreach(name HOMEPAGE CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
   if(NOT EXTENSION_${name})
     message(FATAL_ERROR "EXTENSION_${name} is not set")
   endif()
+  # The real macros hand it on as a list, of which only the first entry arrives in the catalog.
+  list(LENGTH EXTENSION_${name} parts)
+  if(NOT parts EQUAL 1)
+    message(FATAL_ERROR "EXTENSION_${name} is cut off at its first semicolon")
+  endif()
 endforeach()
 
 # slicerMacroBuildScriptedModule(NAME n SCRIPTS a.py ... [RESOURCES r ...] [WITH_GENERIC_TESTS] [WITH_SUBDIR])

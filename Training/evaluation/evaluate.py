@@ -15,6 +15,7 @@ from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models.bundle import Header, load_model
 from DeepRegistrationLib.networks import RegistrationNetwork
 
+from ..limits import check_memory, check_pairs, set_threads
 from ..pairs.batch import Batch
 from ..pairs.manifest import read_manifest
 from ..pairs.real import RealSource
@@ -85,8 +86,8 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--threads", type=int, help="of the CPU")
 
     def run(options: argparse.Namespace) -> None:
-        if options.threads:
-            torch.set_num_threads(options.threads)
+        set_threads(options.threads)
+        check_pairs(options.pairs)
         plan = None if options.plan is None else read_plan(options.plan)
         wanted = Wanted(
             options.data, plan, options.pairs, options.held_out, tuple(options.labels), options.mask_threshold
@@ -152,6 +153,7 @@ def held_out_pairs(subject: Subject, wanted: Wanted, device: torch.device) -> li
         raise InputError(f"The model {subject.name} does not say what it was trained on; give --data or --plan.")
     if wanted.manifest is None and plan is not None and plan.synthesis is not None:
         _check_dimensions(subject, len(plan.synthesis.shape))
+        check_memory(plan.synthesis.shape, wanted.pairs, "--pairs")
         signed = subject.header.normalization.output[0] < 0
         return SyntheticSource(plan.synthesis, plan.seed, device, signed=signed).validation(wanted.pairs)
     data = data_plan(subject, wanted, plan)
@@ -180,6 +182,7 @@ def data_plan(subject: Subject, wanted: Wanted, plan: TrainingPlan | None) -> Da
     data = replace(
         known,
         manifest=known.manifest if wanted.manifest is None else str(wanted.manifest.resolve()),
+        moving_normalization=subject.header.moving_normalization,
         shape=grid.size,
         spacing=grid.spacing,
         orientation=grid.orientation,

@@ -16,6 +16,7 @@ import torch
 from DeepRegistrationLib.device import choose_device
 from DeepRegistrationLib.errors import InputError
 
+from ..limits import check_pairs, set_threads
 from ..pairs.make_manifest import make_manifest
 from ..plan import PLANS, TrainingPlan, read_plan
 from ..runs import checkpoint as files
@@ -23,13 +24,14 @@ from ..runs.export import trained
 from ..runs.logs import read_log
 from ..runs.speed import Speed, speed
 from ..runs.train import start, with_data
+from ..safe_files import read_text, replace_text
 from .evaluate import Row, Subject, Wanted, evaluate
 from .figures import MEASURES
 from .tables import change, pyplot, values
 
 LIST = Path(__file__).resolve().parents[1] / "learning.toml"
 PAGE, CURVES = "learning.md", "learning-curves.png"
-KEYS = ("plan", "title", "data", "folder", "images", "labels")
+KEYS = ("plan", "title", "data", "folder", "images", "labels", "name", "change")
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--threads", type=int, help="of the CPU")
 
     def run(options: argparse.Namespace) -> None:
-        if options.threads:
-            torch.set_num_threads(options.threads)
+        set_threads(options.threads)
+        check_pairs(options.pairs)
         device = choose_device(options.device)
         entries = read_list(options.list, options.only)
         done = [learn(entry, options.images, options.runs, options.pairs, device) for entry in entries]
@@ -73,34 +75,51 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
 
 
-def read_list(path: Path, only: Sequence[str] | None = None) -> list[Mapping[str, str]]:
+def read_list(path: Path, only: Sequence[str] | None = None) -> list[Mapping[str, Any]]:
     """The runs of a list.
 
     Raises:
         InputError: if it cannot be read or names something unknown.
     """
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("run", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        entries = tomllib.loads(read_text(path, "list")).get("run", [])
+    except (OSError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"The list {path} cannot be read ({error}).") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise InputError(f"The list {path} needs tables [[run]].")
     for entry in entries:
-        if "plan" not in entry or set(entry) - set(KEYS):
-            raise InputError(f"A run of the list needs plan and may have {', '.join(KEYS[1:])}, not {sorted(entry)}.")
-    chosen = [entry for entry in entries if only is None or entry["plan"] in only]
+        if "plan" not in entry or set(entry) - set(KEYS) or ("folder" in entry and "images" not in entry):
+            raise InputError(
+                f"A run of the list needs plan (and images with folder) and may have {', '.join(KEYS[1:])}, "
+                f"not {sorted(entry)}."
+            )
+        texts = {key: value for key, value in entry.items() if key != "change"}
+        wrong = next((key for key, value in texts.items() if not isinstance(value, str)), None)
+        if wrong or not isinstance(entry.get("change", {}), Mapping):
+            raise InputError(f"In the list {path} {wrong or 'change'} must be a {'text' if wrong else 'table'}.")
+    chosen = [entry for entry in entries if only is None or run_name(entry) in only]
     if not chosen:
-        raise InputError(f"The list {path} has none of these runs; it has {', '.join(e['plan'] for e in entries)}.")
+        raise InputError(f"The list {path} has none of these runs; it has {', '.join(map(run_name, entries))}.")
     return chosen
 
 
-def learn(entry: Mapping[str, str], images: Path, runs: Path, pairs: int, device: torch.device) -> Learned:
-    """Train one run of the list (or find it done), and evaluate it on held-out pairs."""
-    plan = read_plan(entry["plan"])
+def run_name(entry: Mapping[str, Any]) -> str:
+    """What the run of an entry is called: its name, else its plan's."""
+    return str(entry.get("name", Path(entry["plan"]).stem))
+
+
+def learn(entry: Mapping[str, Any], images: Path, runs: Path, pairs: int, device: torch.device) -> Learned:
+    """Train one run of the list (or find it done), and evaluate it on held-out pairs.
+
+    An entry's ``change`` is laid over its plan, so that the variants of one plan need no file each.
+    """
+    plan = read_plan(entry["plan"], entry.get("change"))
     if "folder" in entry:
         runs.mkdir(parents=True, exist_ok=True)
         manifest = runs / f"{entry['folder']}.json"
         make_manifest(images / entry["folder"], manifest, entry["images"], entry.get("labels"))
         plan = with_data(plan, manifest)
-    name = Path(entry["plan"]).stem
+    name = run_name(entry)
     folder = runs / name
     start(plan, folder, str(device), tensorboard=False)
     network, header = trained(plan, folder, last=True)  # the best ones were chosen on these very pairs
@@ -148,7 +167,7 @@ def write_page(done: Sequence[Learned], measured: Mapping[str, Speed], output: P
         "",
         *(["## Speed", "", *_speed_table(measured, device), ""] if measured else []),
     ]
-    (output / PAGE).write_text("\n".join(text), encoding="utf-8")
+    replace_text(output / PAGE, "\n".join(text))
 
 
 def _table(done: Sequence[Learned]) -> list[str]:

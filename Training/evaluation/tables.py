@@ -13,6 +13,7 @@ import numpy as np
 
 from DeepRegistrationLib.errors import InputError
 
+from ..safe_files import replace_file, replace_text
 from .figures import MEASURES, Measure
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ def write(rows: Sequence[Row], folder: Path, units: str = "mm") -> str:
     table = markdown(rows, units)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PAIRS).write_text(csv_of(rows), encoding="utf-8")
-        (folder / TABLE).write_text(table, encoding="utf-8")
-        boxes(rows, folder / PLOT, units)
+        replace_text(folder / PAIRS, csv_of(rows))
+        replace_text(folder / TABLE, table)
+        replace_file(folder / PLOT, lambda partial: boxes(rows, partial, units))
     except OSError as error:
         raise InputError(f"The results cannot be written to {folder} ({error.strerror}).") from error
     return table

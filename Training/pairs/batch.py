@@ -61,8 +61,15 @@ class Source(Protocol):
     """Where pairs come from."""
 
     ndim: int
+    shape: tuple[int, ...]
+    """Voxels of the images (of the first one, where they differ)."""
     reads: bool
     """Whether a batch is mostly waited for (files, Python), so that the next one is made while the network works."""
+
+    @property
+    def both_ways(self) -> bool:
+        """Whether two kinds of image are drawn as fixed and moving one and the other way round."""
+        ...
 
     def batch(self, items: Sequence[int], fade: float) -> Batch:
         """The pairs of these numbers; ``fade`` 0 to 1 is the size of synthetic deformations."""
@@ -74,4 +81,12 @@ class Source(Protocol):
 
     def describe(self) -> dict[str, object]:
         """What the pairs are, for the bundle."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Of the data that are not in the plan: another one means other data. "" where all of it is in the plan."""
+        ...
+
+    def without_labels(self) -> str:
+        """The name of an image to learn from that has no label map; "" if all have one."""
         ...

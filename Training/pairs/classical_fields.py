@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from DeepRegistrationLib import register
 from DeepRegistrationLib.errors import InputError, RegistrationFailed
 
+from ..limits import check_pairs, set_threads
+from ..safe_files import keep_inputs, replace_text
 from .manifest import Case, read_manifest
 
 
@@ -35,8 +36,8 @@ def add_fields(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--threads", type=int, help="of the CPU")
 
     def run(options: argparse.Namespace) -> None:
-        if options.threads:
-            torch.set_num_threads(options.threads)
+        set_threads(options.threads)
+        check_pairs(options.pairs)
         how = {name: getattr(options, name) for name in ("refine", "affine", "similarity", "device")}
         count = make_fields(options.manifest, options.target, options.output, options.pairs, how)
         print(f"wrote {options.target}: {count} pairs with fields")
@@ -55,13 +56,22 @@ def make_fields(manifest: Path, target: Path, folder: Path, pairs: int, how: dic
         InputError: if the manifest cannot be used, or nothing can be written there.
     """
     split = read_manifest(manifest, 0.0)
+    cases = [
+        *split.training,
+        *split.validation,
+        *(c for p in (*split.training_pairs, *split.validation_pairs) for c in p),
+    ]
+    inputs = [manifest, *(path for case in cases for path in (case.image, case.label, case.landmarks))]
+    keep_inputs(target, [*inputs, *split.fields.values()])
+    stems = _stems(cases)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"Cannot write to {folder} ({error.strerror}); choose another folder.") from error
     entries = []
     for number, (fixed, moving) in enumerate(split.training_pairs or drawn(split.training, pairs)):
-        path = folder / f"{_stem(fixed)}--{_stem(moving)}.mha"
+        path = folder / f"{stems[fixed.image]}--{stems[moving.image]}.mha"
+        keep_inputs(path, inputs)
         print(f"{number + 1}: {fixed.image.name} <- {moving.image.name}", flush=True)
         if not path.exists():
             try:
@@ -89,10 +99,7 @@ def make_fields(manifest: Path, target: Path, folder: Path, pairs: int, how: dic
             {"fixed": str(a.image.resolve()), "moving": str(b.image.resolve())} for a, b in split.validation_pairs
         ],
     }
-    try:
-        target.write_text(json.dumps(table, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"Cannot write {target} ({error.strerror}); choose another folder.") from error
+    replace_text(target, json.dumps(table, indent=1))
     return len(entries)
 
 
@@ -109,8 +116,15 @@ def drawn(cases: Sequence[Case], count: int) -> list[tuple[Case, Case]]:
     return [found[int(k)] for k in order]
 
 
-def _stem(case: Case) -> str:
-    return case.image.name.split(".")[0]
+def _stems(cases: Sequence[Case]) -> dict[Path, str]:
+    """What each image is called in the names of fields; two of one name in two folders get a number each."""
+    found: dict[Path, str] = {}
+    for path in dict.fromkeys(case.image for case in cases):
+        stem = path.name.split(".")[0]
+        others = list(found.values())
+        number = next(k for k in range(1, len(others) + 2) if (stem if k == 1 else f"{stem}-{k}") not in others)
+        found[path] = stem if number == 1 else f"{stem}-{number}"
+    return found
 
 
 def _entry(case: Case) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from DeepRegistrationLib.errors import InputError
 
+from ..safe_files import keep_inputs, replace_file
 from .manifest import read_manifest
 
 
@@ -35,6 +36,10 @@ def make_manifest(folder: Path, output: Path, images: str, labels: str | None = 
     for pattern in (images, labels):
         if pattern is not None and pattern.count("*") != 1:
             raise InputError(f"The pattern {pattern!r} needs one *, which stands for the name of the case.")
+        if pattern is not None and (Path(pattern).is_absolute() or ".." in Path(pattern).parts):
+            raise InputError(f"The pattern {pattern!r} must be of names within the folder {folder}.")
+    if not folder.is_dir():
+        raise InputError(f"The folder {folder} does not exist; check its path.")
     before, after = images.split("*")
     found = sorted(folder.glob(images))
     if labels is not None:  # a pattern of images such as *.png may also fit the label maps
@@ -52,9 +57,12 @@ def make_manifest(folder: Path, output: Path, images: str, labels: str | None = 
                 raise InputError(f"The image {path} has no label map {label}; check --labels.")
             entry["label"] = str(label.resolve())
         entries.append(entry)
-    try:
-        output.write_text(json.dumps({"name": folder.resolve().name, "training": entries}, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"Cannot write {output} ({error.strerror}).") from error
-    read_manifest(output, 0.0)
+    text = json.dumps({"name": folder.resolve().name, "training": entries}, indent=1)
+    keep_inputs(output, [Path(path) for entry in entries for key, path in entry.items() if key != "patient"])
+
+    def write(partial: Path) -> None:
+        partial.write_text(text, encoding="utf-8")
+        read_manifest(partial, 0.0)  # what does not fit replaces nothing
+
+    replace_file(output, write)
     return len(entries)

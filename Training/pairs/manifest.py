@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ import SimpleITK as sitk
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid
+
+from ..safe_files import read_text
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,37 @@ class Manifest:
     modality: str
     fields: Mapping[tuple[str, str], Path] = field(default_factory=dict)
 
+    def fingerprint(self) -> str:
+        """Of the files' contents and of which are held out; places and names of folders do not matter."""
+        digest = hashlib.sha256()
+        for part in ("training", "validation"):
+            for case in getattr(self, part):
+                digest.update(f"{part} {case.name} {case.patient}\n".encode())
+                for path in (case.image, case.label, case.landmarks):
+                    digest.update(b"-" if path is None else _content(path))
+        for part in ("training_pairs", "validation_pairs"):
+            for fixed, moving in getattr(self, part):
+                digest.update(f"{part} {fixed.name} {moving.name}\n".encode())
+                digest.update(_content(fixed.image) + _content(moving.image))
+        for (fixed_name, moving_name), path in sorted(self.fields.items()):
+            digest.update(f"field {fixed_name} {moving_name}\n".encode() + _content(path))
+        return digest.hexdigest()
+
+
+WHOLE = 64 << 20
+"""Bytes of a file that are all looked at; of a larger one, 64 pieces of a megabyte."""
+
+
+def _content(path: Path) -> bytes:
+    digest, size = hashlib.sha256(), path.stat().st_size
+    digest.update(str(size).encode())
+    with path.open("rb") as file:
+        for piece in range(64):
+            if size > WHOLE:
+                file.seek(piece * (size - (1 << 20)) // 63)
+            digest.update(file.read(1 << 20))
+    return digest.digest()
+
 
 def read_manifest(path: Path, held_out: float = 0.2, seed: int = 0) -> Manifest:
     """Read a manifest and check that what it names is there and fits together.
@@ -64,20 +98,23 @@ def read_manifest(path: Path, held_out: float = 0.2, seed: int = 0) -> Manifest:
             its image.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_text(path, "manifest"))
     except FileNotFoundError as error:
         raise InputError(f"The manifest {path} does not exist; check data.manifest in the plan.") from error
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"The manifest {path} is not JSON ({error}).") from error
     if not isinstance(table, Mapping) or not isinstance(table.get("training"), list):
         raise InputError(f'The manifest {path} needs "training", a list of images.')
     root = path.resolve().parent
     training = [_case(entry, root) for entry in table["training"]]
-    listed = table.get("validation") or table.get("test") or []
+    listed = _list(table, "validation", path) or _list(table, "test", path)
     validation = [_case(entry, root) for entry in listed]
     known = {case.name: case for case in [*training, *validation]}
-    training_pairs = _pairs(table.get("training_paired_images") or [], known, root)
-    validation_pairs = _pairs(table.get("registration_val") or [], known, root)
+    paired, held = _list(table, "training_paired_images", path), _list(table, "registration_val", path)
+    training_pairs = _pairs(paired, known, root)
+    validation_pairs = _pairs(held, known, root)
     if not validation and held_out > 0:
         kept = {case.patient for pair in validation_pairs for case in pair} or _draw(training, held_out, seed)
         validation = [case for case in training if case.patient in kept]
@@ -93,7 +130,6 @@ def read_manifest(path: Path, held_out: float = 0.2, seed: int = 0) -> Manifest:
         )
     cases = [*training, *validation, *(c for pair in [*training_pairs, *validation_pairs] for c in pair)]
     _check({case.name: case for case in cases})
-    listed_pairs = [*(table.get("training_paired_images") or []), *(table.get("registration_val") or [])]
     return Manifest(
         tuple(training),
         tuple(validation),
@@ -101,17 +137,35 @@ def read_manifest(path: Path, held_out: float = 0.2, seed: int = 0) -> Manifest:
         tuple(validation_pairs),
         str(table.get("name", path.stem)),
         _modality(table.get("modality")),
-        _fields(listed_pairs, root),
+        _fields([*paired, *held], root),
     )
+
+
+def _list(table: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+    entries = table.get(key) or []
+    if not isinstance(entries, list):
+        raise InputError(f'In the manifest {path} "{key}" must be a list, not {entries!r:.60}.')
+    return entries
+
+
+def _path(root: Path, value: Any, what: str) -> Path:
+    """A file that an entry names, which must be there."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise InputError(f"A {what} of the manifest must be the path of a file, not {value!r:.60}.")
+    try:
+        there = (root / value).is_file()
+    except OSError as error:
+        raise InputError(f"The {what} {value:.60}... of the manifest is no path ({error.strerror}).") from error
+    if not there:
+        raise InputError(f"The manifest names the {what} {root / value}, which does not exist.")
+    return root / value
 
 
 def _fields(entries: list[Any], root: Path) -> dict[tuple[str, str], Path]:
     found = {}
     for entry in entries:
         if "displacement" in entry:
-            path = root / str(entry["displacement"])
-            if not path.exists():
-                raise InputError(f"The manifest names the displacement field {path}, which does not exist.")
+            path = _path(root, entry["displacement"], "displacement field")
             found[entry["fixed"], entry["moving"]] = path
     return found
 
@@ -124,21 +178,20 @@ def _case(entry: Any, root: Path) -> Case:
     if isinstance(entry, str):
         entry = {"image": entry}
     if not isinstance(entry, Mapping) or not isinstance(entry.get("image"), str):
-        raise InputError(f'An entry of the manifest has no "image": {entry!r}.')
+        raise InputError(f'An entry of the manifest has no "image": {entry!r:.80}.')
     name = entry["image"]
+    image = _path(root, name, "image")
     label = entry.get("label")
     if label is None and "/imagesTr/" in f"/{name}":
         beside = name.replace("imagesTr", "labelsTr")  # where Learn2Reg keeps them
         label = beside if (root / beside).exists() else None
     points = entry.get("landmarks")
-    if points is not None and not (root / points).exists():
-        raise InputError(f"The manifest names the landmarks {root / points}, which do not exist.")
     return Case(
-        root / name,
-        None if label is None else root / label,
+        image,
+        None if label is None else _path(root, label, "label map"),
         str(entry.get("patient", _patient(name))),
         name,
-        None if points is None else root / points,
+        None if points is None else _path(root, points, "file of landmarks"),
     )
 
 
@@ -152,8 +205,8 @@ def _patient(name: str) -> str:
 def _pairs(entries: Any, known: dict[str, Case], root: Path) -> list[tuple[Case, Case]]:
     pairs = []
     for entry in entries:
-        if not isinstance(entry, Mapping) or not {"fixed", "moving"} <= set(entry):
-            raise InputError(f'A pair of the manifest needs "fixed" and "moving": {entry!r}.')
+        if not isinstance(entry, Mapping) or not all(isinstance(entry.get(side), str) for side in ("fixed", "moving")):
+            raise InputError(f'A pair of the manifest needs "fixed" and "moving", two paths: {entry!r:.80}.')
         fixed, moving = (known.get(entry[side]) or _case(entry[side], root) for side in ("fixed", "moving"))
         pairs.append((fixed, moving))
     return pairs
@@ -187,8 +240,6 @@ def _check(cases: Mapping[str, Case]) -> None:
 
 
 def _header(path: Path, name: str) -> Grid | None:
-    if not path.exists():
-        raise InputError(f"The manifest names the {name} {path}, which does not exist.")
     if path.name.lower().endswith((".mgz", ".mgh")):
         return None
     reader = sitk.ImageFileReader()

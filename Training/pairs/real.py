@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +22,14 @@ from DeepRegistrationLib.geometry.transform import map_points, read_transform, r
 from DeepRegistrationLib.models.placement import Placement
 from DeepRegistrationLib.models.predict import normalize
 
+from ..limits import check_memory
 from ..plan import DataPlan
 from ..synthesis.anatomy import pick
 from ..synthesis.deform import maps
 from ..synthesis.recipe import deform_recipe
 from .batch import VALIDATION, Batch
+from .finite import check_numbers_of
+from .label_maps import label_map, take_labels
 from .manifest import Case, Manifest
 
 
@@ -84,15 +88,36 @@ class Cases:
 
     def __init__(self, plan: DataPlan) -> None:
         self.plan, self.limit, self.held = plan, int(plan.cache_gb * (1 << 30)), 0
-        self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, ...], Any] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, case: Case, onto: Case | None = None) -> Prepared:
-        """``case`` on the network's grid; ``onto`` first resamples it onto that image (two images of one patient)."""
-        key = (str(case.image), "" if onto is None else str(onto.image))
-        return self.remember(key, lambda: self._prepare(case, onto))
+    def get(self, case: Case, onto: Case | None = None, moving: bool = False) -> Prepared:
+        """``case`` on the network's grid; ``onto`` first resamples it onto that image (two images of one patient).
 
-    def remember(self, key: tuple[str, str], make: Callable[[], Kept]) -> Kept:
+        ``moving``: with the intensities of moving images, where the plan gives these their own.
+        """
+        moving = moving and self.plan.moving_normalization is not None
+        key = (str(case.image), "" if onto is None else str(onto.image), "moving" * moving)
+        return self.remember(key, lambda: self._prepare(case, onto, moving))
+
+    def read(self, case: Case) -> tuple[Image, Image | None]:
+        """An image and its label map.
+
+        Raises:
+            InputError: if they cannot be read or used.
+        """
+        image = read_image(case.image, "image")
+        check_numbers_of(image, case.image, "image")
+        if case.label is None:
+            return image, None
+        given = read_image(case.label, "label map")
+        check_numbers_of(given, case.label, "label map")
+        labels = label_map(given, case.label, self.plan)
+        if labels.grid.shape != image.grid.shape:
+            raise InputError(f"The label map {case.label} has another size than its image {case.image}.")
+        return image, labels
+
+    def remember(self, key: tuple[str, ...], make: Callable[[], Kept]) -> Kept:
         """What ``make`` gave for this key, made again if it was forgotten."""
         with self._lock:
             if key in self._kept:
@@ -108,53 +133,27 @@ class Cases:
                     self.held -= _bytes(dropped)
         return made
 
-    def _prepare(self, case: Case, onto: Case | None) -> Prepared:
-        image = read_image(case.image, "image")
-        labels = None if case.label is None else _label_map(read_image(case.label, "label map"), self.plan)
+    def _prepare(self, case: Case, onto: Case | None, moving: bool) -> Prepared:
+        image, labels = self.read(case)
         if onto is not None:
             grid = read_image(onto.image, "image").grid
             image = resample(image, grid, dtype=np.float32)
             labels = None if labels is None else resample(labels, grid, mode="nearest")
-        elif labels is not None and labels.grid.shape != image.grid.shape:
-            raise InputError(f"The label map {case.label} has another size than its image {case.image}.")
-        scaled = normalize(image, self.plan.normalization)
+        normalization = self.plan.normalization
+        if moving and self.plan.moving_normalization is not None:
+            normalization = self.plan.moving_normalization
+        scaled = normalize(image, normalization)
         bright = np.argwhere(scaled[0, 0].numpy() > 0.1)
         box = (bright.min(0), bright.max(0)) if len(bright) else None
         place = Placement.on(image.grid, self.plan.grid, box)
-        low, high = self.plan.normalization.output
+        check_memory(place.size, 1, f"The network's grid for {case.image}")
+        low, high = normalization.output
         values = place.take(scaled).mul_(high - low).add_(low)
-        taken = None if labels is None else _take_labels(place, labels)
+        taken = None if labels is None else take_labels(place, labels)
         prepared = Prepared(values, taken, image.grid, place)
         if case.landmarks is None:
             return prepared
         return replace(prepared, points=prepared.to_network(read_points(case.landmarks, "landmarks").positions))
-
-
-def _label_map(image: Image, plan: DataPlan) -> Image:
-    array = image.array
-    if plan.mask_threshold is not None:
-        array = (array > plan.mask_threshold).astype(np.int16)
-    if not np.array_equal(array, array.astype(np.int16)):
-        raise InputError("A label map must hold whole numbers up to 32767; set data.mask_threshold if it is a mask.")
-    array = array.astype(np.int16)
-    if plan.labels:
-        array = np.where(np.isin(array, plan.labels), array, 0).astype(np.int16)
-    return Image(array, image.grid, image.name)
-
-
-def _take_labels(place: Placement, labels: Image) -> Tensor:
-    """Nearest labels on the network's grid, 0 outside of the image."""
-    axes = [
-        o + s * torch.arange(m, dtype=torch.float32)
-        for o, s, m in zip(place.offset, place.scale, place.size, strict=True)
-    ]
-    x = torch.from_numpy(labels.array)[None, None].permute(0, 1, *[axis + 2 for axis in place.axes])
-    x = x.flip([a + 2 for a, turned in enumerate(place.turned) if turned])
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
-    inside = torch.ones(1, 1, *place.size, dtype=torch.bool)
-    for d, n in enumerate(x.shape[2:]):
-        inside &= (points[:, d : d + 1] > -0.5) & (points[:, d : d + 1] < n - 0.5)
-    return torch.where(inside, pick(x, points), 0)
 
 
 class RealSource:
@@ -167,7 +166,7 @@ class RealSource:
         self.cases = Cases(plan)
         self._check_pairing()
         first = self.cases.get(manifest.training[0])
-        self.ndim = first.image.ndim - 2
+        self.ndim, self.shape = first.image.ndim - 2, tuple(first.image.shape[2:])
         shapes = {tuple(self.cases.get(case).image.shape) for case in manifest.training[1:3]}
         if shapes - {tuple(first.image.shape)} and plan.longest is None:
             raise InputError("The images differ in size; give data.shape (and data.spacing) a common grid.")
@@ -186,8 +185,23 @@ class RealSource:
             )
         if self.plan.pairing == "atlas" and self._atlas() is None:
             raise InputError(f"The atlas {self.plan.atlas} is not an image of the manifest.")
-        if self.plan.pairing == "intra" and not self._intra(training):
-            raise InputError("No patient of the manifest has two images; choose another data.pairing.")
+        if self.plan.pairing == "intra" and not self.manifest.training_pairs and not self._intra(training):
+            kinds = f" like {self.plan.fixed_images} and {self.plan.moving_images}" if self.plan.fixed_images else ""
+            raise InputError(f"No patient of the manifest has two images{kinds}; choose another data.pairing.")
+        if self.plan.moving_normalization and not self.one_way:
+            raise InputError(
+                "data.moving_normalization needs fixed and moving images of two kinds; give data.fixed_images and "
+                "data.moving_images, or list the pairs in the manifest."
+            )
+
+    @property
+    def one_way(self) -> bool:
+        """Whether the plan or the manifest says which image of a pair is the fixed one."""
+        return bool(self.plan.fixed_images or self.manifest.training_pairs)
+
+    @property
+    def both_ways(self) -> bool:
+        return self.plan.pairing == "intra" and not self.one_way
 
     def _atlas(self) -> Case | None:
         for case in (*self.manifest.training, *self.manifest.validation):
@@ -199,7 +213,14 @@ class RealSource:
         by_patient: dict[str, list[Case]] = {}
         for case in cases:
             by_patient.setdefault(case.patient, []).append(case)
-        return [(a, b) for own in by_patient.values() for a in own for b in own if a is not b]
+        fixed, moving = self.plan.fixed_images or "*", self.plan.moving_images or "*"
+        return [
+            (a, b)
+            for own in by_patient.values()
+            for a in own
+            for b in own
+            if a is not b and _fits(a, fixed) and _fits(b, moving)
+        ]
 
     def _pair(self, random: np.random.Generator) -> tuple[Case, Case]:
         training = self.manifest.training
@@ -229,7 +250,7 @@ class RealSource:
     def _make(self, fixed: Case, moving: Case, random: np.random.Generator, fade: float) -> Batch:
         together = self.plan.pairing == "intra" or self.plan.longest is not None
         onto = fixed if together and moving is not fixed else None
-        one, two = self.cases.get(fixed), self.cases.get(moving, onto)
+        one, two = self.cases.get(fixed), self.cases.get(moving, onto, moving=True)
         batch = Batch(
             one.image,
             two.image,
@@ -290,6 +311,27 @@ class RealSource:
         found = [self.cases.get(case).labels for case in self.manifest.training if case.label is not None]
         return [labels[0, 0].to(torch.uint8) for labels in found if labels is not None]
 
+    def check(self) -> None:
+        """Read every image and label map once, so that a bad one is found before hours are spent.
+
+        Raises:
+            InputError: if one of them cannot be used.
+        """
+        seen = set()
+        pairs = [*self.manifest.training_pairs, *self.manifest.validation_pairs]
+        for case in (*self.manifest.training, *self.manifest.validation, *(case for pair in pairs for case in pair)):
+            if case.image not in seen:
+                self.cases.read(case)
+                seen.add(case.image)
+
+    def fingerprint(self) -> str:
+        return self.manifest.fingerprint()
+
+    def without_labels(self) -> str:
+        pairs = self.manifest.training_pairs
+        cases = [case for pair in pairs for case in pair] if pairs else self.manifest.training
+        return next((case.name for case in cases if case.label is None), "")
+
     def describe(self) -> dict[str, object]:
         m = self.manifest
         return {
@@ -299,6 +341,10 @@ class RealSource:
             "training": len(m.training),
             "validation": len(m.validation),
         }
+
+
+def _fits(case: Case, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(Path(case.name).name, pattern)
 
 
 def _ends_inside(u: Tensor) -> Tensor:

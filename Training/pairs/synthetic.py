@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 
@@ -22,7 +23,8 @@ class SyntheticSource:
         self, plan: SynthesisPlan, seed: int, device: torch.device, given: Sequence[Tensor] = (), signed: bool = False
     ) -> None:
         self.plan, self.seed, self.device, self.given, self.signed = plan, seed, device, given, signed
-        self.ndim = len(plan.shape)
+        self.both_ways = False
+        self.ndim, self.shape = len(plan.shape), plan.shape
         # Large pairs would only fight with the network for the same cores; small ones take mostly Python's time.
         self.reads = math.prod(plan.shape) <= SMALL
 
@@ -47,6 +49,17 @@ class SyntheticSource:
 
     def describe(self) -> dict[str, object]:
         return {"kind": "synthetic", "shape": list(self.plan.shape), "families": dict(self.plan.families)}
+
+    def fingerprint(self) -> str:
+        if not self.given:
+            return ""
+        digest = hashlib.sha256()
+        for labels in self.given:
+            digest.update(str(tuple(labels.shape)).encode() + labels.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def without_labels(self) -> str:
+        return ""
 
     def _number(self, item: int) -> int:
         return self.seed * (1 << 42) + item

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,13 +50,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: if it cannot be read.
     """
+    if not path.is_file():
+        raise InputError(f"The checkpoint {path} is not a file; choose another folder.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise InputError(f"The checkpoint {path} cannot be read; delete it to start again.") from error
-    if not isinstance(state, dict) or "step" not in state:
+    except Exception as error:  # whatever the pickle of a damaged file raises
+        raise damaged(path) from error
+    if not isinstance(state, dict) or type(state.get("step")) is not int:
         raise InputError(f"The file {path} is not a checkpoint of a training run; choose another folder.")
     return state
+
+
+def damaged(path: Path) -> InputError:
+    """What is said of a checkpoint that is not whole."""
+    return InputError(
+        f"The checkpoint {path} cannot be read, it is damaged; delete it to start again, or bring back a copy."
+    )
 
 
 class Average:

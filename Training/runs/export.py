@@ -13,8 +13,10 @@ from DeepRegistrationLib.models.methods import fresh_model
 from DeepRegistrationLib.networks import RegistrationNetwork
 
 from ..plan import RUN_PLAN, TrainingPlan, read_plan, read_run_plan
+from ..safe_files import keep_inputs
 from ..steps.turns import REGISTRATION, registration_network
 from . import checkpoint as files
+from .logs import LOG
 from .train import with_data
 
 LICENSE = "Apache-2.0"
@@ -37,18 +39,28 @@ def add_export(commands: argparse._SubParsersAction) -> None:
         if (options.folder / RUN_PLAN).exists():  # train --steps may have said another number than the plan
             steps = read_run_plan(options.folder).schedule.steps
             plan = replace(plan, schedule=replace(plan.schedule, steps=steps))
-        header = export(plan, options.folder, options.output, options.last, options.license)
+        header = export(plan, options.folder, options.output, options.last, options.license, options.plan)
         print(f"wrote {options.output}: {header.method}, {header.training['steps']} steps, scores {header.scores}")
 
     parser.set_defaults(run=run)
 
 
-def export(plan: TrainingPlan, folder: Path, target: Path, last: bool = False, license_: str = LICENSE) -> Header:
+def export(
+    plan: TrainingPlan,
+    folder: Path,
+    target: Path,
+    last: bool = False,
+    license_: str = LICENSE,
+    plan_file: Path | None = None,
+) -> Header:
     """Write the bundle of a run; the best validated weights, else the averaged, else the last ones.
 
     Raises:
-        InputError: if the folder holds no run of this plan, or the bundle cannot be written.
+        InputError: if the folder holds no run of this plan, its weights are not finite, or the bundle cannot be
+            written (never onto a file of the run or the plan).
     """
+    read = [folder / name for name in (files.NAME, files.BEST, RUN_PLAN, LOG)]
+    keep_inputs(target, [*read, plan_file, None if plan.data is None else plan.folder / plan.data.manifest])
     network, header = trained(plan, folder, last)
     header = replace(header, license=license_)
     save_bundle(target, network, header)
@@ -64,17 +76,26 @@ def trained(plan: TrainingPlan, folder: Path, last: bool = False) -> tuple[Regis
     if not (folder / files.NAME).exists():
         raise InputError(f"The folder {folder} holds no checkpoint; train first.")
     state = files.read_checkpoint(folder / files.NAME)
-    if state["plan"] != plan.hash():
+    if state.get("plan") != plan.hash():
         raise InputError(f"The folder {folder} holds a run of another plan than the one given; give that plan.")
-    weights, scores, step = state["average"] or state["networks"][REGISTRATION], state["scores"], state["step"]
-    if (folder / files.BEST).exists() and not last:
-        best = files.read_checkpoint(folder / files.BEST)
-        weights, scores, step = best["weights"], best["scores"], best["step"]
-    ndim = dimensions(plan, weights)
-    network = registration_network(plan, ndim)
-    network.load_state_dict(weights)
-    header = replace(header_of(plan, network, ndim), scores=dict(scores))
-    header.training.update(steps=int(step), seconds=round(float(state["seconds"])))
+    source = folder / files.NAME
+    try:
+        weights, scores, step = state["average"] or state["networks"][REGISTRATION], state["scores"], state["step"]
+        if (folder / files.BEST).exists() and not last:
+            source = folder / files.BEST
+            best = files.read_checkpoint(source)
+            weights, scores, step = best["weights"], best["scores"], best["step"]
+        ndim = dimensions(plan, weights)
+        network = registration_network(plan, ndim)
+        network.load_state_dict(weights)
+        header = replace(header_of(plan, network, ndim), scores=dict(scores))
+        header.training.update(steps=int(step), seconds=round(float(state["seconds"])))
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise files.damaged(source) from error
+    if state.get("data"):
+        header.training["data_sha256"] = state["data"]
     if state.get("before"):
         header.training["before"] = state["before"]
     return network.eval(), header
@@ -89,11 +110,12 @@ def header_of(plan: TrainingPlan, network: RegistrationNetwork, ndim: int) -> He
     """What the bundle says about where and on what the network works."""
     fresh = fresh_model(plan.method, ndim, variant=plan.variant, seed=plan.seed).header
     grid: WorkingGrid = fresh.grid
-    normalization = fresh.normalization
+    normalization, moving_normalization = fresh.normalization, None
     data: dict[str, Any] = {"kind": "synthetic"}
     if plan.data is not None:
         data = {"kind": "images", "manifest": Path(plan.data.manifest).name, "pairing": plan.data.pairing}
         grid, normalization = plan.data.grid, plan.data.normalization
+        moving_normalization = plan.data.moving_normalization
     elif plan.synthesis is not None and grid.longest is None:
         # What was learned is of generated bodies that fill a grid of this size.
         grid = WorkingGrid(longest=max(plan.synthesis.shape))
@@ -102,6 +124,7 @@ def header_of(plan: TrainingPlan, network: RegistrationNetwork, ndim: int) -> He
         arguments=network.arguments,
         grid=grid,
         normalization=normalization,
+        moving_normalization=moving_normalization,
         training={"plan": plan.describe(), "plan_sha256": plan.hash(), "data": data},
         source="trained by python -m Training",
     )

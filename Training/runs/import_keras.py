@@ -19,6 +19,8 @@ from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models.bundle import Header, Normalization, WorkingGrid, save_bundle
 from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
 
+from ..safe_files import keep_inputs
+
 AXES_OF_FLOW = (1, 0, 2)
 """The spatial axis along which each published flow channel moves.
 
@@ -42,6 +44,7 @@ def import_keras(source: Path, target: Path) -> VoxelMorph:
     Raises:
         InputError: if h5py is missing, the file is not one of VoxelMorph-1 or -2, or the target cannot be written.
     """
+    keep_inputs(target, [source])
     network = network_from(read_convolutions(source))
     variant = network.arguments["variant"]
     header = Header(

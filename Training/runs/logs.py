@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from ..safe_files import replace_text
+
 LOG = "log.jsonl"
 
 
@@ -19,7 +21,7 @@ class Log:
     def __init__(self, folder: Path, step: int = 0, tensorboard: bool = True) -> None:
         self.path = folder / LOG
         kept = [line for line in read_log(folder) if line["step"] <= step]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        replace_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self._board: Any = None
         if tensorboard:
             try:
@@ -53,11 +55,13 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except ValueError:
             continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines.append(line)
     return lines
 
 

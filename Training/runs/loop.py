@@ -13,11 +13,13 @@ import torch.distributed as dist
 
 from DeepRegistrationLib.errors import InputError
 
+from ..limits import check_memory
 from ..pairs.batch import Batch, Source
-from ..plan import TrainingPlan, write_plan
+from ..plan import RUN_PLAN, TrainingPlan, write_plan
+from ..safe_files import keep_inputs
 from ..synthesis.contact_sheet import write_png
 from . import checkpoint as files
-from .logs import Bar, Log
+from .logs import LOG, Bar, Log
 from .pictures import picture_of
 from .run import Run
 from .validation import validate
@@ -45,6 +47,11 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The run cannot be kept in {folder} ({error.strerror}); choose another folder.") from error
+    if plan.data is not None:
+        manifest = plan.folder / plan.data.manifest
+        for name in (RUN_PLAN, LOG, files.NAME, files.BEST):
+            keep_inputs(folder / name, [manifest, start_from])
+    check_size(plan, source, device)
     run = Run(plan, source, device)
     last = folder / files.NAME
     if last.exists():
@@ -68,6 +75,18 @@ def train(
                 files.write_checkpoint(last, run.state())
             raise
     return run
+
+
+def check_size(plan: TrainingPlan, source: Source, device: torch.device) -> None:
+    """Refuse a batch or a validation beyond memory before anything is allocated.
+
+    Raises:
+        InputError: if they do not fit.
+    """
+    shape = source.shape
+    check_memory(shape, plan.batch, "schedule.batch", device)
+    if plan.schedule.validate_every:
+        check_memory(shape, plan.schedule.validation_pairs, "schedule.validation_pairs")
 
 
 def _steps(run: Run, folder: Path, held: Sequence[Batch], log: Log | None, bar: Bar | None) -> None:

@@ -23,7 +23,7 @@ from ..pairs.batch import Batch, Source
 from ..plan import TrainingPlan
 from ..steps import steps_of
 from ..steps.turns import REGISTRATION, Context, Steps, Turn
-from .checkpoint import Average, TrainingFailed
+from .checkpoint import NAME, Average, TrainingFailed, damaged
 
 
 @dataclass
@@ -42,16 +42,18 @@ class Run:
 
     def __init__(self, plan: TrainingPlan, source: Source, device: torch.device) -> None:
         self.plan, self.source, self.device = plan, source, device
+        self.data = source.fingerprint()
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.processes = dist.get_world_size() if dist.is_initialized() else 1
         if plan.batch % self.processes:
             raise InputError(f"A batch of {plan.batch} cannot be shared by {self.processes} processes; change one.")
         self.steps: Steps = steps_of(plan, source.ndim)
+        self._check_pairs()
         self._check(source.batch([0], 1.0))
         format_ = torch.channels_last if source.ndim == 2 else torch.channels_last_3d
         for network in self.steps.networks.values():
             network.to(device=device, memory_format=format_)  # type: ignore[call-overload]
-        self.optimizers = {name: self._optimizer(network) for name, network in self.steps.networks.items()}
+        self.optimizers = {name: self._optimizer(name) for name in self.steps.networks}
         decay = plan.schedule.average
         self.average = Average(self.registration, decay) if decay else None
         self.progress = Progress()
@@ -87,9 +89,26 @@ class Run:
                 f"{self.plan.method.title} trains on multiples of {self.steps.divisor} voxels, not {tuple(shape)}."
             )
 
-    def _optimizer(self, network: nn.Module) -> torch.optim.Adam:
-        o = self.plan.optimizer
-        return torch.optim.Adam(network.parameters(), o.learning_rate, o.betas, o.eps, o.weight_decay)
+    def _check_pairs(self) -> None:
+        if self.steps.one_way and self.source.both_ways:
+            raise InputError(
+                f"{self.plan.method.title} translates one kind of image into the other and must be trained one way; "
+                "give data.fixed_images and data.moving_images, or list the pairs in the manifest."
+            )
+        bare = self.source.without_labels()
+        if "labels" in self.steps.needs and bare:
+            raise InputError(
+                f"{self.plan.method.title} learns from label maps, and the image {bare} has none; give it "
+                "one, or leave it out."
+            )
+
+    def _optimizer(self, name: str) -> torch.optim.Adam:
+        o, slowed, network = self.plan.optimizer, self.steps.slowed, self.steps.networks[name]
+        groups: list[dict[str, Any]] = [{"params": list(network.parameters())}]
+        if slowed is not None and slowed[1] < 1 and name == REGISTRATION:
+            named = list(network.named_parameters())
+            groups = [{"params": [p for n, p in named if n.startswith(slowed[0]) is slow]} for slow in (False, True)]
+        return torch.optim.Adam(groups, o.learning_rate, o.betas, o.eps, o.weight_decay)
 
     def learning_rate(self, step: int) -> float:
         """Of update ``step`` (from 0): warm-up, decay, halving."""
@@ -102,6 +121,12 @@ class Run:
         if optimizer.halve_after and optimizer.epochs:
             rate *= 0.5 if step >= schedule.steps * optimizer.halve_after / optimizer.epochs else 1.0
         return rate
+
+    def _slower(self, done: float) -> float:
+        """Of the parameters that are ``slowed``."""
+        assert self.steps.slowed is not None
+        _, after, factor = self.steps.slowed
+        return factor if done >= after else 1.0
 
     def items(self, step: int) -> list[int]:
         """This process's share of the items of a step."""
@@ -125,8 +150,8 @@ class Run:
             optimizers = [self.optimizers[name] for name in turn.trains]
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
+                for number, group in enumerate(optimizer.param_groups):
+                    group["lr"] = rate * (self._slower(done) if number else 1.0)
             loss, terms = module(batch, done)
             if not bool(torch.isfinite(loss)):
                 raise TrainingFailed(
@@ -200,6 +225,7 @@ class Run:
             "seconds": p.seconds,
             "scores": p.scores,
             "plan": self.plan.hash(),
+            "data": self.data,
             "before": self.before,
             "networks": {name: network.state_dict() for name, network in self.steps.networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -211,12 +237,23 @@ class Run:
         """Go on from ``state``.
 
         Raises:
-            InputError: if it is of another plan.
+            InputError: if it is of another plan, on other data, or damaged.
         """
-        if state["plan"] != self.plan.hash():
+        if state.get("plan") != self.plan.hash():
             raise InputError(
                 f"The folder {folder} holds a run of another plan; choose another folder, or delete it to start again."
             )
+        if state.get("data", self.data) != self.data:  # older checkpoints do not say
+            raise InputError(
+                f"The folder {folder} holds a run on other data (an image, a label map, a field or the split "
+                "is another one now); choose another folder, or delete it to start again."
+            )
+        try:
+            self._restore(state)
+        except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+            raise damaged(folder / NAME) from error
+
+    def _restore(self, state: dict[str, Any]) -> None:
         for name, network in self.steps.networks.items():
             network.load_state_dict(state["networks"][name])
             self.optimizers[name].load_state_dict(state["optimizers"][name])

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from DeepRegistrationLib.device import choose_device
 from DeepRegistrationLib.errors import InputError
 
+from ..limits import set_threads
 from ..pairs.batch import Source
 from ..pairs.manifest import read_manifest
 from ..pairs.real import RealSource
@@ -44,8 +45,7 @@ def _train(options: argparse.Namespace) -> None:
         plan = replace(plan, schedule=replace(plan.schedule, steps=options.steps))
     if options.data:
         plan = with_data(plan, options.data)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    set_threads(options.threads)
     run = start(plan, options.output, options.device, start_from=options.start, quiet=options.quiet)
     if run.rank == 0 and not options.quiet:
         shown = "  ".join(f"{name} {value:.4g}" for name, value in run.progress.scores.items())
@@ -79,18 +79,33 @@ def start(
         TrainingFailed: the run could not go on.
     """
     chosen = choose_device(device)
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized()
+    several = _of_torchrun("WORLD_SIZE", 1) > 1 and not dist.is_initialized()
     if several:
         if chosen.type == "cuda":
-            chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            chosen = torch.device("cuda", _of_torchrun("LOCAL_RANK", 0))
             torch.cuda.set_device(chosen)
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        try:
+            dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        except (ValueError, RuntimeError) as error:
+            raise InputError(
+                f"The processes of this run do not find each other ({str(error).splitlines()[0]}); start it "
+                "by torchrun, or unset WORLD_SIZE."
+            ) from error
     try:
         source = source_of(plan, chosen)
         return run_training(plan, source, folder, chosen, start_from=start_from, tensorboard=tensorboard, quiet=quiet)
     finally:
         if several:
             dist.destroy_process_group()
+
+
+def _of_torchrun(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal() or len(text) > 6:
+        raise InputError(
+            f"The environment variable {name} must be a whole number as torchrun sets it, not {text[:40]!r}."
+        )
+    return int(text)
 
 
 def source_of(plan: TrainingPlan, device: torch.device) -> Source:
@@ -103,6 +118,7 @@ def source_of(plan: TrainingPlan, device: torch.device) -> Source:
     if plan.data is not None:
         manifest = read_manifest(plan.folder / plan.data.manifest, plan.data.validation, plan.seed)
         real = RealSource(plan.data, manifest, plan.seed)
+        real.check()
     if plan.synthesis is None:
         assert real is not None
         return real

@@ -29,7 +29,8 @@ def validate(network: RegistrationNetwork, pairs: Sequence[Batch], device: torch
     if not pairs:
         return {}
     rows = [score_pair(network, pair, device, precision) for pair in pairs]
-    means = {name: _mean([row[name] for row in rows]) for name in rows[0]}
+    names = dict.fromkeys(name for row in rows for name in row)
+    means = {name: _mean([row[name] for row in rows if name in row]) for name in names}  # some pairs may lack labels
     if "dice" in means:
         means["score"] = means["dice"]
     elif "end_point" in means:

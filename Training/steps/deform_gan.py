@@ -66,4 +66,4 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
         turns = (Turn("D", ("discriminator",), judge), Turn("G", ("generator",), generate), last)
     # D halves its input five times; batch normalization needs two values a channel after that.
     smallest = 33 if translate and plan.batch == 1 else 16
-    return Steps(dict(networks), lambda progress: turns, smallest=smallest)
+    return Steps(dict(networks), lambda progress: turns, smallest=smallest, one_way=translate)

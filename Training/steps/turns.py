@@ -70,6 +70,9 @@ class Steps:
         needs: what batches must have beyond the images: "labels", "displacement".
         divisor: voxels along each axis must be a multiple of it.
         smallest: fewest voxels along each axis.
+        slowed: parameters of the registration network (by the beginning of their names) that from a share of the run on
+            learn at a part of the plan's rate.
+        one_way: the fixed images are of one kind and the moving ones of another, never the other way round.
     """
 
     networks: dict[str, nn.Module]
@@ -77,6 +80,8 @@ class Steps:
     needs: frozenset[str] = field(default_factory=frozenset)
     divisor: int = 1
     smallest: int = 8
+    slowed: tuple[str, float, float] | None = None
+    one_way: bool = False
 
 
 def registration_network(plan: TrainingPlan, ndim: int) -> RegistrationNetwork:

@@ -17,10 +17,13 @@ from torch import Tensor
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
 
+from ..limits import LARGEST_SEED, check_memory
+from ..safe_files import keep_inputs, read_text, replace_file, replace_text
 from .batch import SyntheticBatch, generate
 from .plan import FAMILIES, PRESETS, plan_from
 from .recipe import draw
 
+MOST_SAMPLES = 256
 COLUMNS = ("fixed", "moving", "moving through the true map", "fixed labels", "moving labels", "map and its weight")
 
 
@@ -47,9 +50,19 @@ def synthesize(options: argparse.Namespace) -> None:
     table: dict[str, Any] = {}
     if options.plan is not None:
         try:
-            table = dict(tomllib.loads(options.plan.read_text(encoding="utf-8")).get("synthesis", {}))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            found = tomllib.loads(read_text(options.plan, "plan")).get("synthesis", {})
+        except (OSError, RecursionError, tomllib.TOMLDecodeError) as error:
             raise InputError(f"The plan {options.plan} cannot be read ({error}).") from error
+        if not isinstance(found, dict):
+            raise InputError("[synthesis] must be a table of settings.")
+        table = dict(found)
+    keep_inputs(options.output, [options.plan, options.recipes])
+    if options.recipes is not None:
+        keep_inputs(options.recipes, [options.plan])
+    if not 1 <= options.samples <= MOST_SAMPLES:
+        raise InputError(f"--samples must be from 1 to {MOST_SAMPLES}, not {options.samples}.")
+    if not 0 <= options.seed <= LARGEST_SEED:
+        raise InputError(f"--seed must be from 0 to {LARGEST_SEED}, not {str(options.seed)[:40]}.")
     if options.preset:
         table["preset"] = options.preset
     if options.family:
@@ -59,10 +72,11 @@ def synthesize(options: argparse.Namespace) -> None:
     plan = plan_from(table)
     if plan.families.get("given"):
         raise InputError("A contact sheet draws generated label maps; choose a kind with --family.")
-    recipes = [draw(plan, options.seed + k) for k in range(max(1, options.samples))]
+    check_memory(plan.shape, options.samples, "synthesis.shape")
+    recipes = [draw(plan, options.seed + k) for k in range(options.samples)]
     write_png(contact_sheet([generate([recipe]) for recipe in recipes]), options.output)
     if options.recipes is not None:
-        options.recipes.write_text(json.dumps(recipes, indent=1), encoding="utf-8")
+        replace_text(options.recipes, json.dumps(recipes, indent=1))
     print(f"wrote {options.output}: {len(recipes)} samples, columns {', '.join(COLUMNS)}")
 
 
@@ -73,7 +87,7 @@ def write_png(picture: np.ndarray, path: Path) -> None:
         InputError: if that fails.
     """
     try:
-        sitk.WriteImage(sitk.GetImageFromArray(picture, isVector=True), str(path))
+        replace_file(path, lambda part: sitk.WriteImage(sitk.GetImageFromArray(picture, isVector=True), str(part)))
     except RuntimeError as error:
         raise InputError(f"Cannot write {path}; give a name ending in .png in a folder that exists.") from error
 

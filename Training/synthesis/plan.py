@@ -8,6 +8,7 @@ from typing import Any
 
 from DeepRegistrationLib.errors import InputError
 
+from ..limits import LARGEST_SIDE
 from ..setting_types import check_setting
 
 Range = tuple[float, float]
@@ -159,9 +160,60 @@ def plan_from(table: Mapping[str, Any]) -> SynthesisPlan:
         raise InputError(f"synthesis.families gives weights to {', '.join(FAMILIES)}, not {dict(plan.families)}.")
     if plan.families.get("radiograph") and len(plan.shape) != 2:
         raise InputError("Radiographs are 2-D: give synthesis.shape two numbers, or choose the family chest.")
-    if len(plan.deform.sd) != len(plan.deform.spacing):
-        raise InputError("synthesis.deform.sd needs one number for each of synthesis.deform.spacing.")
+    _check_ranges(plan)
+    check_deform(plan.deform, "synthesis.deform")
     return plan
+
+
+def _check_ranges(plan: SynthesisPlan) -> None:
+    """What would be beyond memory, never end or mean nothing."""
+    c = plan.contrast
+    if max(plan.shape) > LARGEST_SIDE:
+        raise InputError(f"synthesis.shape can be up to {LARGEST_SIDE} voxels along an axis, not {list(plan.shape)}.")
+    if any(weight < 0 for weight in plan.families.values()):
+        raise InputError(f"synthesis.families must not have negative weights: {dict(plan.families)}.")
+    if not 1 <= plan.count[0] <= plan.count[1] <= 254:
+        raise InputError(
+            f"synthesis.count must be two numbers from 1 to 254, the smaller first, not {list(plan.count)}."
+        )
+    for name in ("mean", "sd", "blur", "noise", "thickness"):
+        low, high = getattr(c, name)
+        if not 0 <= low <= high <= 1000:
+            raise InputError(
+                f"synthesis.contrast.{name} must be two numbers from 0 on, the smaller first, not [{low}, {high}]."
+            )
+    shares = [
+        (f"synthesis.contrast.{name}", getattr(c, name)) for name in ("black_background", "rician", "thick", "crop")
+    ]
+    shares += [(f"synthesis.{name}", getattr(plan, name)) for name in ("envelope", "orient", "lesion", "same_contrast")]
+    for name, value in shares:
+        if not 0 <= value <= 1:
+            raise InputError(f"{name} is a probability from 0 to 1, not {value}.")
+    if not 0 <= c.crop_share < 0.5 or not 0.01 <= c.bias_spacing <= 1:
+        raise InputError("synthesis.contrast.crop_share is from 0 to below 0.5, bias_spacing from 0.01 to 1.")
+    if c.bias < 0 or c.gamma < 0 or c.mean[1] <= 0:
+        raise InputError(
+            "synthesis.contrast.bias and gamma must not be negative, and the largest mean must be above 0."
+        )
+    if plan.modalities is not None and not 0 <= plan.modalities < 1 << 63:
+        raise InputError(f"synthesis.modalities must be a whole number from 0 on, not {plan.modalities}.")
+
+
+def check_deform(plan: DeformPlan, name: str) -> None:
+    """Refuse a deformation that cannot be made.
+
+    Raises:
+        InputError: levels without a size, spacings beyond the grid or finer than a hundredth of it, negative sizes.
+    """
+    if len(plan.sd) != len(plan.spacing):
+        raise InputError(f"{name}.sd needs one number for each of {name}.spacing.")
+    if not all(0.01 <= part <= 1 for part in plan.spacing):
+        raise InputError(f"{name}.spacing needs parts of the grid from 0.01 to 1, not {list(plan.spacing)}.")
+    for key in ("largest", "rotation", "scale", "translation"):
+        if not 0 <= getattr(plan, key) <= 1000:
+            raise InputError(f"{name}.{key} must be from 0 to 1000, not {getattr(plan, key)}.")
+    if not all(0 <= sd <= 1000 for sd in plan.sd):
+        raise InputError(f"{name}.sd needs numbers from 0 to 1000, not {list(plan.sd)}.")
 
 
 def _changed(plan: Any, table: Any, name: str) -> Any:

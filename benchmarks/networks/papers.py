@@ -69,7 +69,7 @@ PAPERS = (
             Claim("average", "vm", "dice", "two branches are better than one"),
             Claim("gated", "vm", "dice", "gated fusion is better than one branch"),
         ),
-        "In 2-D; contrasts ordered like those of T1 and T2.",
+        "In 2-D; contrasts ordered like those of T1 and T2; no CT, no window.",
     ),
     Paper(
         "Deform-GAN",
@@ -82,8 +82,8 @@ PAPERS = (
             Claim("deform-gan-2", "voxelmorph-lg", "rmse", "Deform-GAN-2 is better than VoxelMorph-LG"),
         ),
         "RMSE: of the floating image warped by the predicted against the true field. Dice of all tissues: the "
-        "generated lesions have no label. In 2-D and smaller than the paper's images, with smaller motions; contrasts "
-        "ordered like those of T1 and T2.",
+        "generated lesions have no label. In 2-D and smaller than the paper's images, with smaller motions; "
+        "VoxelMorph-LG without the paper's diffeomorphic integration; contrasts ordered like those of T1 and T2.",
     ),
     Paper(
         "SAR-Net",
@@ -92,17 +92,19 @@ PAPERS = (
         {"sar-noseg": "SAR-NoSeg", "sar-net": "SAR-Net", "dir-net": "DIRNet"},
         (Claim("sar-net", "sar-noseg", "dice", "the segmentation term helps"),),
         "Scores of the lungs, as in the paper. GC-SAR, a row of the paper's table, is not defined there. Reduced: 8 "
-        "blocks of 32 filters (the paper: 16 of 64). On X-rays, 'fine-tuned alone' is the paper's own adaptation to a "
-        "new kind of image; a network trained on X-rays is not shipped, for they are not ours.",
+        "blocks of 32 filters (the paper: 16 of 64). On X-rays, 'fine-tuned alone' moves the last convolution by the "
+        "paper's rule, but by LNCC and smoothness, without the paper's adversary, cycle and masks; a network trained "
+        "on X-rays is not shipped, for they are not ours.",
     ),
     Paper(
         "FlowNet with ROI masks",
         ("flownet-roi",),
         ("jaccard", "end_point", "dice", "folds", "seconds"),
         {"pe": "PE", "pme-mask": "PME w/ mask"},
-        (Claim("pme-mask", "pe", "jaccard", "the mask helps"),),
+        (Claim("pme-mask", "pe", "jaccard", "mask and overlap loss together help"),),
         "Jaccard and Dice of the lungs; the error of the field stands for the landmark distance. Reduced to an eighth "
-        "of the printed width. The two rows differ in the loss of overlap, too. The working grid (256) and its "
-        "plan's motions and contrasts were chosen with a look at six of the X-rays below.",
+        "of the printed width. The two rows differ in the loss of overlap, too, and that learned from label maps "
+        "(the paper: from the masks found): the gain is not the mask's alone. The working grid (256) and its plan's "
+        "motions and contrasts were chosen with a look at six of the X-rays below.",
     ),
 )

@@ -18,12 +18,13 @@ from .result_sections import ApplyToSection, JudgmentSection, LookSection
 
 def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None = None) -> RegistrationPanel:
     """The panel and its sections on the widgets of ``ui``."""
-    panel = RegistrationPanel(ui, logic, catalog or MethodCatalog())
+    series = Series()
+    panel = RegistrationPanel(ui, logic, catalog or MethodCatalog(), series)
     panel.sections = [
         JudgmentSection(ui, Scorer()),
         LookSection(ui, Viewer()),
         ApplyToSection(ui, Mover()),
-        SeveralSection(ui, Series()),
+        SeveralSection(ui, series, logic),
         ModelsSection(ui, panel.catalog),
         DeviceSection(ui, DeviceFinder()),
     ]

@@ -9,11 +9,13 @@ from typing import Any
 import qt
 
 from ..errors import RegistrationError
+from ..registration.logic import RegistrationLogic
 from ..registration.series import Series
 from ..texts import tr as _
 from ..worker import models
 from ..worker.devices import DeviceFinder
 from ..worker.methods import MethodCatalog
+from .buttons import setText
 from .parameters import requestFrom
 
 
@@ -31,10 +33,10 @@ class Section:
 
 
 class SeveralSection(Section):
-    """Register many volumes with the settings above."""
+    """Register many volumes with the settings above; not while ``logic`` registers a single one."""
 
-    def __init__(self, ui: Any, series: Series) -> None:
-        self.ui, self.series = ui, series
+    def __init__(self, ui: Any, series: Series, logic: RegistrationLogic) -> None:
+        self.ui, self.series, self.logic = ui, series, logic
         self._parameters: Any = None
         ui.registerAllButton.connect("clicked(bool)", self.onRegisterAll)
         ui.severalSelector.connect("checkedNodesChanged()", self._update)
@@ -55,14 +57,17 @@ class SeveralSection(Section):
     def _update(self) -> None:
         button = self.ui.registerAllButton
         if self.series.isRunning:
-            button.text, button.enabled = _("Cancel"), True
+            setText(button, _("Cancel"))
+            button.enabled = True
             button.toolTip = _("Stop; what is finished stays.")
             return
-        button.text = _("Register all")
+        setText(button, _("Register all"))
         hasFixed = self._parameters is not None and self._parameters.fixedVolume is not None
         hasMoving = bool(self.ui.severalSelector.checkedNodes()) or bool(self.ui.severalSequenceSelector.currentNode())
-        button.enabled = hasFixed and hasMoving
-        if not hasFixed:
+        button.enabled = hasFixed and hasMoving and not self.logic.isRunning
+        if self.logic.isRunning:
+            button.toolTip = _("A registration is running; wait until it is done, or cancel it.")
+        elif not hasFixed:
             button.toolTip = _("Choose the fixed volume first.")
         elif not hasMoving:
             button.toolTip = _("Check volumes or choose a sequence first.")
@@ -72,6 +77,9 @@ class SeveralSection(Section):
     def onRegisterAll(self, _checked: bool = False) -> None:
         if self.series.isRunning:
             self.series.cancel()
+            return
+        if self.logic.isRunning:  # also a script may press the button
+            self.ui.severalLabel.text = _("A registration is running; wait until it is done, or cancel it.")
             return
         try:
             self.series.start(

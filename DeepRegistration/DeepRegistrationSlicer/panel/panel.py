@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import slicer
+import vtk
 
 from ..errors import RegistrationError
 from ..registration.logic import RegistrationLogic
 from ..registration.report_words import stageTitle, summary
-from ..registration.request import volumesProblem
+from ..registration.request import remarks, volumesProblem
 from ..registration.results import Result
+from ..registration.series import Series
 from ..scene.nodes import isSlice
 from ..texts import tr as _
+from ..worker.install import platformProblem
 from ..worker.methods import BEST, NO_NETWORK, MethodCatalog, resolve
+from .buttons import setText
 from .parameters import OUTPUTS, DeepRegistrationParameterNode, requestFrom
 
 
 class RegistrationPanel:
     """Binds the widgets of ``ui`` (as from ``childWidgetVariables``) to a logic and a parameter node.
 
+    ``series`` is the work on several volumes: only one thing runs at a time.
     ``sections`` are further parts: ``show(parameters)`` tells them that the parameters changed, ``onFinished()`` that
     there is a new result, ``close()`` that the panel closes.
     """
 
-    def __init__(self, ui: Any, logic: RegistrationLogic, catalog: MethodCatalog) -> None:
-        self.ui, self.logic, self.catalog = ui, logic, catalog
+    def __init__(self, ui: Any, logic: RegistrationLogic, catalog: MethodCatalog, series: Series) -> None:
+        self.ui, self.logic, self.catalog, self.series = ui, logic, catalog, series
         self.parameters: DeepRegistrationParameterNode | None = None
         self.sections: list[Any] = []
         self._guiTag: int | None = None
@@ -40,6 +46,10 @@ class RegistrationPanel:
         logic.failed.connect(self._onFailed)
         logic.cancelled.connect(self._onCancelled)
         catalog.changed.connect(self._fillMethods)
+        self._sceneTag = self._watchScene()
+        series.started.connect(self.update)
+        series.finished.connect(lambda _table: self.update())
+        series.cancelled.connect(self.update)
 
     # --- The parameter node ---
 
@@ -51,7 +61,7 @@ class RegistrationPanel:
             node.RemoveObserver(tag)
         self.parameters, self._guiTag, self._observation = parameters, None, None
         if parameters is not None:
-            self._chooseVolumes()
+            self.chooseVolumes()
             # connectGui of some Slicers does not return what disconnectGui needs.
             named = {w.property("SlicerParameterName"): w for w in vars(self.ui).values()}
             self._guiTag = parameters.connectParametersToGui({n: w for n, w in named.items() if n})
@@ -66,8 +76,30 @@ class RegistrationPanel:
             self.ui.progressBar.setValue(0)
         self.update()
 
-    def _chooseVolumes(self) -> None:
-        """The images in the slice views, else the first two: most scenes hold just those."""
+    def _watchScene(self) -> int:
+        reference = weakref.WeakMethod(self._onNodeGoes)
+
+        def goes(*arguments: Any) -> None:
+            method = reference()
+            if method is not None:
+                method(*arguments)
+
+        goes.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
+        # Before the selectors, which take the node out of their lists at the same event.
+        return slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeAboutToBeRemovedEvent, goes, 10.0)
+
+    def _onNodeGoes(self, _scene: Any, _event: str, node: Any) -> None:
+        """A chosen node is about to be removed: choose none. Selectors by themselves take its neighbor, silently."""
+        if node is None or self.parameters is None or not node.GetID():
+            return
+        for widget in vars(self.ui).values():
+            if widget.className() == "qMRMLNodeComboBox" and widget.currentNodeID == node.GetID():
+                widget.setCurrentNode(None)
+
+    def chooseVolumes(self) -> None:
+        """The images in the slice views, else the first two: most scenes hold just those. A choice stays."""
+        if self.parameters is None:
+            return
         if self.parameters.fixedVolume is not None or self.parameters.movingVolume is not None:
             return
         composite = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
@@ -85,6 +117,7 @@ class RegistrationPanel:
 
     def close(self) -> None:
         """Stop whatever runs and let go of the scene."""
+        slicer.mrmlScene.RemoveObserver(self._sceneTag)
         self.logic.cancel()
         self.catalog.stop()
         for section in self.sections:
@@ -126,7 +159,12 @@ class RegistrationPanel:
         """Why Apply cannot be pressed; empty if it can."""
         if self.parameters is None:
             return _("The scene is being closed.")
+        if self.series.isRunning:
+            return _("A series is running; wait until it is done, or cancel it.")
         problem = volumesProblem(self.parameters.fixedVolume, self.parameters.movingVolume)
+        if problem:
+            return problem
+        problem = platformProblem()
         if problem:
             return problem
         method = self.catalog.find(self.parameters.method)
@@ -136,16 +174,21 @@ class RegistrationPanel:
             ).format(name=method.title if method is not None else self.parameters.method)
         return ""
 
+    def _remarks(self) -> list[str]:
+        return remarks([self.parameters.fixedVolume, self.parameters.movingVolume])
+
     def update(self) -> None:
         """Bring buttons, tool tips and the status up to date."""
         ui, problem = self.ui, self.problem()
         if self.logic.isRunning:
-            ui.applyButton.text, ui.applyButton.enabled = _("Cancel"), True
+            setText(ui.applyButton, _("Cancel"))
+            ui.applyButton.enabled = True
             ui.applyButton.toolTip = _("Stop the registration at once; nothing is changed.")
         else:
-            ui.applyButton.text, ui.applyButton.enabled = _("Apply"), not problem
+            setText(ui.applyButton, _("Apply"))
+            ui.applyButton.enabled = not problem
             ui.applyButton.toolTip = problem or _("Bring the moving volume onto the fixed one (Ctrl+Return).")
-            ui.statusLabel.text = self._message or problem or _("Ready.")
+            ui.statusLabel.text = self._message or problem or " ".join([_("Ready."), *self._remarks()])
         if self.parameters is not None:
             self._showMethod()
             for kind in ("Volume", "Inverse", "Jacobian", "Magnitude", "Doubt"):
@@ -161,7 +204,9 @@ class RegistrationPanel:
         if self.logic.isRunning:
             self.logic.cancel()
             return
-        if self.parameters is None:
+        problem = self.problem()  # also a script may press the button
+        if problem:
+            self._say(problem)
             return
         self._message = ""
         try:

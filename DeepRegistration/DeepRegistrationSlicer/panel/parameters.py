@@ -14,7 +14,7 @@ from slicer import (
     vtkMRMLSegmentationNode,
     vtkMRMLTransformNode,
 )
-from slicer.parameterNodeWrapper import Decimals, Minimum, SingleStep, WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import Minimum, WithinRange, parameterNodeWrapper
 
 from ..registration.request import Request
 from ..registration.results import TABLE_ROLE
@@ -105,7 +105,7 @@ class DeepRegistrationParameterNode:
     useAffine: bool = True
     useRefinement: bool = True
     fineTuneNetwork: bool = False
-    smoothness: Annotated[float, WithinRange(0.2, 5.0), SingleStep(0.1), Decimals(1)] = 1.0
+    smoothness: Annotated[float, WithinRange(0.2, 5.0)] = 1.0
     fixedMask: MaskNode
     movingMask: MaskNode
     initialTransform: vtkMRMLTransformNode
@@ -117,7 +117,7 @@ class DeepRegistrationParameterNode:
     device: Device = Device.AUTOMATIC
     seed: Annotated[int, Minimum(0)] = 0
 
-    opacity: Annotated[float, WithinRange(0.0, 1.0), SingleStep(0.05), Decimals(2)] = 0.5
+    opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
 
 
 OUTPUTS = {

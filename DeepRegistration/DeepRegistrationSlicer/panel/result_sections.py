@@ -17,6 +17,7 @@ from ..texts import tr as _
 from ..viewing import report_page
 from ..viewing.looks import Look, Viewer
 from ..viewing.mover import Mover
+from .buttons import setText
 
 
 class JudgmentSection:
@@ -111,11 +112,11 @@ class LookSection:
         usable = node is not None and nodes.fixedOf(node) is not None and nodes.movingOf(node) is not None
         for button in (*self.buttons.values(), self.ui.beforeButton):
             button.enabled = usable
-        self.ui.beforeButton.text = _("Show after") if self.ui.beforeButton.checked else _("Show before")
+        setText(self.ui.beforeButton, _("Show after") if self.ui.beforeButton.checked else _("Show before"))
         if not usable or (self.viewer.transformNode is not None and node is not self.viewer.transformNode):
             self.reset()
         elif self.viewer.look is not None and parameters.opacity != self._opacity:
-            self._apply(self.viewer.look)
+            self.viewer.setOpacity(parameters.opacity)
         self._opacity = parameters.opacity if parameters is not None else 0.5
 
     def choose(self, look: Look) -> None:
@@ -137,7 +138,7 @@ class LookSection:
         self._check(Look.OVERLAY)
 
     def _onBefore(self, _checked: bool) -> None:
-        self.ui.beforeButton.text = _("Show after") if self.ui.beforeButton.checked else _("Show before")
+        setText(self.ui.beforeButton, _("Show after") if self.ui.beforeButton.checked else _("Show before"))
         if _chosen(self._parameters) is not None and self.ui.beforeButton.enabled:
             self._apply(self.viewer.look or Look.OVERLAY)
 

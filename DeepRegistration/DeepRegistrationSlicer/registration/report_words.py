@@ -5,9 +5,13 @@ from __future__ import annotations
 import html
 from typing import Any
 
+from ..scene.landmarks import Pairs
 from ..texts import tr as _
 
 WORST = 5
+SCORED = ("verdict", "reasons", "warnings", "dice", "dice_before", "dice_after", "tre", "tre_before_mm", "tre_after_mm")
+OWN = "before_scoring"
+"""What scoring changes in a report, and where it keeps what the registration itself said of it."""
 COLORS = {"good": "#1a7f37", "check": "#9a6700", "bad": "#cf222e"}
 
 
@@ -84,6 +88,7 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
         distance = _("Farthest landmark: {name}") if len(distances) > most else distance
         dice = sorted(dice, key=lambda entry: entry[2])[:most]
         distances = sorted(distances, key=lambda entry: -entry[2])[:most]
+    found += [(_("Note"), str(warning)) for warning in report.get("warnings") or []]
     found += [(overlap.format(name=name), f"{b:.3f} → {a:.3f}") for name, b, a in dice]
     found += [(distance.format(name=name), f"{b:.2f} → {a:.2f} mm") for name, b, a in distances]
     return [(name, value) for name, value in found if value]
@@ -112,24 +117,40 @@ def toHtml(report: dict[str, Any]) -> str:
     return f"<table cellspacing='2'>{cells}</table>" if cells else ""
 
 
-def withScores(report: dict[str, Any], scores: dict[str, Any], labelNames: dict[str, int]) -> dict[str, Any]:
-    """The report with what the library's ``evaluate`` measured; ``labelNames`` as from ``nodes.commonLabels``."""
+def withScores(
+    report: dict[str, Any], scores: dict[str, Any], labelNames: dict[str, int], pairs: Pairs | None = None
+) -> dict[str, Any]:
+    """The report with what the library's ``evaluate`` measured, in place of what an earlier scoring said.
+
+    Args:
+        report: of a registration; that of an earlier scoring knows what the registration itself said.
+        scores: the library's answer.
+        labelNames: as from ``masks.commonLabels``.
+        pairs: the landmarks that were scored.
+    """
+    own = report.get(OWN)
+    own = own if isinstance(own, dict) else {name: report[name] for name in SCORED if name in report}
+    merged = {name: value for name, value in report.items() if name not in SCORED} | own | {OWN: own}
     names = {str(number): name for name, number in labelNames.items()}
-    merged = dict(report)
     if "dice" in scores:
         merged["dice_before"], merged["dice_after"] = scores.get("mean_dice_before"), scores.get("mean_dice_after")
         values = {k: v for k, v in scores["dice"].items() if v["after"] == v["after"]}  # NaN: in neither image
         merged["dice"] = [[names.get(k, k), v["before"], v["after"]] for k, v in values.items()]
     if "tre_mm" in scores:
         merged["tre_before_mm"], merged["tre_after_mm"] = scores["mean_tre_before_mm"], scores["mean_tre_after_mm"]
-        merged["tre"] = [[k, v["before"], v["after"]] for k, v in scores["tre_mm"].items()]
+        points = pairs.names if pairs is not None and len(pairs.names) == len(scores["tre_mm"]) else scores["tre_mm"]
+        values = scores["tre_mm"].values()
+        merged["tre"] = [[k, v["before"], v["after"]] for k, v in zip(points, values, strict=True)]
+    if pairs is not None:
+        known = merged.get("warnings") or []
+        merged["warnings"] = [*known, *(note for note in pairs.notes if note not in known)]
     worse = []
     if _isWorse(merged.get("dice_after"), merged.get("dice_before")):
         worse.append(_("Your labels overlap less than before."))
     if _isWorse(merged.get("tre_before_mm"), merged.get("tre_after_mm")):
         worse.append(_("Your landmarks are farther apart than before."))
     if worse:
-        kept = [r for r in merged.get("reasons") or [] if r not in worse and merged.get("verdict") != "good"]
+        kept = [r for r in merged.get("reasons") or [] if merged.get("verdict") != "good"]
         merged["verdict"], merged["reasons"] = "bad", worse + kept
     return merged
 

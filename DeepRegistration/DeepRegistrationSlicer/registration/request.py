@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import vtk
+
 from ..errors import InputError
-from ..scene import masks, nodes
+from ..scene import landmarks, masks, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.methods import NO_NETWORK, resolve
@@ -27,6 +29,7 @@ class Request:
             transform.
         replaced: the node that will receive the transform; if the moving volume is under it, as after an earlier run,
             that does not count as its position.
+        notes: sentences about the input for the report; known once it is written.
     """
 
     fixedNode: Node
@@ -48,6 +51,7 @@ class Request:
     initialTransform: Node | None = None
     outputs: tuple[str, ...] = ("volume",)
     replaced: Node | None = None
+    notes: list[str] = field(default_factory=list)
 
     def problem(self) -> str:
         """Why this cannot be registered, as far as the scene shows it; empty if nothing speaks against it."""
@@ -104,7 +108,9 @@ class Request:
             if node is not None:
                 nodes.write(masks.maskOf(node, reference, volume.GetName()), folder / f"{kind}-mask.nrrd")
                 arguments += [f"--{kind}-mask", f"{kind}-mask.nrrd"]
-        arguments += writeLandmarks(self.fixedLandmarks, self.movingLandmarks, folder)
+        pairs = landmarks.pairsOf(self.fixedLandmarks, self.movingLandmarks)
+        self.notes = remarks([self.fixedNode, self.movingNode]) + (pairs.notes if pairs is not None else [])
+        arguments += landmarks.writePairs(pairs, folder)
         arguments += writeLabels(
             (self.fixedLabels, self.movingLabels), (fixed, moving), (self.fixedNode, self.movingNode), folder
         )
@@ -126,44 +132,6 @@ class Request:
         for name, value in options.items():
             arguments += [f"--{name}", str(value)]
         return arguments
-
-
-def writeLandmarks(fixedNode: Node | None, movingNode: Node | None, folder: Path) -> list[str]:
-    """Two lists of points, pairs in the same order; the command line options for them.
-
-    Raises:
-        InputError: if only one is given, or they have not the same number of points.
-    """
-    if fixedNode is None and movingNode is None:
-        return []
-    if fixedNode is None or movingNode is None:
-        raise InputError(_("Landmarks come in pairs: choose a list of points for the fixed and for the moving volume."))
-    points = [masks.landmarksOf(node) for node in (fixedNode, movingNode)]
-    for node, positions in zip((fixedNode, movingNode), points, strict=True):
-        if not len(positions):
-            raise InputError(
-                _("{name} has no points; place them with the Markups module, or choose no landmarks.").format(
-                    name=node.GetName()
-                )
-            )
-    if len(points[0]) != len(points[1]):
-        raise InputError(
-            _(
-                "Landmarks belong together in pairs, the first with the first and so on, but {fixed} has {fixedCount} "
-                "and {moving} has {movingCount}; make them the same number."
-            ).format(
-                fixed=fixedNode.GetName(),
-                fixedCount=len(points[0]),
-                moving=movingNode.GetName(),
-                movingCount=len(points[1]),
-            )
-        )
-    arguments = []
-    for side, positions in zip(("fixed", "moving"), points, strict=True):
-        rows = [",".join(repr(float(value)) for value in position) for position in positions]
-        (folder / f"{side}-points.csv").write_text("\n".join(["x,y,z", *rows]) + "\n", encoding="utf-8")
-        arguments += [f"--{side}-points", f"{side}-points.csv"]
-    return arguments
 
 
 def writeLabels(
@@ -200,4 +168,22 @@ def volumesProblem(fixedNode: Node | None, movingNode: Node | None) -> str:
     for node in (fixedNode, movingNode):
         if node.GetImageData() is None:
             return _("{name} has no voxels; load an image into it first.").format(name=node.GetName())
+        if node.GetImageData().GetNumberOfScalarComponents() > 1 and not isColor(node):
+            return _("{name} holds several values a voxel and is no color image; choose a volume of one value.").format(
+                name=node.GetName()
+            )
     return ""
+
+
+def isColor(volumeNode: Node) -> bool:
+    """Whether the voxels are colors: three or four whole numbers from 0."""
+    imageData = volumeNode.GetImageData()
+    isWhole = imageData.GetScalarType() in (vtk.VTK_UNSIGNED_CHAR, vtk.VTK_UNSIGNED_SHORT)
+    isPlain = volumeNode.GetClassName() == "vtkMRMLVectorVolumeNode"
+    return isPlain and isWhole and imageData.GetNumberOfScalarComponents() in (3, 4)
+
+
+def remarks(volumeNodes: list[Node]) -> list[str]:
+    """What a user should know of volumes that can be registered."""
+    said = _("{name} is a color image: the mean of red, green and blue is registered.")
+    return [said.format(name=node.GetName()) for node in volumeNodes if isColor(node)]

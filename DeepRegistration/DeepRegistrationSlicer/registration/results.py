@@ -63,6 +63,7 @@ def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[
             images[kind] = compute(images["transform"], nodes.imageOf(ask.fixedNode))
 
     made: list[Node] = []
+    report = {**report, "warnings": [*(report.get("warnings") or []), *ask.notes]}
     result = Result(transform=None, report=report)
     try:
         for kind, image in images.items():

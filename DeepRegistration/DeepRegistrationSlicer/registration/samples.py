@@ -14,7 +14,7 @@ from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.install import TorchInstaller
 from ..worker.job import explain
-from ..worker.process import LibraryProcess, Process, newFolder, pythonExecutable, waitFor
+from ..worker.process import LibraryProcess, Process, newFolder, waitFor
 
 CATEGORY, NAME = "Registration", "DeepRegistrationHeads"
 MAKE = """
@@ -39,13 +39,24 @@ def register(iconFolder: Path) -> None:
     SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=NAME,
+        uris=[],  # Slicer asks for their number
+        fileNames=[],
         thumbnailFileName=str(iconFolder / f"{NAME}.png"),
-        customDownloader=lambda _source: load(),
+        customDownloader=_onDownload,
     )
 
 
+def _onDownload(_source: Any) -> list[Node]:
+    """What a click on the sample does; what went wrong is said in a window, not in the console."""
+    try:
+        return load()
+    except RegistrationError as error:
+        slicer.util.errorDisplay(str(error))
+        return []
+
+
 def makeProcess() -> Process:
-    return LibraryProcess([pythonExecutable(), "-c", MAKE])
+    return LibraryProcess(code=MAKE)
 
 
 def load(process: Process | None = None) -> list[Node]:
@@ -57,7 +68,12 @@ def load(process: Process | None = None) -> list[Node]:
     TorchInstaller().ensure()
     folder, running = newFolder(), process or makeProcess()
     try:
-        running.start([], folder)
+        try:
+            running.start([], folder)
+        except OSError as error:
+            raise RegistrationError(
+                _("The sample could not be made ({reason}); reinstall Slicer.").format(reason=error)
+            ) from error
         code = waitFor(running)
         if code != 0:
             raise RegistrationError(explain(code, running.errorText()))

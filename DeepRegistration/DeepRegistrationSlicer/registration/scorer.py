@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import InputError
-from ..scene import derived, masks, nodes
+from ..scene import derived, landmarks, masks, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.job import Answer
 from ..worker.process import LibraryProcess, Process, Ticker, newFolder
 from ..worker.signals import Signal
 from . import report_words, results
-from .request import writeLabels, writeLandmarks
+from .request import writeLabels
 
 
 class Scorer:
@@ -29,6 +29,7 @@ class Scorer:
         self.answer.failed.connect(self.failed.emit)
         self._transformNode: Node | None = None
         self._numbers: dict[str, int] = {}
+        self._pairs: landmarks.Pairs | None = None
 
     def score(
         self,
@@ -53,7 +54,8 @@ class Scorer:
         try:
             nodes.write(derived.fieldOf(transformNode), folder / "transform.nrrd")
             arguments = ["evaluate", "--transform", "transform.nrrd", "--json"]
-            arguments += writeLandmarks(fixedLandmarks, movingLandmarks, folder)
+            self._pairs = landmarks.pairsOf(fixedLandmarks, movingLandmarks)
+            arguments += landmarks.writePairs(self._pairs, folder)
             arguments += writeLabels((fixedLabels, movingLabels), images, (fixedNode, movingNode), folder)
             self._numbers = masks.commonLabels(fixedLabels, movingLabels) if fixedLabels is not None else {}
         except BaseException:
@@ -71,5 +73,5 @@ class Scorer:
         node = self._transformNode
         if node is None or node.GetScene() is None:
             return
-        results.setReport(node, report_words.withScores(results.reportOf(node), scores, self._numbers))
+        results.setReport(node, report_words.withScores(results.reportOf(node), scores, self._numbers, self._pairs))
         self.finished.emit(node)

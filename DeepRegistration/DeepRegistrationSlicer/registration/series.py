@@ -8,7 +8,7 @@ from typing import Any
 import slicer
 
 from ..errors import InputError, RegistrationError
-from ..scene import nodes
+from ..scene import masks, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.signals import Signal
@@ -36,12 +36,14 @@ class Series:
     same settings, or an item in the sequence of results. So an interrupted series goes on where it stopped.
 
     Signals:
+        started(): the first item is about to be registered.
         progressed(done, count, message): how many items are done, and what happens now.
         finished(tableNode): all is done; the table says how each went.
         cancelled(): what is finished stays.
     """
 
     def __init__(self, logic: RegistrationLogic | None = None) -> None:
+        self.started = Signal()
         self.progressed = Signal("done", "count", "message")
         self.finished = Signal("tableNode")
         self.cancelled = Signal()
@@ -69,28 +71,37 @@ class Series:
 
         Raises:
             InputError: if there is nothing to register.
-            RegistrationError: if a series is running.
+            RegistrationError: if a series or another registration is running, or PyTorch is refused; nothing is
+                changed.
         """
         if self.isRunning:
             raise RegistrationError(_("A series is running; wait until it is done, or cancel it."))
+        if self.logic.isRunning:
+            raise RegistrationError(_("A registration is running; wait until it is done, or cancel it."))
         if template.fixedNode is None:
             raise InputError(_("Choose the fixed volume: the image that stays where it is."))
+        if sequenceNode is not None:
+            items = self._itemsOf(sequenceNode)
+        else:
+            items = [Item(node.GetName(), node) for node in movingNodes if node is not template.fixedNode]
+        if not items:
+            raise InputError(_("Check the moving volumes, or choose a sequence of volumes, first."))
+        nodes.fixedImageOf(template.fixedNode)  # the same for all: refused once, before anything is made
+        if template.fixedMask is not None:
+            masks.maskOf(template.fixedMask, nodes.imageOf(template.fixedNode), template.fixedNode.GetName())
+        self.logic.installer.ensure()
         outputs = tuple(kind for kind in template.outputs if kind == "volume")
         single = {"movingMask": None, "initialTransform": None, "fixedLandmarks": None, "movingLandmarks": None}
         labels = {"fixedLabels": None, "movingLabels": None}
         self._template = replace(template, outputs=outputs, replaced=None, **single, **labels)
-        self._sequence, self._outputs, self._rows = sequenceNode, {}, []
+        self._sequence, self._outputs, self._rows, self._items = sequenceNode, {}, [], items
         if sequenceNode is not None:
-            self._items = self._itemsOf(sequenceNode)
             self._outputs = {
                 "transform": self._resultSequence(sequenceNode, _("{name} transforms")),
                 **({"volume": self._resultSequence(sequenceNode, _("{name} registered"))} if outputs else {}),
             }
-        else:
-            self._items = [Item(node.GetName(), node) for node in movingNodes if node is not template.fixedNode]
-        if not self._items:
-            raise InputError(_("Check the moving volumes, or choose a sequence of volumes, first."))
         self.isRunning = True
+        self.started.emit()
         self._next()
 
     def cancel(self) -> None:
@@ -126,6 +137,8 @@ class Series:
             self._onFailed(str(error))
 
     def _onProgress(self, stage: str, _fraction: float, message: str) -> None:
+        if not self.isRunning:  # the logic is also used for something else
+            return
         name = self._items[len(self._rows)].name
         self._say(_("{name}: {stage}").format(name=name, stage=report_words.stageTitle(stage)))
 
@@ -133,6 +146,8 @@ class Series:
         self.progressed.emit(len(self._rows), len(self._items), message)
 
     def _onFinished(self, result: results.Result) -> None:
+        if not self.isRunning:  # the logic is also used for something else
+            return
         item = self._items[len(self._rows)]
         for kind, sequence in self._outputs.items():
             node = getattr(result, kind)
@@ -143,11 +158,15 @@ class Series:
         self._next()
 
     def _onFailed(self, sentence: str) -> None:
+        if not self.isRunning:  # the logic is also used for something else
+            return
         self._forgetTemporary()
         self._rows.append((self._items[len(self._rows)].name, {}, sentence))
         self._next()
 
     def _onCancelled(self) -> None:
+        if not self.isRunning:  # the logic is also used for something else
+            return
         self._forgetTemporary()
         self.isRunning = False
         self.cancelled.emit()

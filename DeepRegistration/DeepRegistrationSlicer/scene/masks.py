@@ -1,4 +1,4 @@
-"""Masks, labels and landmarks out of the scene, on the grid of the volume they belong to."""
+"""Masks and labels out of the scene, on the grid of the volume they belong to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ..errors import InputError
 from ..texts import tr as _
-from .nodes import RAS_TO_LPS, Node, arrayOf, ijkToWorld, toFile, voxels
+from .nodes import Node, arrayOf, ijkToWorld, toFile, voxels
 
 
 def maskOf(maskNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
@@ -79,16 +79,6 @@ def labelsOf(labelNode: Node, reference: sitk.Image, name: str, numbers: dict[st
             )
         )
     return total
-
-
-def landmarksOf(markupsNode: Node) -> np.ndarray:
-    """(n, 3) LPS mm of the control points in the world."""
-    points = []
-    for index in range(markupsNode.GetNumberOfControlPoints()):
-        position = [0.0, 0.0, 0.0]
-        markupsNode.GetNthControlPointPositionWorld(index, position)
-        points.append(position)
-    return np.array(points).reshape(-1, 3) * np.diag(RAS_TO_LPS)[:3]
 
 
 def isSegmentation(node: Node) -> bool:

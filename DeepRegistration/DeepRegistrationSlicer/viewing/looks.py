@@ -36,6 +36,10 @@ class Look(enum.Enum):
     DOUBT = "doubt"
 
 
+FADING = (Look.OVERLAY, Look.GRID, Look.ARROWS, Look.JACOBIAN, Look.DOUBT)
+"""Looks that lay one image over the other."""
+
+
 class Viewer:
     """Shows one look at a time in all slice views.
 
@@ -92,6 +96,13 @@ class Viewer:
         for node in previous:
             if node.GetScene() is not None:
                 remove(node)
+
+    def setOpacity(self, opacity: float) -> None:
+        """Only that; nothing is computed."""
+        if self.look not in FADING:
+            return
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            composite.SetForegroundOpacity(opacity)
 
     def clear(self) -> None:
         """Back to what the slice views were before, without helpers."""

@@ -9,7 +9,7 @@ from typing import Any
 from ..texts import tr as _
 from .install import isTorchInstalled
 from .job import Answer
-from .process import LibraryProcess, Process, Ticker, newFolder, pythonExecutable
+from .process import LibraryProcess, Process, Ticker, newFolder
 from .signals import Signal
 
 QUESTION = """
@@ -25,7 +25,7 @@ print(json.dumps({"cpu": cpu, "cuda": cuda}))
 
 def askLibrary() -> Process:
     """A process that answers ``QUESTION``."""
-    return LibraryProcess([pythonExecutable(), "-c", QUESTION])
+    return LibraryProcess(code=QUESTION)
 
 
 class DeviceFinder:

@@ -5,15 +5,24 @@ PyTorch itself is not imported here: only the worker does that.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import logging
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
+
+import numpy as np
 
 from ..errors import RegistrationError
 from ..texts import tr as _
 
 LOGGER = logging.getLogger(__name__)
 TORCH_REQUIREMENT = ">=2.2"
+FIRST_WITH_NUMPY_2 = (2, 3)
+"""The first PyTorch that understands arrays of numpy 2."""
 
 
 class Installer(Protocol):
@@ -31,6 +40,9 @@ class TorchInstaller:
     """Asks the PyTorch extension's ``PyTorchUtils`` to install PyTorch."""
 
     def ensure(self) -> None:
+        problem = platformProblem()
+        if problem:
+            raise RegistrationError(problem)
         if isTorchInstalled():
             return
         utilities = _pyTorchUtils()
@@ -41,8 +53,13 @@ class TorchInstaller:
                     "and press Apply again."
                 )
             )
+        installed: Any = None
         try:
-            installed = utilities.PyTorchUtilsLogic().installTorch(True, None, TORCH_REQUIREMENT)
+            with _notImported():
+                installed = utilities.PyTorchUtilsLogic().installTorch(True, None, TORCH_REQUIREMENT)
+        except ImportError:  # it ends by importing what it installed, which is not wanted here
+            LOGGER.info("PyTorch is not imported into Slicer", exc_info=True)
+            installed = True
         except Exception as error:
             LOGGER.exception("Installing PyTorch")
             raise RegistrationError(
@@ -52,18 +69,71 @@ class TorchInstaller:
                 )
             ) from error
         importlib.invalidate_caches()
-        if installed is None or not isTorchInstalled():
+        if isTorchInstalled():
+            return
+        if installed is True:
             raise RegistrationError(
-                _("Without PyTorch nothing can be registered; press Apply again to install it, nothing was changed.")
+                _("PyTorch was not installed as it should be; install it with the module PyTorch Utils and try again.")
             )
+        raise RegistrationError(
+            _("Without PyTorch nothing can be registered; press Apply again to install it, nothing was changed.")
+        )
 
 
 def isTorchInstalled() -> bool:
-    """Whether PyTorch can be imported; it is not imported for that."""
+    """Whether PyTorch can be imported; it is not imported for that. A folder that was left over does not count."""
     try:
-        return importlib.util.find_spec("torch") is not None
+        spec = importlib.util.find_spec("torch")
     except (ImportError, ValueError):
         return False
+    return spec is not None and spec.origin is not None and _torchVersion() is not None
+
+
+def platformProblem() -> str:
+    """Why no PyTorch for this computer works with Slicer's numpy; empty if there is one.
+
+    For Intel processors of Macs 2.2 is the last PyTorch, and it cannot read arrays of numpy 2.
+    """
+    if int(np.__version__.partition(".")[0]) < 2:
+        return ""
+    found = _torchVersion()
+    if found is not None:
+        isTooOld = found < FIRST_WITH_NUMPY_2
+    else:
+        isTooOld = platform.system() == "Darwin" and platform.machine() == "x86_64"
+    if not isTooOld:
+        return ""
+    if platform.system() == "Darwin" and platform.machine() == "x86_64":
+        return _(
+            "The last PyTorch for Macs with Intel processors does not work with the numpy {version} of this Slicer; "
+            "use a Slicer for Apple processors, Windows or Linux."
+        ).format(version=np.__version__)
+    return _(
+        "The installed PyTorch is too old for the numpy {version} of this Slicer; install PyTorch 2.3 or later "
+        "with the module PyTorch Utils."
+    ).format(version=np.__version__)
+
+
+def _torchVersion() -> tuple[int, int] | None:
+    """(major, minor) of the PyTorch that pip installed, None if there is none."""
+    try:
+        major, minor = importlib.metadata.version("torch").split(".")[:2]
+        return int(major), int(minor)
+    except (importlib.metadata.PackageNotFoundError, ValueError, TypeError, AttributeError):
+        return None
+
+
+@contextmanager
+def _notImported() -> Iterator[None]:
+    """``import torch`` fails inside: Slicer's process stays free of it, and of what its libraries change."""
+    isHere = "torch" in sys.modules
+    if not isHere:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if not isHere and sys.modules.get("torch", True) is None:
+            del sys.modules["torch"]
 
 
 def _pyTorchUtils() -> Any:

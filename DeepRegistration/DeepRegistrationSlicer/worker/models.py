@@ -5,6 +5,7 @@ Only the headers are read here (plain JSON); the weights are for the worker.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -108,10 +109,17 @@ def listModels() -> list[ModelFile]:
     for folder, isInTheBox in ((boxFolder(), True), (userFolder(), False)):
         for path in sorted(folder.glob(f"*{ENDING}")) if folder.is_dir() else []:
             try:
-                found.append(ModelFile(path, isInTheBox, readHeader(path)))
-            except InputError:
+                state = path.stat()
+                found.append(ModelFile(path, isInTheBox, _headerOf(path, state.st_mtime_ns, state.st_size)))
+            except (InputError, OSError):
                 continue
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def _headerOf(path: Path, _time: int, _size: int) -> dict[str, Any]:
+    """``readHeader``, once for each state of a file: the panel asks at every change of a parameter."""
+    return readHeader(path)
 
 
 def readHeader(path: Path) -> dict[str, Any]:

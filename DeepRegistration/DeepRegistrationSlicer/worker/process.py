@@ -20,6 +20,8 @@ from typing import Any, Protocol
 
 import slicer
 
+from ..texts import tr as _
+
 POLL_SECONDS = 0.03
 
 USER_FOLDER_VARIABLE = "DEEPREGISTRATION_MODELS"
@@ -56,8 +58,20 @@ class Ticker(Protocol):
 
 
 def pythonExecutable() -> str:
-    """The Python with Slicer's packages: Slicer itself is not a Python interpreter."""
-    return shutil.which("PythonSlicer") or sys.executable
+    """The Python with Slicer's packages: Slicer itself is not a Python interpreter.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    found = shutil.which("PythonSlicer")
+    home = getattr(getattr(slicer, "app", None), "slicerHome", "")
+    for folder in (Path(home) / "bin" if home else None, Path(sys.executable).parent):
+        found = found or (shutil.which("PythonSlicer", path=str(folder)) if folder is not None else None)
+    if found is None and Path(sys.executable).name.lower().startswith("python"):
+        found = sys.executable
+    if not found:
+        raise FileNotFoundError(_("PythonSlicer was not found"))
+    return found
 
 
 def libraryFolder() -> Path:
@@ -74,17 +88,18 @@ def libraryFolder() -> Path:
 
 
 class LibraryProcess:
-    """``python -m DeepRegistrationLib`` as a child process."""
+    """``python -m DeepRegistrationLib`` as a child process; or ``code`` in its place, or a whole ``command``."""
 
-    def __init__(self, command: list[str] | None = None) -> None:
-        self._command = command
+    def __init__(self, command: list[str] | None = None, code: str = "") -> None:
+        self._command, self._code = command, code
         self._process: subprocess.Popen | None = None
         self._folder = Path()
         self._offset = 0
         self._rest = b""
 
     def start(self, arguments: list[str], folder: Path) -> None:
-        command = self._command or [pythonExecutable(), "-m", "DeepRegistrationLib"]
+        what = ["-c", self._code] if self._code else ["-m", "DeepRegistrationLib"]
+        command = self._command or [pythonExecutable(), *what]
         environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8", PYTHONDONTWRITEBYTECODE="1")
         paths = [str(libraryFolder()), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)

@@ -5,18 +5,22 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.command_line.commands import parse_labels
+from DeepRegistrationLib.command_line.progress_bar import ProgressBar
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Image, read_image
 from DeepRegistrationLib.geometry.transform import map_points, read_transform
+from Testing.Lib.files.full_disk import files_up_to, needs_limit
 from Testing.Lib.geometry.geometries import oblique
 from Testing.Lib.test_pipeline import pair
 
+LABELS = ["--fixed-labels", "{l}", "--moving-labels", "{l}"]
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -98,6 +102,82 @@ def test_evaluate_tells_landmark_distances(done, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["mean_tre_after_mm"] < 1e-4
 
 
+def test_apply_takes_what_looks_like_labels_for_labels_and_says_so(done, tmp_path, capsys):
+    labels = read_image(done / "moving_labels.nii.gz")
+    Image(labels.array * 40, labels.grid).save(tmp_path / "given.nii.gz")
+    arguments = ["apply", done / "t.h5", tmp_path / "given.nii.gz", "--reference", done / "fixed.nii.gz"]
+    given = set(np.unique(labels.array * 40))
+    assert main([*map(str, arguments), "--output", str(tmp_path / "l.nii.gz")]) == 0
+    assert "label map" in capsys.readouterr().out
+    assert set(np.unique(read_image(tmp_path / "l.nii.gz").array)) <= given
+    assert main([*map(str, arguments), "--output", str(tmp_path / "m.nii.gz"), "--interpolation", "linear"]) == 0
+    assert capsys.readouterr().out == ""
+    assert not set(np.unique(read_image(tmp_path / "m.nii.gz").array)) <= given
+
+
+def test_apply_keeps_color_and_fills_with_each_channels_background(tmp_path):
+    slide = np.full((40, 50, 3), (250, 240, 230), np.uint8)
+    slide[10:30, 10:40] = np.random.default_rng(0).integers(0, 200, (20, 30, 3))
+    sitk.WriteImage(sitk.GetImageFromArray(slide, isVector=True), str(tmp_path / "slide.png"))
+    shift = sitk.TranslationTransform(2, (8.0, 0.0))
+    sitk.WriteTransform(shift, str(tmp_path / "t.tfm"))
+    arguments = ["apply", "t.tfm", "slide.png", "--reference", "slide.png", "--output"]
+    arguments = [str(tmp_path / a) if "." in a else a for a in arguments]
+    assert main([*arguments, str(tmp_path / "moved.png")]) == 0
+    moved = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "moved.png")))
+    np.testing.assert_array_equal(moved[:, :-8], slide[:, 8:])
+    np.testing.assert_array_equal(moved[:, -8:], np.broadcast_to((250, 240, 230), (40, 8, 3)))
+    assert main([*arguments, str(tmp_path / "black.png"), "--fill", "0"]) == 0
+    assert not sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "black.png")))[:, -7:].any()
+
+
+@needs_limit
+def test_a_full_disk_leaves_all_earlier_results_and_exits_with_1(done, tmp_path, capfd):
+    arguments = ["register", done / "fixed.nii.gz", done / "moving.nrrd", "--affine", "none", "--refine", "none"]
+    arguments += [
+        "--output-volume",
+        tmp_path / "w.nii.gz",
+        "--output-jacobian",
+        tmp_path / "j.nii",
+        "--report",
+        tmp_path / "report",
+        "--progress",
+        "none",
+    ]
+    (tmp_path / "report").mkdir()
+    for name in ("w.nii.gz", "j.nii", "report/report.json", "report/overlay.png", "report/report.html"):
+        (tmp_path / name).write_text("an earlier good result")
+    before = _contents(tmp_path)
+    with files_up_to(70_000):  # the volume fits, the Jacobian does not
+        assert main([*map(str, arguments)]) == 1
+    said = capfd.readouterr().err
+    assert "j.nii" in said
+    assert "make room" in said
+    assert said.count("\n") == 1
+    assert _contents(tmp_path) == before
+    assert {p.name for p in tmp_path.iterdir()} == {"w.nii.gz", "j.nii", "report"}
+
+
+def test_without_a_terminal_progress_is_a_few_plain_lines(done, tmp_path, capfd):
+    arguments = ["register", done / "fixed.nii.gz", done / "moving.nrrd", "--affine", "none", "--device", "cpu"]
+    assert main([*map(str, arguments), "--output-transform", str(tmp_path / "t.h5")]) == 0
+    said = capfd.readouterr().err
+    assert "\r" not in said
+    assert [line.split()[1] for line in said.splitlines()] == ["affine", "prepare", "network", "refine", "output"]
+
+
+def test_on_a_terminal_progress_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    bar = ProgressBar()
+    for stage, fraction in (("read", 0.0), ("read", 0.05), ("refine", 1.0)):
+        bar(stage, fraction, "message")
+    bar.close()
+    said = capsys.readouterr().err
+    assert said.count("\r") == 3
+    assert said.count("\n") == 1
+    assert said.endswith("\n")
+
+
 def test_methods_are_listed(capsys):
     assert main(["methods", "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)
@@ -114,6 +194,51 @@ def test_methods_are_listed(capsys):
         (["register", "{f}", "nowhere.nii", "--output-transform", "{o}"], "does not exist"),
         (["register", "{f}", "{m}", "--output-transform", "/nowhere/t.h5"], "create it first"),
         (["register", "{f}", "{m}", "--output-volume", "{m}"], "overwrite an input"),
+        (["register", "{f}", "{m}", "--output-volume", "{d}/hard.nrrd"], "overwrite an input (the moving image)"),
+        (["register", "{f}", "{m}", "--output-volume", "{d}/link.nrrd"], "overwrite an input (the moving image)"),
+        (["register", "{f}", "{m}", "--output-jacobian", "{l}", "--fixed-mask", "{l}"], "(the fixed mask)"),
+        (["register", "{f}", "{m}", "--output-doubt", "{l}", "--moving-labels", "{l}"], "(the moving labels)"),
+        (["register", "{f}", "{m}", "--output-inverse", "{t}", "--initial-transform", "{t}"], "initial transform"),
+        (["register", "{f}", "{m}", "--output-volume", "{d}/w", "--refine", "fast"], "format is unknown"),
+        (["register", "{f}", "{m}", "--output-volume", "{d}/w.mgz"], "format is unknown"),
+        (["register", "{f}", "{m}", "--output-volume", "{d}/w.png"], "cannot hold it"),
+        (["register", "{f}", "{m}", "--output-jacobian", "{d}/j.h5"], "format is unknown"),
+        (["register", "{f}", "{m}", "--output-doubt", "{d}/d.jpg"], "cannot hold it"),
+        (["register", "{f}", "{m}", "--output-transform", "{d}/t"], "format is unknown"),
+        (["register", "{f}", "{m}", "--output-transform", "{d}/t.xfm"], "format is unknown"),
+        (["register", "{f}", "{m}", "--output-transform", "{d}/t.mat"], "cannot hold it"),
+        (["register", "{f}", "{m}", "--output-inverse", "{d}/t.mat"], "cannot hold it"),
+        (["register", "{f}", "{m}", "--output-inverse", "{o}", "--output-transform", "{o}"], "are the same file"),
+        (["register", "{f}", "{m}", "--output-volume", "{d}/a.nhdr", "--output-doubt", "{d}/a.mhd"], "same file"),
+        (["register", "{f}", "{m}", "--output-transform", "{d}/folder.h5"], "it is a folder"),
+        (["register", "{f}", "{m}", "--output-transform", "{d}/" + "n" * 300 + ".h5"], "too long"),
+        (["register", "{f}", "{m}", "--output-transform", "{d}/circle.h5"], "symbolic links"),
+        (["register", "{f}", "{m}", "--output-transform", "{d}/a\0.h5"], "NUL"),
+        (["register", "{f}", "{m}", "--report", "{m}"], "is a file"),
+        (["register", "{f}", "{m}", "--report", "{m}/report"], "is a file"),
+        (["register", "{f}", "{m}", "--report", "a\0"], "NUL"),
+        (["register", "{f}", "{m}", "--report", "{d}/circle.h5"], "choose another"),
+        (["register", "{f}", "{d}/" + "n" * 300, "--output-transform", "{o}"], "too long"),
+        (["register", "{f}", "a\0", "--output-transform", "{o}"], "does not exist"),
+        (["register", "{f}", "{d}/circle.h5", "--output-transform", "{o}"], "does not exist"),
+        (["register", "{f}", "{m}", "--output-transform", "{o}", "--variant", "zzz"], "no variant zzz"),
+        (["register", "{f}", "{m}", "--output-transform", "{o}", "--seed", "many"], "invalid int"),
+        (["register", "{f}", "{m}", "--output-transform", "{o}", "--smoothness", "soft"], "invalid float"),
+        (["register", "{f}", "{m}", "--output-transform", "{o}", "--smoothness", "nan"], "out of range"),
+        (["apply", "{t}", "{m}", "--reference", "{f}", "--output", "{m}"], "(the input)"),
+        (["apply", "{t}", "{m}", "--reference", "{f}", "--output", "{f}"], "(the reference)"),
+        (["apply", "{t}", "{m}", "--reference", "{f}", "--output", "{t}"], "(the transform)"),
+        (["apply", "{t}", "{p}", "--output", "{p}"], "(the input)"),
+        (["apply", "{t}", "{p}", "--output", "{d}/p.fcsv"], "use a name ending in one of .csv"),
+        (["apply", "{t}", "{m}", "--reference", "{f}", "--output", "{d}/w"], "format is unknown"),
+        (["apply", "{t}", "{m}", "--reference", "{f}", "--output", "{d}/w.png"], "cannot hold it"),
+        (["apply", "{t}", "{l}", "--reference", "{f}", "--output", "{d}/w.nrrd", "--fill", "-1"], "from 0 to 255"),
+        (["apply", "{t}", "{l}", "--reference", "{f}", "--output", "{d}/w.nrrd", "--fill", "nan"], "from 0 to 255"),
+        (["apply", "{h}", "{m}", "--reference", "{f}", "--output", "{d}/w.nrrd"], "could not be read"),
+        (["register", "{h}", "{m}", "--output-volume", "{d}/w.nrrd"], "could not be read"),
+        (["evaluate", "--transform", "{h}", "--fixed-points", "{p}", "--moving-points", "{p}"], "could not be read"),
+        (["evaluate", "--transform", "{t}", *LABELS, "--labels", "1-400000000"], "more than 100000"),
+        (["evaluate", "--transform", "{t}", *LABELS, "--labels", "5-2"], "numbers and ranges"),
         (["register", "{f}", "{m}", "--output-transform", "{o}", "--refine", "slow"], "invalid choice"),
         (["register", "{f}", "{m}", "--output-transform", "{o}", "--fixed-points", "p.csv"], "belong together"),
         (["apply", "{t}", "{m}", "--output", "{o}"], "--reference"),
@@ -122,13 +247,29 @@ def test_methods_are_listed(capsys):
         (["sing"], "invalid choice"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(done, tmp_path, capsys, arguments, sentence):
+def test_bad_input_is_one_sentence_and_exit_code_2(done, tmp_path, capfd, arguments, sentence):
     places = {"f": done / "fixed.nii.gz", "m": done / "moving.nrrd", "t": done / "t.h5", "o": tmp_path / "out.h5"}
+    places |= {"l": done / "moving_labels.nii.gz", "p": tmp_path / "p.csv", "h": tmp_path / "foreign.h5", "d": tmp_path}
+    (tmp_path / "hard.nrrd").hardlink_to(places["m"])
+    (tmp_path / "link.nrrd").symlink_to(places["m"])
+    (tmp_path / "circle.h5").symlink_to(tmp_path / "circle.h5")
+    (tmp_path / "folder.h5").mkdir()
+    places["p"].write_text("x,y,z\n1,2,3\n")
+    with h5py.File(places["h"], "w") as file:
+        file["a"] = [1, 2, 3]
+    before = _contents(done, tmp_path)
+    capfd.readouterr()
     assert main([a.format(**places) for a in arguments]) == 2
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
-    assert "Traceback" not in said
+    said = capfd.readouterr()  # also what libraries print past Python
+    assert sentence in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    assert _contents(done, tmp_path) == before
+
+
+def _contents(*folders):
+    return {p: p.read_bytes() for folder in folders for p in folder.rglob("*") if p.is_file()}
 
 
 def test_progress_as_json_ends_with_the_report(done, tmp_path):

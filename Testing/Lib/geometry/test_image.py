@@ -98,3 +98,20 @@ def test_writing_into_a_missing_folder_is_one_sentence(tmp_path):
         image.save(tmp_path / "nowhere" / "x.nrrd")
     with pytest.raises(InputError, match="format is unknown"):
         image.save(tmp_path / "x.strange")
+
+
+def test_a_label_map_as_a_picture_keeps_its_labels(tmp_path):
+    for dtype, top in ((np.int16, 2), (np.float32, 200), (np.int64, 40_000)):
+        labels = Image((np.arange(30).reshape(5, 6) % 3 * (top // 2)).astype(dtype), Grid.from_shape((5, 6)))
+        labels.save(tmp_path / "l.png")
+        np.testing.assert_array_equal(read_image(tmp_path / "l.png").array, labels.array)
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp"])
+def test_a_volume_as_a_picture_is_refused_but_one_slice_is_none(tmp_path, ending):
+    volume = Image(np.arange(60, dtype=np.uint8).reshape(3, 4, 5), Grid.from_shape((3, 4, 5)))
+    with pytest.raises(InputError, match="one slice of the volume only"):
+        volume.save(tmp_path / f"v{ending}")
+    assert not list(tmp_path.iterdir())
+    Image(volume.array[:, 1:2], volume.grid.cropped([0, 1, 0], [3, 2, 5])).save(tmp_path / f"s{ending}")
+    assert read_image(tmp_path / f"s{ending}").array.shape == (3, 5)

@@ -7,6 +7,7 @@ import pytest
 
 from DeepRegistrationLib import register
 from DeepRegistrationLib.__main__ import main
+from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid
 from DeepRegistrationLib.models import bundle
 from DeepRegistrationLib.models.bundle import save_bundle
@@ -21,11 +22,11 @@ NETWORKS = [(method.name, ndim) for method in methods() if method.network for nd
 @pytest.mark.parametrize(("name", "ndim"), NETWORKS)
 def test_a_method_without_weights_runs_and_says_so(name, ndim):
     fixed, moving = pair(Grid.from_shape(SHAPES[ndim]), 1.0)
-    result = register(fixed, moving, method=name, refine="none", **FAST)
+    result = register(fixed, moving, method=name, untrained=True, refine="none", **FAST)
     assert result.report.method == name
     assert any("no trained weights" in warning for warning in result.report.warnings)
     assert np.isfinite(result.warped.array).all()
-    again = register(fixed, moving, method=name, refine="none", **FAST)
+    again = register(fixed, moving, method=name, untrained=True, refine="none", **FAST)
     np.testing.assert_array_equal(result.warped.array, again.warped.array)
     assert result.report.model_hash == again.report.model_hash != ""
 
@@ -41,9 +42,9 @@ def files(tmp_path_factory):
     return found
 
 
-def run_command(images, method, output):
+def run_command(images, method, output, *more):
     arguments = ["register", *images, "--method", method, "--refine", "none", "--affine", "none"]
-    arguments += ["--device", "cpu", "--output-transform", output, "--progress", "none"]
+    arguments += ["--device", "cpu", "--output-transform", output, "--progress", "none", *more]
     assert main([str(a) for a in arguments]) == 0
     assert output.exists()
 
@@ -63,7 +64,7 @@ def test_the_networks_here_are_all_that_the_command_methods_lists(capsys):
 
 @pytest.mark.parametrize(("name", "ndim"), NETWORKS)
 def test_every_method_runs_through_the_command_line_with_fresh_weights_and_as_a_bundle(tmp_path, files, name, ndim):
-    run_command(files[ndim], name, tmp_path / "fresh.h5")
+    run_command(files[ndim], name, tmp_path / "fresh.h5", "--untrained")
     model = fresh_model(find_method(name), ndim)
     save_bundle(tmp_path / "mine.safetensors", model.network, model.header)
     run_command(files[ndim], tmp_path / "mine.safetensors", tmp_path / "bundle.h5")
@@ -83,8 +84,19 @@ def test_fine_tuning_on_the_pair_leaves_the_weights_and_repeats_itself(fit):
 def test_fine_tuning_is_a_choice_of_register():
     fixed, moving = pair(Grid.from_shape(SHAPES[2]), 1.0)
     plain, fitted = (
-        register(fixed, moving, method="voxelmorph-1", refine="none", fine_tune=chosen, **FAST)
+        register(fixed, moving, method="voxelmorph-1", untrained=True, refine="none", fine_tune=chosen, **FAST)
         for chosen in (False, True)
     )
     assert plain.report.model_hash == fitted.report.model_hash
     assert not np.array_equal(plain.field, fitted.field)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_method_without_weights_is_refused_in_a_sentence_unless_asked_for(tmp_path, files, ndim, capsys):
+    wanted = f"no trained weights for {ndim}-D images here"
+    with pytest.raises(InputError, match=wanted):
+        register(*pair(Grid.from_shape(SHAPES[ndim]), 1.0), method="sar-net", **FAST)
+    command = ["register", *files[ndim], "--method", "sar-net", "--output-transform", tmp_path / "T.h5"]
+    assert main([str(word) for word in command]) == 2
+    assert wanted in capsys.readouterr().err
+    assert not (tmp_path / "T.h5").exists()

@@ -113,8 +113,15 @@ def test_a_bundle_in_the_box_is_what_a_method_runs_with(tmp_path):
     save_bundle(tmp_path / "box" / "hands.safetensors", fresh.network, fresh.header)
     assert [b.name for b in bundles_of(method)] == ["hands"]
     assert model_for(method, 2).path == tmp_path / "box" / "hands.safetensors"
-    assert model_for(method, 3).path is None
-    assert model_for(method, 2, variant="mse").path is None
+    assert model_for(method, 3, untrained=True).path is None
+    assert model_for(method, 2, variant="mse", untrained=True).path is None
+    with pytest.raises(InputError, match="no trained weights for 3-D images here, only for 2-D ones"):
+        model_for(method, 3)
+    with pytest.raises(InputError, match="variant mse"):
+        model_for(method, 2, variant="mse")
+    assert {m.name: m.trained for m in methods()}[method.name] == (2,)
+    with pytest.raises(InputError, match="is for 2-D images and these are 3-D"):
+        model_for(find_method("hands"), 3)
     by_name = find_method("hands")
     assert (by_name.name, by_name.bundle) == ("voxelmorph-1", tmp_path / "box" / "hands.safetensors")
     assert find_method(tmp_path / "box" / "hands.safetensors") == by_name

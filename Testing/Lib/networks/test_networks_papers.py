@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.models.methods import find_method, methods
 from DeepRegistrationLib.networks import (
     NETWORKS,
     DeformGAN,
@@ -26,7 +28,6 @@ from DeepRegistrationLib.networks.blocks import pad_to_multiple
 from DeepRegistrationLib.networks.dir_net import bspline
 from DeepRegistrationLib.networks.dual_branch import gradient_magnitude
 from DeepRegistrationLib.networks.flownet_roi import HNN
-from DeepRegistrationLib.networks.sar_net import normalized_maps, otsu
 
 
 def small(ndim):
@@ -56,8 +57,7 @@ def test_each_network_takes_odd_sizes_learns_in_every_layer_and_keeps_no_state(n
     shape = (35, 30, 18)[:ndim]
     fixed, moving = torch.rand(2, 2, 1, *shape)
     attributes = set(vars(network))
-    options = {"masks": True} if isinstance(network, SARNet) else {}
-    prediction = network(fixed, moving, **options)
+    prediction = network(fixed, moving)
     assert prediction.displacement.shape == (2, ndim, *shape)
     assert prediction.displacement.dtype == torch.float32
     assert set(vars(network)) == attributes
@@ -202,8 +202,7 @@ def test_sar_net_has_sixteen_blocks_of_two_convolutions_with_64_maps():
     assert len(convolutions) == 1 + 2 * 16 + 1
     assert {(m.out_channels, m.kernel_size, m.stride) for m in convolutions[:-1]} == {(64, (3, 3), (1, 1))}
     blocks = 16 * 2 * (9 * 64 * 64 + 2 * 64)
-    masks = 2 * 16 * 64
-    assert parameter_count(network) == (9 * 2 * 64 + 64) + blocks + (9 * 64 * 2 + 2) + masks
+    assert parameter_count(network) == (9 * 2 * 64 + 64) + blocks + (9 * 64 * 2 + 2)
 
 
 def test_sar_nets_discriminator_has_eight_convolutions_and_two_dense_layers():
@@ -217,36 +216,27 @@ def test_sar_nets_discriminator_has_eight_convolutions_and_two_dense_layers():
     assert sar_net.Discriminator(3)(torch.rand(2, 1, 20, 18, 16)).shape == (2, 1)
 
 
-def test_sar_net_warps_the_moving_image_and_paints_nothing_unless_asked():
+def test_sar_net_paints_nothing_unless_asked_and_takes_older_weights_with_their_unused_masks():
     torch.manual_seed(0)
     network = SARNet(2, blocks=2, width=8).eval()
     fixed, moving = torch.rand(2, 1, 1, 20, 24)
-    with torch.no_grad():
-        extras = network(fixed, moving, masks=True).extras
-    assert set(extras) == {"warped", "masks"}
-    assert extras["masks"].shape == (1, 2, 20, 24)
-    assert float(extras["masks"].min()) >= 0
-    assert float(extras["masks"].max()) <= 1
     assert network(fixed, moving).extras == {}
+    painting = SARNet(2, blocks=2, width=8, synthesis=True).eval()
+    assert set(painting(fixed, moving).extras) == {"synthesized"}
+    older = {**network.state_dict(), "mask_weights": torch.zeros(2, 2, 8)}
+    again = SARNet(2, blocks=2, width=8).eval()
+    again.load_state_dict(older)
+    assert torch.equal(again(fixed, moving).displacement, network(fixed, moving).displacement)
 
 
-def test_maps_are_normalized_each_for_itself_and_otsu_splits_two_peaks():
-    x = torch.stack([torch.linspace(-5, 5, 12), torch.full((12,), 3.0)]).view(1, 2, 3, 4)
-    maps = normalized_maps(x)
-    assert (float(maps[0, 0].min()), float(maps[0, 0].max())) == (0, 1)
-    assert not maps[0, 1].any()
-    torch.manual_seed(0)
-    bright = torch.rand(1, 1, 30, 30) < 0.3
-    soft = (torch.where(bright, 0.8, 0.2) + 0.05 * torch.randn(1, 1, 30, 30)).clamp(0, 1)
-    assert torch.equal(otsu(soft), bright)
-
-
-def test_otsu_agrees_with_an_independent_one():
-    filters = pytest.importorskip("skimage.filters")
-    torch.manual_seed(1)
-    soft = torch.rand(1, 1, 50, 50) ** 3
-    threshold = filters.threshold_otsu(hist=(np.histogram(soft, 256, (0, 1))[0], (np.arange(256) + 0.5) / 256))
-    assert abs(int(otsu(soft).sum()) - int((soft > threshold).sum())) <= 20
+@pytest.mark.parametrize(("method", "variant"), [(m.name, v.name) for m in methods() for v in m.variants])
+def test_every_variant_trains_in_bfloat16(method, variant):
+    network = find_method(method).variant(variant).network(2)
+    fixed, moving = torch.rand(2, 1, 1, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        u = network(fixed, moving).displacement
+    assert u.dtype == torch.float32
+    fields.warp(moving, u).mean().backward()
 
 
 def test_the_bspline_gives_constants_and_lines_back():

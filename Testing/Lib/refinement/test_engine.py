@@ -133,6 +133,49 @@ def test_identical_images_give_no_displacement():
     assert float(refine(image, image.clone()).field.abs().mean()) < 0.02
 
 
+@pytest.mark.parametrize("similarity", ["auto", "lncc", "translated", "mind", "ssd", "gradient"])
+@pytest.mark.parametrize(("shape", "scale"), [((32, 36, 30), 5.0), ((140, 150), 5.0)])
+def test_the_identity_stays_the_identity_however_smooth_the_images_are(shape, scale, similarity):
+    image = texture(shape, scale=scale)
+    found = refine(image, 3 * image + 7, RefineSettings(similarity=similarity))
+    assert float(found.field.abs().max()) < 1e-3
+
+
+def test_what_is_the_same_stays_where_it_is_beside_what_moves():
+    shape = (96, 104)
+    image, u = texture(shape, scale=4.0), torch.zeros(1, 2, *shape)
+    u[:, 1] = 3 * torch.exp(-(((torch.arange(104.0) - 83) / 7) ** 2))
+    found = refine(warp(image, u), image).field
+    assert float(found[..., :52].abs().max()) < 0.5
+    assert float((found - u).square().sum(1).sqrt().mean()) < 0.2
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_levels_fit_the_window_whatever_the_size(ndim):
+    for side in range(12, 300):
+        for other, spacing in ((301, 1.0), (140, 2.5), (side, 7.0)):
+            shape, mm = (side, *[other] * (ndim - 1)), (spacing, *[1.0] * (ndim - 1))
+            multiples = plan(shape, mm, RefineSettings())[0].factors
+            window = [-(-n // m) * m for n, m in zip(shape, multiples, strict=True)]
+            for level in plan(window, mm, RefineSettings()):
+                assert all(n == m * f for n, m, f in zip(window, level.shape, level.factors, strict=True)), shape
+
+
+@pytest.mark.parametrize("spacing", [(0.001, 1.0, 1.0), (1.0, 0.001, 1.0), (1e-6, 1e-3, 1.0)])
+def test_one_very_fine_axis_does_not_multiply_the_work(spacing):
+    def work(mm):
+        return sum(level.cost for level in plan((64, 64, 64), mm, RefineSettings()))
+
+    assert work(spacing) < 1.5 * work((1.0, 1.0, 1.0))
+    assert work((1e-3, 1e-3, 1e-3)) == work((1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("side", [125, 127])
+def test_pictures_just_under_the_size_of_one_more_level_are_registered(side):
+    fixed, moving, u = known_pair((side, 139))
+    assert inner_error(refine(fixed, moving).field, u) < 1.0
+
+
 def test_the_same_pair_gives_the_same_field_twice():
     fixed, moving, _ = known_pair((40, 44, 36))
     first, second = refine(fixed, moving), refine(fixed, moving)
@@ -224,6 +267,17 @@ def test_labels_pull_where_images_say_nothing():
         u = refine(flat, flat, labels=(disc[0] * value, disc[1] * value)).field
         assert overlap(disc[1]) < 0.85
         assert overlap(warp(disc[1], u, "nearest")) > 0.95
+
+
+def test_labels_of_any_number_are_compared():
+    shape = (40, 44)
+    maps = torch.zeros((2, 1, 1, *shape), dtype=torch.long)
+    maps[0, ..., 10:20, 10:24], maps[1, ..., 14:24, 10:24] = 4_000_000_000, 4_000_000_000
+    maps[0, ..., 28:36, 28:38], maps[1, ..., 28:36, 28:38] = -7, -7
+    flat = torch.ones((1, 1, *shape))
+    found = refine(flat, flat, labels=(maps[0], maps[1])).field
+    assert 2 < float(found[0, 0, 14:17, 14:20].mean()) < 5
+    assert float(found[0, :, 30:34, 31:35].abs().max()) < 1
 
 
 def test_more_stiffness_gives_a_smoother_field():

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from DeepRegistrationLib.fields import convolve_separable, warp
+from DeepRegistrationLib.fields import convolve_separable, smooth, warp
 from DeepRegistrationLib.fields.kernels import (
     BandFilter,
     Sampler,
@@ -38,7 +38,7 @@ def lncc_sum(f: torch.Tensor, m: torch.Tensor, w: torch.Tensor, width: int, eps:
     var_f = box_sum(w * f * f, width) / n - mean_f**2 + eps
     var_m = box_sum(w * m * m, width) / n - mean_m**2 + eps
     cov = box_sum(w * f * m, width) / n - mean_f * mean_m
-    return (w * cov**2 / (var_f * var_m)).sum()
+    return (w * (cov.abs() + eps) ** 2 / (var_f * var_m)).sum()
 
 
 def autograd_of(function, m: torch.Tensor) -> torch.Tensor:
@@ -71,6 +71,17 @@ def test_lncc_works_in_memory_that_is_lent_to_it():
             room.fill_(float("nan"))  # between two calls it is the owner's
 
 
+@pytest.mark.parametrize("make", [lambda f: Lncc(f, (7, 7, 7)), lambda f: LocalGradient(f, f, (3, 3, 3))])
+def test_nothing_is_more_alike_than_an_image_and_itself(make):
+    image = smooth(torch.randn((1, 1, 24, 26, 28), generator=torch.Generator().manual_seed(0)), 8.0).double()
+    image = (image - image.min()) / (image.max() - image.min())
+    force = make(image)
+    value, gradient = force(image)
+    assert abs(float(value) - 1) < 1e-6
+    assert float(gradient.abs().max()) < 1e-6
+    assert float(force(1.5 * image)[0]) < float(value) + 1e-9  # more contrast is no gain
+
+
 def test_lncc_does_not_see_the_sign_or_scale_of_contrast():
     f, m, _ = pair((6, 8, 7))
     first = Lncc(f, (5, 5, 5), eps=1e-12)(m)[0]
@@ -97,7 +108,7 @@ def test_local_gradient_gradient_is_exact(shape, weighted):
         parts = [central_difference(x, a, torch.zeros_like(x)) for a in range(len(shape))]
         local = torch.cat([box_sum(part, 3) / 3 ** len(shape) for part in parts], 1)
         norm = (local.square().sum(1, keepdim=True) + force._eps).sqrt()
-        return (w * (local * force._unit).sum(1, keepdim=True).abs() / norm).sum()
+        return (w * ((local * force._unit).sum(1, keepdim=True).abs() + force._quiet) / norm).sum()
 
     # central_difference writes in place, which autograd refuses: use finite differences along random directions
     _, gradient = force(m, weight if weighted else None)

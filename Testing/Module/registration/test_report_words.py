@@ -88,6 +88,28 @@ def test_worse_scores_turn_the_verdict():
     assert "Your landmarks are farther apart than before." in words
 
 
+def test_corrected_labels_take_a_bad_verdict_back():
+    wrong = {"mean_dice_before": 0.8, "mean_dice_after": 0.4, "dice": {"1": {"before": 0.8, "after": 0.4}}}
+    right = {"mean_dice_before": 0.4, "mean_dice_after": 0.8, "dice": {"1": {"before": 0.4, "after": 0.8}}}
+    bad = report_words.withScores(REPORT, wrong, {"liver": 1})
+    assert bad["verdict"] == "bad"
+    good = report_words.withScores(bad, right, {"liver": 1})
+    assert report_words.verdict(good) == report_words.verdict(REPORT)
+    again = report_words.withScores(report_words.withScores(good, wrong, {"liver": 1}), wrong, {"liver": 1})
+    assert again["reasons"] == ["Your labels overlap less than before."]
+
+
+def test_scores_of_an_earlier_scoring_do_not_stay():
+    labels = {"mean_dice_before": 0.8, "mean_dice_after": 0.4, "dice": {"1": {"before": 0.8, "after": 0.4}}}
+    points = {"mean_tre_before_mm": 8.0, "mean_tre_after_mm": 2.0, "tre_mm": {}}
+    report = report_words.withScores(report_words.withScores(REPORT, labels, {"liver": 1}), points, {})
+    assert report["verdict"] == "good"
+    assert not [name for name, _ in report_words.rows(report) if "Dice" in name]
+    own = {**REPORT, "verdict": "check", "reasons": ["Much in doubt."], "tre_after_mm": 3.0}
+    assert report_words.withScores(report_words.withScores(own, labels, {}), {}, {})["verdict"] == "check"
+    assert report_words.withScores(report_words.withScores(own, labels, {}), {}, {})["tre_after_mm"] == 3.0
+
+
 def test_of_many_labels_the_panel_shows_the_worst():
     report = {**REPORT, "dice": [[f"L{i}", 0.1, i / 100] for i in range(50)]}
     shown = report_words.toHtml(report)

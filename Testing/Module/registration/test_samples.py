@@ -11,8 +11,9 @@ import slicer
 
 from ..cases import MODULE
 
-from DeepRegistrationSlicer.scene import masks  # isort: skip
+from DeepRegistrationSlicer.scene import landmarks, masks  # isort: skip
 from DeepRegistrationSlicer.registration import samples  # isort: skip
+from DeepRegistrationSlicer.errors import RegistrationError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
 
@@ -25,8 +26,16 @@ def sampleData(monkeypatch):
     class SampleDataLogic:
         @staticmethod
         def registerCustomSampleDataSource(
-            category="Custom", sampleName=None, thumbnailFileName=None, customDownloader=None
+            category="Custom",
+            sampleName=None,
+            uris=None,
+            fileNames=None,
+            thumbnailFileName=None,
+            customDownloader=None,
         ):
+            # Slicer's own goes through them, and compares their numbers.
+            if len(uris) != len(fileNames) or isinstance(uris, str):
+                raise ValueError("All fields of sample data source must have the same length")
             registered.append(types.SimpleNamespace(name=sampleName, icon=thumbnailFileName, load=customDownloader))
 
     module = types.ModuleType("SampleData")
@@ -57,8 +66,21 @@ def test_the_pair_comes_with_labels_and_landmarks(sampleData, monkeypatch):
     assert masks.commonLabels(made[1], made[4])
     bounds = [0.0] * 6
     made[0].GetRASBounds(bounds)
-    for position in masks.landmarksOf(made[2]) * [-1, -1, 1]:
+    for position in landmarks.landmarksOf(made[2]) * [-1, -1, 1]:
         assert all(bounds[2 * a] < position[a] < bounds[2 * a + 1] for a in range(3))
+
+
+def test_a_click_that_fails_is_a_window_and_no_traceback(sampleData, monkeypatch):
+    shown = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, *_: shown.append(text))
+
+    def refuse(_self):
+        raise RegistrationError("PyTorch is needed.")
+
+    monkeypatch.setattr(samples.TorchInstaller, "ensure", refuse)
+    samples.register(MODULE)
+    assert sampleData[0].load(None) == []
+    assert shown == ["PyTorch is needed."]
 
 
 def test_without_the_sample_data_module_nothing_happens(monkeypatch):

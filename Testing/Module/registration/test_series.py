@@ -9,12 +9,13 @@ import pytest
 
 from Testing.host import interact
 
-from ..cases import OBLIQUE, addVolume, blobs, sceneContent
+from ..cases import OBLIQUE, addVolume, blobs, sceneContent, unchangedScene
 
 import slicer  # isort: skip
 from DeepRegistrationSlicer.scene import nodes  # isort: skip
+from DeepRegistrationSlicer.panel import parameters  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
-from DeepRegistrationSlicer.errors import InputError  # isort: skip
+from DeepRegistrationSlicer.errors import InputError, RegistrationError  # isort: skip
 from DeepRegistrationSlicer.registration.logic import RegistrationLogic  # isort: skip
 from DeepRegistrationSlicer.registration.request import Request  # isort: skip
 from DeepRegistrationSlicer.registration.series import Series  # isort: skip
@@ -165,6 +166,71 @@ def test_nothing_to_register_is_one_sentence(counted, fixed):
         Series(counted.logic).start(Request(fixed, None), [])
     with pytest.raises(InputError, match="Choose the fixed volume"):
         Series(counted.logic).start(Request(None, None), volumes())
+
+
+class Refused:
+    def ensure(self):
+        raise RegistrationError("Without PyTorch nothing can be registered.")
+
+
+def emptySequence():
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "empty")
+    text = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode")
+    node.SetDataNodeAtValue(text, "0")
+    slicer.mrmlScene.RemoveNode(text)
+    return node
+
+
+@pytest.mark.parametrize("why", ["no volumes", "no PyTorch", "no voxels", "empty mask", "busy"])
+def test_a_refused_series_leaves_nothing_behind(counted, fixed, why):
+    source = emptySequence() if why == "no volumes" else sequence()
+    request = Request(fixed, None)
+    if why == "no PyTorch":
+        counted.logic.installer = Refused()
+    elif why == "no voxels":
+        fixed.SetAndObserveImageData(None)
+    elif why == "empty mask":
+        request.fixedMask = addVolume(blobs((8, 8, 8)) * 0, OBLIQUE, "mask")
+    elif why == "busy":
+        counted.logic.start(Request(fixed, addVolume(blobs((8, 8, 8)), name="other"), method="hang"), {})
+    series = Series(counted.logic)
+    with unchangedScene(), pytest.raises(RegistrationError):
+        series.start(request, [], source)
+    assert not series.isRunning
+    assert counted.runs == (why == "busy")
+
+
+def test_a_logic_that_is_used_for_something_else_does_not_disturb_the_series(counted, fixed):
+    series, moving = Series(counted.logic), volumes(1)
+    run(series, Request(fixed, None), moving)
+    said = []
+    series.progressed.connect(lambda *what: said.append(what))
+    counted.logic.register(fixed, addVolume(blobs((8, 8, 8)), OBLIQUE, "other"), method="none")
+    assert said == []
+
+
+def test_one_thing_runs_at_a_time(faked, ui):
+    panel, section = faked.panel, faked.panel.sections[3]
+    section.series.logic.makeProcess, section.series.logic.installer = panel.logic.makeProcess, NoInstaller()
+    ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
+    interact.click(ui.severalButton)
+    interact.check(ui.severalSelector, "T2")
+    panel.parameters.method = "hang"
+    interact.click(ui.registerAllButton)
+    assert section.series.isRunning
+    assert not ui.applyButton.enabled
+    assert "A series is running" in ui.applyButton.toolTip
+    panel.onApply()
+    assert not panel.logic.isRunning
+    interact.click(ui.registerAllButton)
+    panel.parameters.method = "none"
+    assert ui.applyButton.enabled
+    panel.logic.start(*parameters.requestFrom(panel.parameters))
+    assert not ui.registerAllButton.enabled
+    section.onRegisterAll()
+    assert not section.series.isRunning
+    interact.wait_until(lambda: not panel.logic.isRunning)
+    assert ui.registerAllButton.enabled
 
 
 def test_it_is_clicked_together(panel, fixed):

@@ -310,13 +310,6 @@ def test_label_maps_with_nothing_in_common_are_refused_with_a_sentence():
         masks.commonLabels(first, second)
 
 
-def test_landmarks_are_those_of_the_world_in_lps():
-    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
-    points.AddControlPoint([1, 2, 3])
-    points.SetAndObserveTransformNodeID(cases.linearTransform(OTHER).GetID())
-    assert masks.landmarksOf(points)[0] == pytest.approx((OTHER @ [1, 2, 3, 1])[:3] * LPS)
-
-
 def test_a_linear_initial_transform_is_written_from_fixed_to_moving(tmp_path):
     volume = addVolume(blobs(SHAPE), OBLIQUE)
     toParent = cases.geometry((10, 20, 30), (1, 1, 1), (1, 1, 1), (5, 6, 7))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import typing
 import weakref
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ __all__ = [
     "parameterNodeWrapper",
 ]
 
+_LOGGER = logging.getLogger(__name__)
 SlicerParameterNamePropertyName = "SlicerParameterName"
 
 
@@ -44,6 +46,9 @@ def parameterNodeWrapper(cls: type | None = None) -> Any:
         for annotation in annotations:
             if isinstance(annotation, type) and issubclass(annotation, Validator):
                 raise TypeError(f"{name}: write {annotation.__name__}(), not the class")
+        unused = [a for a in annotations if not isinstance(a, (Default, Validator))]
+        if unused:  # Slicer says so at each opening
+            _LOGGER.warning("Unused annotations: %s", unused)
         storage = storage_for(hint)
         if hasattr(cls, name):
             default = Default(getattr(cls, name))

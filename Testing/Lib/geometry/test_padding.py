@@ -7,7 +7,8 @@ import pytest
 import SimpleITK as sitk
 
 from DeepRegistrationLib import register
-from DeepRegistrationLib.inputs.padding import seen_part
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.geometry.padding import background_of, comparable, ct_padding, measured_part, seen_part
 
 
 def texture(shape: tuple[int, ...], seed: int = 0, offset: float = 400) -> np.ndarray:
@@ -69,3 +70,65 @@ def test_the_cut_through_a_resampled_image_does_not_pull():
     images = [sitk.GetImageFromArray(a) for a in (fixed, moving)]
     result = register(*images, affine="none", refine="fast")
     assert float(result.field.abs().max()) < 0.3
+
+
+BODY = ball((40, 44, 36))
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.where(BODY, 300, 0), 0),
+        (np.where(BODY, 300, 5000), 5000),
+        (np.where(BODY, 300, 0) + 32768, 32768),
+        (np.where(BODY, 40, 255).astype(np.uint8), 255),
+        (np.where(BODY, 40, -1024).astype(np.int16), -1024),
+        (np.where(BODY, 3e-12, 1e-12), 1e-12),
+        (np.where(BODY, 1e308, -1e308), -1e308),
+        (np.full((5, 5), 7), 7),
+        (texture((30, 30, 30), offset=1000), texture((30, 30, 30), offset=1000).min()),
+    ],
+)
+def test_the_value_around_an_image_is_its_own_background(array, expected):
+    assert background_of(array) == pytest.approx(expected, rel=0.05)
+
+
+def test_noise_around_a_value_is_background_too():
+    noise = np.random.default_rng(1).normal(0, 15, BODY.shape)
+    assert background_of(np.where(BODY, 40, -1000) + noise) == pytest.approx(-1000, abs=3)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.where(BODY, 40, -1024),  # air
+        np.where(BODY, 300, 0),
+        np.where(BODY, 300, 5000),
+        np.linspace(-4096, 4095, 1000).reshape(10, 10, 10).round(),  # phase
+    ],
+)
+def test_background_is_no_padding(array):
+    assert ct_padding(array) is None
+
+
+def test_only_what_single_precision_cannot_hold_is_scaled():
+    grid = Grid.from_shape(BODY.shape)
+    rng = np.random.default_rng(1).random(BODY.shape)
+    plain = Image(np.where(BODY, 300 + rng, 0), grid)
+    assert comparable(plain) is plain
+    assert measured_part(plain.array) is None
+    for factor in (1e-12, 1e300, 1e305, 1e-300):
+        scaled = comparable(Image(plain.array * factor, grid)).array
+        assert scaled.dtype == np.float32
+        np.testing.assert_allclose(scaled, plain.array * (1000 / plain.array.max()), rtol=1e-4)
+
+
+def test_one_voxel_out_of_all_proportion_leaves_the_others():
+    grid = Grid.from_shape(BODY.shape)
+    array = np.where(BODY, 300 + np.random.default_rng(1).random(BODY.shape), 0)
+    array[20, 20, 20] = 1e300
+    clean = comparable(Image(array, grid)).array
+    others = np.delete(clean.ravel(), np.ravel_multi_index((20, 20, 20), clean.shape))
+    assert np.isfinite(clean).all()
+    assert len(np.unique(others)) > 1000
+    assert others.max() > 0.1 * clean.max()

@@ -1,0 +1,82 @@
+"""How a command ends: an exit code, and at most one sentence on standard error. Without torch."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from ..errors import Cancelled, DeepRegistrationError, InputError
+from ..files.writing import FULL, shown
+from .interrupt import CANCELLED, SENTENCE
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+NO_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc")
+_BAD_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
+
+
+def guarded(work: Callable[[], None]) -> int:
+    """Do ``work``; what goes wrong becomes one sentence on standard error and an exit code."""
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")  # those of libraries; what a user should know is in the report
+            work()
+            sys.stdout.flush()
+    except InputError as error:
+        return _say(error, BAD_INPUT)
+    except (Cancelled, KeyboardInterrupt) as error:
+        return _say(str(error) or SENTENCE, CANCELLED)
+    except DeepRegistrationError as error:
+        return _say(error, FAILED)
+    except MemoryError:
+        return _say("There is not enough memory; close other programs, or crop or resample the images.", FAILED)
+    except BrokenPipeError:
+        return FAILED
+    except OSError as error:
+        return _say(_about_file(error), BAD_INPUT if error.errno in _BAD_NAME else FAILED)
+    except Exception as error:
+        if any(words in str(error).lower() for words in NO_MEMORY):
+            return _say("There is not enough memory; close other programs, or use the device cpu.", FAILED)
+        return _say(f"The work failed unexpectedly ({type(error).__name__}: {_first_line(error)}).", FAILED)
+    return DONE
+
+
+def end_process(code: int) -> NoReturn:
+    """End now, with this code: libraries that could not write a file may crash while they are unloaded."""
+    import atexit
+
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(code)
+
+
+def _about_file(error: OSError) -> str:
+    what = f"The file {shown(error.filename)}" if error.filename else "A file"
+    why = error.strerror or _first_line(error)
+    do = "make room, or choose another folder" if error.errno in FULL or not error.filename else "check the path"
+    return f"{what} cannot be used ({why}); {do}."
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no details"])[0]
+
+
+def _say(message: object, code: int) -> int:
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
+    return code

@@ -1,0 +1,99 @@
+"""Images and transforms written by SimpleITK, read back and compared: ITK reports no error when the disk is full."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import NotWritten
+from .quiet import quiet_libraries
+from .writing import PathLike, reserve, shown, whole
+
+LOSSY = (".jpg", ".jpeg")
+HDF5 = (".h5", ".hdf5", ".hdf")
+
+
+def write_image_file(image: sitk.Image, path: PathLike, compress: bool = True) -> None:
+    """Write ``image`` in the format of the path's extension, whole or not at all.
+
+    Raises:
+        InputError: if there can be no such file.
+        NotWritten: if what lies on the disk is not what was to be written.
+    """
+    with whole(path) as partial:
+        try:
+            with quiet_libraries():
+                sitk.WriteImage(image, str(partial), useCompression=compress)
+                complete = _same_voxels(image, sitk.ReadImage(str(partial)), partial.suffix.lower() in LOSSY)
+        except RuntimeError as error:
+            raise _cut_short(path) from error
+        if not complete:
+            raise _cut_short(path)
+
+
+def write_transform_file(transform: sitk.Transform, path: PathLike) -> None:
+    """Write any transform that ITK's transform files can hold, whole or not at all.
+
+    Raises:
+        InputError: if there can be no such file.
+        NotWritten: if what lies on the disk is not what was to be written.
+    """
+    with whole(path) as partial:
+        if partial.suffix.lower() in HDF5:
+            reserve(partial, _bytes_of(transform))  # HDF5 without room for its file crashes at the end of the process
+        try:
+            with quiet_libraries():
+                sitk.WriteTransform(sitk.Transform(transform), str(partial))
+                complete = _same_transform(transform, sitk.ReadTransform(str(partial)))
+        except RuntimeError as error:
+            raise _cut_short(path) from error
+        if not complete:
+            raise _cut_short(path)
+
+
+def _cut_short(path: PathLike) -> NotWritten:
+    return NotWritten(
+        f"Cannot write {shown(path)} completely, most likely because the disk is full; "
+        "what was there is unchanged, make room and try again."
+    )
+
+
+def _same_voxels(wanted: sitk.Image, found: sitk.Image, lossy: bool = False, rounded: bool = False) -> bool:
+    a, b = (sitk.GetArrayViewFromImage(image) for image in (wanted, found))
+    if a.size != b.size or lossy:  # sizes, not shapes: a 2-D image may come back as one slice
+        return bool(a.size == b.size)
+    a, b = a.ravel(), b.ravel()
+    if np.array_equal(a, b):
+        return True
+    if a.dtype.kind not in "fc":
+        return False
+    return bool(np.allclose(a, b, rtol=1e-6 if rounded else 0, atol=1e-9 if rounded else 0, equal_nan=True))
+
+
+def _same_transform(wanted: sitk.Transform, found: sitk.Transform) -> bool:
+    parts = [_parts(transform) for transform in (wanted, found)]
+    return len(parts[0]) == len(parts[1]) and all(_same_part(a, b) for a, b in zip(*parts, strict=True))
+
+
+def _parts(transform: sitk.Transform) -> list[sitk.Transform]:
+    known = sitk.Transform(transform).Downcast()
+    if not isinstance(known, sitk.CompositeTransform):
+        return [known]
+    return [part for k in range(known.GetNumberOfTransforms()) for part in _parts(known.GetNthTransform(k))]
+
+
+def _same_part(wanted: sitk.Transform, found: sitk.Transform) -> bool:
+    if isinstance(wanted, sitk.DisplacementFieldTransform) and isinstance(found, sitk.DisplacementFieldTransform):
+        # Not their parameters: millions of them as a tuple would take the memory.
+        return _same_voxels(wanted.GetDisplacementField(), found.GetDisplacementField(), rounded=True)
+    return wanted.GetName() == found.GetName() and all(
+        np.allclose(a, b, rtol=1e-9, atol=1e-12)
+        for a, b in (
+            (wanted.GetParameters(), found.GetParameters()),
+            (wanted.GetFixedParameters(), found.GetFixedParameters()),
+        )
+    )
+
+
+def _bytes_of(transform: sitk.Transform) -> int:
+    return sum(8 * part.GetNumberOfParameters() for part in _parts(transform))

@@ -1,0 +1,133 @@
+"""What a caller may choose, looked at before anything is read or computed: one sentence says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..geometry.image import Image, ImageSource
+from ..refinement.schedule import SIMILARITIES
+from .label_maps import read_label_map
+from .pair import Pair
+
+REFINEMENTS = ("none", "fast", "accurate")
+AFFINES = ("auto", "none")
+SMOOTHNESS = (0.1, 20.0)
+SEEDS = (-(2**63), 2**64 - 1)
+"""What PyTorch's generators take."""
+BEYOND = 0.5
+"""Of the image's size: landmarks may lie so far outside of its field of view."""
+
+Landmarks = tuple[np.ndarray, np.ndarray]
+Labels = tuple[Image, Image]
+
+
+def check_one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
+    """Raises InputError unless ``value`` is one of the words ``allowed``."""
+    if not isinstance(value, str) or value not in allowed:
+        raise InputError(f"{name} can be {', '.join(allowed[:-1])} or {allowed[-1]}, not {value!r}.")
+
+
+def check_settings(refine: str, affine: str, similarity: str, smoothness: float, seed: int) -> None:
+    """Look at the choices that need no image.
+
+    Raises:
+        InputError: if one is of the wrong kind or out of range.
+    """
+    check_one_of("refine", refine, REFINEMENTS)
+    check_one_of("affine", affine, AFFINES)
+    check_one_of("similarity", similarity, SIMILARITIES)
+    low, high = SMOOTHNESS
+    if isinstance(smoothness, bool) or not isinstance(smoothness, int | float | np.number):
+        raise InputError(f"The smoothness is a number between {low:g} and {high:g}, not {smoothness!r}.")
+    if not low <= smoothness <= high:
+        raise InputError(f"The smoothness {smoothness:g} is out of range; choose a value between {low:g} and {high:g}.")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not SEEDS[0] <= seed <= SEEDS[1]:
+        raise InputError(f"The seed is a whole number of at most 64 bits, not {seed!r}; use for example 0.")
+
+
+def check_network(name: str, has_network: bool, variant: str | None, fine_tune: bool) -> None:
+    """Raises InputError if the method ``name`` has no network and something is asked of one."""
+    if not isinstance(fine_tune, bool | np.bool_):
+        raise InputError(f"fine_tune is True or False, not {fine_tune!r}.")
+    if variant is not None and not isinstance(variant, str):
+        raise InputError(f"The variant is a name, not {variant!r}.")
+    if has_network:
+        return
+    if variant is not None:
+        raise InputError(f"The method {name} has no variants, so leave {variant!r} out or choose another method.")
+    if fine_tune:
+        raise InputError(f"The method {name} has no network to fine-tune; choose one that has, or leave it out.")
+
+
+def check_guides(refine: str, landmarks: Any, labels: Any) -> None:
+    """Raises InputError if landmarks or labels are no pairs, or are given where nothing would look at them."""
+    for name, guide in (("landmarks", landmarks), ("labels", labels)):
+        if guide is None:
+            continue
+        if not isinstance(guide, tuple | list) or len(guide) != 2:
+            raise InputError(f"The {name} are a pair, those of the fixed and those of the moving image.")
+        if refine == "none":
+            raise InputError(f"The {name} act in the refinement only; choose fast or accurate, or leave them out.")
+
+
+def read_landmarks(landmarks: Any, pair: Pair) -> Landmarks | None:
+    """(n, ndim) LPS mm of both images, float64; None if there are none.
+
+    Raises:
+        InputError: if they are no two lists of as many finite points, or far outside of the images.
+    """
+    if landmarks is None:
+        return None
+    ndim = pair.given_fixed.ndim
+    try:
+        points = [np.asarray(p, dtype=np.float64) for p in landmarks]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The landmarks are lists of points with {ndim} numbers each.") from error
+    if points[0].shape != points[1].shape or points[0].ndim != 2 or points[0].shape[1] != ndim or not len(points[0]):
+        raise InputError(
+            f"The landmarks must be two lists of the same length with {ndim} coordinates a point, not "
+            f"{points[0].shape} and {points[1].shape}."
+        )
+    for image, which, positions in zip((pair.given_fixed, pair.given_moving), ("fixed", "moving"), points, strict=True):
+        grid = image.grid
+        size = np.maximum(grid.shape, max(grid.extent) / grid.spacing)  # along a thin axis too, as slices have one
+        # Numbers as large as 1e300 overflow on the way; they are far outside in any case.
+        with np.errstate(over="ignore", invalid="ignore"):
+            index = grid.to_index(positions)
+            inside = ((index > -0.5 - BEYOND * size) & (index < np.array(grid.shape) - 0.5 + BEYOND * size)).all(1)
+        wrong = np.nonzero(~(inside & np.isfinite(positions).all(1)))[0]
+        if len(wrong):
+            place = ", ".join(f"{c:g}" for c in positions[wrong[0]])
+            raise InputError(
+                f"Landmark {wrong[0] + 1} of the {which} image, at ({place}) mm LPS, lies far outside of it or is no "
+                "number; check the list and its coordinate system."
+            )
+    return points[0], points[1]
+
+
+def read_labels(labels: tuple[ImageSource, ImageSource] | None, pair: Pair) -> Labels | None:
+    """Both label maps, whole numbers; None if there are none.
+
+    Raises:
+        InputError: if one cannot be read, is no label map, of another dimension than the images, or if the two have no
+            label in common.
+    """
+    if labels is None:
+        return None
+    maps = read_label_map(labels[0], "fixed label map"), read_label_map(labels[1], "moving label map")
+    for image in maps:
+        if image.ndim != pair.given_fixed.ndim:
+            raise InputError(
+                f"The {image.name} is {image.ndim}-D and the images {pair.given_fixed.ndim}-D; use a label map of that "
+                "image."
+            )
+        if pair.plane:
+            pair.plane.flatten(image)
+    numbers = [np.unique(m.array) for m in maps]
+    if not np.intersect1d(*[n[n != 0] for n in numbers]).size:
+        raise InputError("The two label maps have no label in common; equal structures need equal numbers.")
+    return maps

@@ -1,0 +1,84 @@
+"""A given transform as the start of a registration: its best affine part, and what is left as a field.
+
+Taken as one field, a shift of a decimeter would lead everything out of the grid: there is no gray value to compare
+there and no way back. What is left once the affine part has been taken off is small.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..geometry.image import Grid
+from ..geometry.transform import displacement_on, linear_part, lps_to_voxels, map_points
+from .content import coarse_content
+
+POINTS = 36
+"""Along an axis, of the grid on which the affine part is fitted."""
+FLAT = 1e-4
+"""The smallest of the affine part's scalings relative to the largest: below it the image would be squeezed flat."""
+NOTHING = 1e-3
+"""Voxels: a rest that is nowhere larger is none."""
+
+
+def split_start(transform: sitk.Transform, grid: Grid, content: Tensor) -> tuple[np.ndarray, Tensor | None]:
+    """``transform`` as p -> matrix(p + u(p)).
+
+    Args:
+        transform: fixed to moving, LPS mm.
+        grid: the working grid.
+        content: (1, 1, *grid.shape) bool: where the affine part should fit.
+
+    Returns:
+        (ndim + 1, ndim + 1) LPS mm, and u as (1, ndim, *grid.shape) in voxels; None if the transform is linear.
+
+    Raises:
+        InputError: if the transform has no inverse, or is no number somewhere.
+    """
+    matrix = linear_part(transform)
+    if matrix is not None:
+        return _regular(matrix), None
+    coarse = grid.resized(tuple(min(s, POINTS) for s in grid.shape))
+    here = coarse.to_world(np.argwhere(coarse_content(content, coarse.shape).cpu().numpy()))
+    matrix = _regular(_best_affine(here, map_points(transform, here)))
+    u = _rest(transform, grid, matrix)
+    if not bool(torch.isfinite(u).all()):
+        raise InputError("The initial transform is no number (NaN or infinite) in places; repair it or leave it out.")
+    return matrix, u if float(u.abs().max()) > NOTHING else None
+
+
+def _best_affine(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Least squares, homogeneous; of few points in a line or plane the smallest change that explains them."""
+    n, middle = here.shape[1], here.mean(0)
+    if not np.isfinite(there).all():
+        raise InputError("The initial transform is no number (NaN or infinite) in places; repair it or leave it out.")
+    moved = there - here
+    slope = np.linalg.lstsq(here - middle, moved - moved.mean(0), rcond=1e-6)[0].T
+    matrix = np.eye(n + 1)
+    matrix[:n, :n] += slope
+    matrix[:n, n] = moved.mean(0) - slope @ middle
+    return matrix
+
+
+def _regular(matrix: np.ndarray) -> np.ndarray:
+    scales = np.linalg.svd(matrix[:-1, :-1], compute_uv=False) if np.isfinite(matrix).all() else np.zeros(1)
+    if scales.min() <= FLAT * scales.max():
+        raise InputError("The initial transform squeezes the image flat, so it has no inverse; use another one.")
+    return matrix
+
+
+def _rest(transform: sitk.Transform, grid: Grid, matrix: np.ndarray) -> Tensor:
+    """u with ``transform`` = matrix o (id + u), in voxels of ``grid``."""
+    back = np.linalg.inv(matrix)
+    linear = back[:-1, :-1] @ displacement_on(transform, grid)[..., None]  # less the part of the position itself
+    rest = linear[..., 0]
+    # (back - 1) of each voxel's position, which is linear in its index.
+    change = (back - np.eye(grid.ndim + 1)) @ grid.matrix
+    for axis, size in enumerate(grid.shape):
+        view = [1] * grid.ndim + [grid.ndim]
+        view[axis] = size
+        rest = rest + np.outer(np.arange(size), change[:-1, axis]).reshape(view)
+    return lps_to_voxels(rest + change[:-1, -1], grid)

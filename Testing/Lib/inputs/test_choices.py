@@ -1,0 +1,127 @@
+"""What is wrong about a call of ``register`` is said in a sentence before anything is computed."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from DeepRegistrationLib import InputError, register
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.inputs.pair import working_grid
+from Testing.Lib.test_pipeline import FAST, pair
+
+GRID = Grid.from_shape((14, 16, 15), 2.0)
+INSIDE = np.full((2, 3), 12.0)
+
+
+def points(*values):
+    wrong = INSIDE.copy()
+    wrong[1, :] = values
+    return wrong
+
+
+def label_map(value, dtype=np.uint8, shape=GRID.shape):
+    array = np.zeros(shape, dtype)
+    array[tuple(slice(4, 9) for _ in shape)] = value
+    return Image(array, Grid.from_shape(shape, 2.0))
+
+
+ONE = label_map(1)
+
+
+@pytest.fixture
+def nothing_is_computed(monkeypatch):
+    def refuse(*_args, **_keywords):
+        raise AssertionError("the input was wrong, and something was computed")
+
+    for name in ("align", "measure_mirror", "refine_field", "predict", "inverse_of", "content_of"):
+        monkeypatch.setattr(f"DeepRegistrationLib.pipeline.{name}", refuse)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"landmarks": (INSIDE, points(np.nan, 1, 1))}, "Landmark 2 of the moving image"),
+        ({"landmarks": (points(np.inf, 1, 1), INSIDE)}, "Landmark 2 of the fixed image"),
+        ({"landmarks": (points(1e300, 1, 1), INSIDE)}, "far outside"),
+        ({"landmarks": (points(-1e5, 1, 1), INSIDE)}, "far outside"),
+        ({"landmarks": (INSIDE[:, :2], INSIDE[:, :2])}, "3 coordinates a point"),
+        ({"landmarks": (INSIDE[:0], INSIDE[:0])}, "3 coordinates a point"),
+        ({"landmarks": ([["a", "b", "c"]], [["a", "b", "c"]])}, "lists of points"),
+        ({"landmarks": INSIDE[0]}, "are a pair"),
+        ({"landmarks": (INSIDE, INSIDE), "refine": "none"}, "act in the refinement only"),
+        ({"labels": (ONE, ONE), "refine": "none"}, "act in the refinement only"),
+        ({"labels": ONE}, "are a pair"),
+        ({"labels": (label_map(1, shape=(14, 16)), ONE)}, "2-D and the images 3-D"),
+        ({"labels": (label_map(1.5, np.float32), ONE)}, "is no label"),
+        ({"labels": (label_map(1e300, np.float64), ONE)}, "are no labels"),
+        ({"labels": (label_map(np.inf, np.float32), ONE)}, "are no labels"),
+        ({"labels": (label_map(2**63, np.uint64), ONE)}, "are no labels"),
+        ({"labels": (label_map(2), ONE)}, "no label in common"),
+        ({"labels": ("nowhere.nii", ONE)}, "does not exist"),
+        ({"similarity": "magic", "refine": "none"}, "similarity can be"),
+        ({"similarity": None}, "similarity can be"),
+        ({"refine": None}, "refine can be"),
+        ({"affine": ["auto"]}, "affine can be"),
+        ({"smoothness": "stiff"}, "The smoothness is a number"),
+        ({"smoothness": float("nan")}, "out of range"),
+        ({"smoothness": True}, "The smoothness is a number"),
+        ({"seed": 2**64}, "64 bits"),
+        ({"seed": -(2**63) - 1}, "64 bits"),
+        ({"seed": 1.5}, "whole number"),
+        ({"seed": "one"}, "whole number"),
+        ({"seed": None}, "whole number"),
+        ({"variant": "zzz"}, "has no variants"),
+        ({"fine_tune": True}, "no network to fine-tune"),
+        ({"fine_tune": "yes", "method": "none"}, "True or False"),
+        ({"device": "cpu:99"}, "no device cpu:99"),
+        ({"device": "meta"}, "not supported"),
+        ({"device": "gpu"}, "no device named gpu"),
+        ({"device": 7.5}, "no device"),
+        ({"device": None}, "no device"),
+        ({"initial_transform": sitk.Transform(2, sitk.sitkIdentity)}, "is 2-D and the images 3-D"),
+    ],
+)
+def test_it_is_refused_in_a_sentence_before_anything_is_computed(wrong, sentence, nothing_is_computed):
+    fixed, moving = pair(GRID, 1.0)
+    with pytest.raises(InputError, match=sentence) as caught:
+        register(fixed, moving, **{"affine": "auto", "device": "cpu", **wrong})
+    assert "\n" not in str(caught.value)
+
+
+def test_lists_of_points_and_numbers_of_numpy_are_fine():
+    fixed, moving = pair(GRID, 1.0)
+    result = register(
+        fixed,
+        moving,
+        landmarks=[INSIDE.tolist(), INSIDE.tolist()],
+        seed=np.int64(3),
+        smoothness=np.float32(2),
+        **FAST,
+    )
+    assert result.report.folding_percent == 0
+
+
+def test_label_maps_with_gaps_of_no_number_and_huge_labels_pull():
+    fixed, moving = pair(GRID, 1.0)
+    maps = label_map(16e6, np.float64), label_map(16_000_000, np.uint32)
+    maps[0].array[0, 0, 0] = np.nan
+    assert register(fixed, moving, labels=maps, **FAST).report.folding_percent == 0
+
+
+def test_the_working_grid_does_not_depend_on_what_is_free_just_now_and_a_coarser_one_is_said(monkeypatch):
+    large = Grid.from_shape((300, 300, 300))
+    found = []
+    for free in (100, 4, 20):
+        monkeypatch.setattr("DeepRegistrationLib.inputs.pair.available_bytes", lambda device, free=free: free << 30)
+        found.append(working_grid(large, torch.device("cpu")).shape)
+    assert found[0] == found[1] == found[2]
+    monkeypatch.setattr("DeepRegistrationLib.inputs.pair.available_bytes", lambda device: 100 << 20)
+    with pytest.raises(InputError, match=r"0\.1 of about 2\.\d GB"):
+        working_grid(large, torch.device("cpu"))
+    monkeypatch.undo()
+    monkeypatch.setitem(__import__("DeepRegistrationLib.inputs.pair").prepare.MOST_VOXELS, "cpu", 2000)
+    fixed, moving = pair(GRID, 1.0)
+    result = register(fixed, moving, **FAST)
+    assert any("instead of 2 x 2 x 2 mm" in warning for warning in result.report.warnings)
+    assert result.report.judge()[0] == "check"

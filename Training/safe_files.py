@@ -1,0 +1,87 @@
+"""Reading and writing the small files of a run: nothing odd is waited for, nothing good is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from DeepRegistrationLib.errors import InputError
+
+from .runs.checkpoint import TrainingFailed
+
+LARGEST_TEXT = 256 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+def read_text(path: Path, name: str) -> str:
+    """The text of a file; ``name`` is used in messages.
+
+    Raises:
+        FileNotFoundError: if it is not there, so that the caller can say what to do.
+        InputError: if it is not a file (a pipe would be waited for), too large, or not UTF-8.
+    """
+    try:
+        if not path.exists():
+            raise FileNotFoundError(path)
+        if not path.is_file():
+            raise InputError(f"The {name} {path} is not a file; give the path of one.")
+        if path.stat().st_size > LARGEST_TEXT:
+            raise InputError(f"The {name} {path} is larger than {LARGEST_TEXT >> 20} MB; give another file.")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"The {name} {str(path)[:200]} cannot be read ({reason}).") from error
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a file beside ``path``, then put it in place: what was there stays if that fails.
+
+    Raises:
+        InputError: if the folder cannot be written to.
+        TrainingFailed: if the disk is full or broken.
+    """
+    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    try:
+        write(partial)
+        partial.replace(path)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise TrainingFailed(
+                f"Cannot write {path} ({error.strerror}); what was there before is intact: "
+                "make room, or choose another folder."
+            ) from error
+        raise InputError(f"Cannot write {path} ({error.strerror}); choose a folder you can write to.") from error
+    finally:
+        if partial.exists():
+            partial.unlink()
+
+
+def replace_text(path: Path, text: str) -> None:
+    """``replace_file`` with a text, which is on the disk when this returns."""
+
+    def write(partial: Path) -> None:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+    replace_file(path, write)
+
+
+def keep_inputs(target: Path, inputs: Iterable[Path | None]) -> None:
+    """Refuse to write onto a file that is read (by whatever name or link).
+
+    Raises:
+        InputError: if ``target`` is one of ``inputs``.
+    """
+    for path in inputs:
+        if path is None:
+            continue
+        if target.resolve() == path.resolve() or (target.exists() and path.exists() and target.samefile(path)):
+            raise InputError(f"The output {target} is the input {path}; give the output another name.")
