@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.files.writing import write_text
 from DeepRegistrationLib.models.bundle import Normalization, WorkingGrid
 from DeepRegistrationLib.models.catalog import Method
 from DeepRegistrationLib.models.methods import find_method
@@ -19,7 +20,7 @@ from DeepRegistrationLib.models.presets import Optimizer
 
 from .limits import LARGEST_SEED
 from .plan_checks import check_data, check_optimizer, check_schedule
-from .safe_files import read_text, replace_text
+from .safe_files import read_text
 from .setting_types import check_numbers, check_setting
 from .synthesis import SynthesisPlan, plan_from
 from .synthesis.plan import LATER, DeformPlan
@@ -169,7 +170,7 @@ def write_plan(plan: TrainingPlan, folder: Path) -> None:
     table = plan.describe()
     if plan.data is not None:
         table["data"]["manifest"] = str((plan.folder / plan.data.manifest).resolve())
-    replace_text(folder / RUN_PLAN, json.dumps(table, indent=1))
+    write_text(folder / RUN_PLAN, json.dumps(table, indent=1))
 
 
 def read_run_plan(folder: Path) -> TrainingPlan:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from DeepRegistrationLib.errors import InputError
-
-from .runs.checkpoint import TrainingFailed
+from DeepRegistrationLib.files.writing import whole
 
 LARGEST_TEXT = 256 << 20
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def read_text(path: Path, name: str) -> str:
@@ -44,34 +40,10 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises:
         InputError: if the folder cannot be written to.
-        TrainingFailed: if the disk is full or broken.
+        NotWritten: if the disk is full or broken.
     """
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    try:
+    with whole(path) as partial:
         write(partial)
-        partial.replace(path)
-    except OSError as error:
-        if error.errno in _FULL:
-            raise TrainingFailed(
-                f"Cannot write {path} ({error.strerror}); what was there before is intact: "
-                "make room, or choose another folder."
-            ) from error
-        raise InputError(f"Cannot write {path} ({error.strerror}); choose a folder you can write to.") from error
-    finally:
-        if partial.exists():
-            partial.unlink()
-
-
-def replace_text(path: Path, text: str) -> None:
-    """``replace_file`` with a text, which is on the disk when this returns."""
-
-    def write(partial: Path) -> None:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-
-    replace_file(path, write)
 
 
 def keep_inputs(target: Path, inputs: Iterable[Path | None]) -> None:

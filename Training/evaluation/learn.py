@@ -15,6 +15,7 @@ import torch
 
 from DeepRegistrationLib.device import choose_device
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.files.writing import write_text
 
 from ..limits import check_pairs, set_threads
 from ..pairs.make_manifest import make_manifest
@@ -24,7 +25,7 @@ from ..runs.export import trained
 from ..runs.logs import read_log
 from ..runs.speed import Speed, speed
 from ..runs.train import start, with_data
-from ..safe_files import read_text, replace_text
+from ..safe_files import read_text
 from .evaluate import Row, Subject, Wanted, evaluate
 from .figures import MEASURES
 from .tables import change, pyplot, values
@@ -167,7 +168,7 @@ def write_page(done: Sequence[Learned], measured: Mapping[str, Speed], output: P
         "",
         *(["## Speed", "", *_speed_table(measured, device), ""] if measured else []),
     ]
-    replace_text(output / PAGE, "\n".join(text))
+    write_text(output / PAGE, "\n".join(text))
 
 
 def _table(done: Sequence[Learned]) -> list[str]:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from DeepRegistrationLib.device import choose_device
+from DeepRegistrationLib.files.writing import write_text
 
 from ..limits import check_pairs, set_threads
-from ..safe_files import replace_text
 from .figures import MEASURES
 from .learn import Learned, learn, read_list
 from .tables import change
 
-LIST = Path(__file__).resolve().parent / "paper_rows.toml"
+LIST = Path(__file__).resolve().parents[1] / "paper_rows.toml"
 PAGE = "paper_rows.md"
 SHOWN = ("dice", "jaccard", "hd95", "mad", "end_point", "folds")
 ABOUT = """# Rows of the papers' tables, at the size of minutes
@@ -57,7 +57,7 @@ def write_page(done: Sequence[Learned], output: Path) -> None:
     text = [ABOUT, ""]
     for section in sections:
         text += [f"## {section}", "", *_table([run for run in done if run.data == section]), ""]
-    replace_text(output / PAGE, "\n".join(text))
+    write_text(output / PAGE, "\n".join(text))
 
 
 def _table(runs: Sequence[Learned]) -> list[str]:

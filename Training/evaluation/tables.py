@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.files.writing import write_text
 
-from ..safe_files import replace_file, replace_text
+from ..safe_files import replace_file
 from .figures import MEASURES, Measure
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def write(rows: Sequence[Row], folder: Path, units: str = "mm") -> str:
     table = markdown(rows, units)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        replace_text(folder / PAIRS, csv_of(rows))
-        replace_text(folder / TABLE, table)
+        write_text(folder / PAIRS, csv_of(rows))
+        write_text(folder / TABLE, table)
         replace_file(folder / PLOT, lambda partial: boxes(rows, partial, units))
     except OSError as error:
         raise InputError(f"The results cannot be written to {folder} ({error.strerror}).") from error

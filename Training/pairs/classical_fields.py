@@ -16,9 +16,10 @@ import numpy as np
 
 from DeepRegistrationLib import register
 from DeepRegistrationLib.errors import InputError, RegistrationFailed
+from DeepRegistrationLib.files.writing import write_text
 
 from ..limits import check_pairs, set_threads
-from ..safe_files import keep_inputs, replace_text
+from ..safe_files import keep_inputs
 from .manifest import Case, read_manifest
 
 
@@ -99,7 +100,7 @@ def make_fields(manifest: Path, target: Path, folder: Path, pairs: int, how: dic
             {"fixed": str(a.image.resolve()), "moving": str(b.image.resolve())} for a, b in split.validation_pairs
         ],
     }
-    replace_text(target, json.dumps(table, indent=1))
+    write_text(target, json.dumps(table, indent=1))
     return len(entries)
 
 

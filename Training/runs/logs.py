@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..safe_files import replace_text
+from DeepRegistrationLib.files.writing import write_text
 
 LOG = "log.jsonl"
 
@@ -21,7 +21,7 @@ class Log:
     def __init__(self, folder: Path, step: int = 0, tensorboard: bool = True) -> None:
         self.path = folder / LOG
         kept = [line for line in read_log(folder) if line["step"] <= step]
-        replace_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self._board: Any = None
         if tensorboard:
             try:

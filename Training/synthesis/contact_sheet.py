@@ -16,9 +16,10 @@ from torch import Tensor
 
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.files.writing import write_text
 
 from ..limits import LARGEST_SEED, check_memory
-from ..safe_files import keep_inputs, read_text, replace_file, replace_text
+from ..safe_files import keep_inputs, read_text, replace_file
 from .batch import SyntheticBatch, generate
 from .plan import FAMILIES, PRESETS, plan_from
 from .recipe import draw
@@ -76,7 +77,7 @@ def synthesize(options: argparse.Namespace) -> None:
     recipes = [draw(plan, options.seed + k) for k in range(options.samples)]
     write_png(contact_sheet([generate([recipe]) for recipe in recipes]), options.output)
     if options.recipes is not None:
-        replace_text(options.recipes, json.dumps(recipes, indent=1))
+        write_text(options.recipes, json.dumps(recipes, indent=1))
     print(f"wrote {options.output}: {len(recipes)} samples, columns {', '.join(COLUMNS)}")
 
 

@@ -12,7 +12,7 @@ import pytest
 from DeepRegistrationLib.command_line.interrupt import leave_at_once, on_interrupt
 from DeepRegistrationLib.progress import CancelToken
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SENTENCE = "The work was cancelled; nothing was changed.\n"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")

@@ -60,7 +60,7 @@ def text_list(*transforms):
 class TestNifti:
     # Run by hand besides (2-D and 3-D, oblique): SimpleITK 2.5.7, ANTsPy 0.6.1 (transform_from_displacement_field and
     # apply_transforms_to_points) and nitransforms 25.1.0 (load(fmt="itk"), 3-D) moved the same point to the same place
-    # within 2e-6 mm, before with 1006 nitransforms was 10 mm off. Slicer 5.13: see Testing/Module/scene/test_slicer_files.py.
+    # within 2e-6 mm, before with 1006 nitransforms was 10 mm off. Slicer: test_slicer_files.py.
     @pytest.mark.parametrize("grid", [GRID, PLANE], ids=["3-D", "2-D"])
     @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
     def test_a_field_is_plain_vectors_in_lps_that_every_reader_takes_alike(self, tmp_path, grid, ending):
