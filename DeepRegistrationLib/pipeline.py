@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from . import __version__, fields
-from .affine.align import align
+from .affine.align import AffineSettings, align
 from .affine.mirror import measure_mirror
 from .device import choose_device
 from .errors import InputError
@@ -21,12 +21,12 @@ from .fields.inverse import inverse_of
 from .geometry.image import Grid, Image, ImageSource, PathLike
 from .geometry.transform import Transform, affine_to_sitk, read_transform, resample
 from .inputs.checks import check_overlap
-from .inputs.choices import check_guides, check_network, check_settings, read_labels, read_landmarks
 from .inputs.content import content_of
+from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks
 from .inputs.pair import Level, Pair, label_tensors, landmark_voxels, working_grid
 from .inputs.start import split_start
 from .models.bundle import Model
-from .models.methods import Method, find_method, model_for
+from .models.methods import chosen_method, find_method, model_for
 from .models.predict import predict
 from .progress import CancelToken, ProgressCallback, Reporter
 from .quality.doubt import Doubt, measure_doubt
@@ -34,6 +34,7 @@ from .quality.measure import measure_field, measure_images, misses
 from .quality.report import Report
 from .refinement.engine import refine as refine_field
 from .refinement.schedule import RefineSettings
+from .settings import AUTO, Choices, Settings
 
 
 @dataclass(frozen=True)
@@ -73,118 +74,73 @@ class Result:
 def register(
     fixed: ImageSource,
     moving: ImageSource,
+    settings: Settings | None = None,
     *,
-    method: str = "none",
-    variant: str | None = None,
-    fine_tune: bool = False,
-    untrained: bool = False,
-    refine: str = "fast",
-    affine: str = "auto",
-    similarity: str = "auto",
-    smoothness: float = 1.0,
-    device: str = "auto",
     fixed_mask: ImageSource | None = None,
     moving_mask: ImageSource | None = None,
     initial_transform: PathLike | sitk.Transform | None = None,
     landmarks: tuple[np.ndarray, np.ndarray] | None = None,
     labels: tuple[ImageSource, ImageSource] | None = None,
-    seed: int = 0,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
+    **choices: Unpack[Choices],
 ) -> Result:
     """Align ``moving`` to ``fixed``.
 
     Args:
         fixed, moving: paths, SimpleITK images or ``Image``; 2-D or 3-D, one value a voxel (color turns gray).
-        method: a name from ``methods()``, or the path of a model bundle; "none" is refinement alone.
-        variant: one of the method's variants, the papers' comparisons; None is the default.
-        fine_tune: fit the network's last layer to this pair first (for a new kind of image); the weights stay.
-        untrained: take a network with fresh weights where there are no trained ones; else such a method is refused.
-        refine: "none", "fast" or "accurate" refinement of the field on this very pair.
-        affine: "auto" aligns the whole image first; "none" takes the images as they lie.
-        similarity: "auto", or one of the refinement's measures ("lncc", "translated", "mind", "ssd", "gradient").
-        smoothness: 1 is the default; larger values give a stiffer field.
-        device: "auto", "cpu", "cuda" or "mps".
+        settings: what the user chose; see ``Settings``.
         fixed_mask, moving_mask: only what is not zero there counts.
         initial_transform: fixed to moving, taken instead of the affine stage; linear or not.
         landmarks: (n, ndim) LPS mm in the fixed and in the moving image, which the field is drawn to join.
         labels: label maps of the fixed and the moving image, likewise.
-        seed: the same answer for the same seed on one machine.
         progress: called with the stage, the fraction of the whole and a message.
         cancel: a token that stops the run.
+        choices: single settings by name, as in ``register(fixed, moving, refine="accurate")``; they go before those of
+            ``settings``.
 
     Raises:
         InputError: if the input cannot be used; one sentence says why.
         Cancelled: if the token was set.
     """
-    check_settings(refine, affine, similarity, smoothness, seed)
-    check_guides(refine, landmarks, labels)
-    place = choose_device(device)
-    chosen = find_method(method)
-    check_network(chosen.name, chosen.network is not None, variant, fine_tune)
-    reporter = Reporter(progress, cancel)
-    report = Report(chosen.name, refine, affine, str(place), __version__, seed=seed, fine_tune=fine_tune)
+    chosen = Settings.of({**(settings or Settings()).as_dict(), **choices})
+    check_guides(chosen.refine, landmarks, labels)
+    place, reporter = choose_device(chosen.device), Reporter(progress, cancel)
+    if chosen.method != AUTO:
+        find_method(chosen.method)  # a name that is none is said before anything is read
+    report = Report("", chosen.refine, chosen.affine, str(place), __version__, seed=chosen.seed)
 
     with reporter.stage("read", 0.0, 0.05) as stage:
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
         report.warnings += pair.warnings
-        points, maps = read_landmarks(landmarks, pair), read_labels(labels, pair)
+        guides = read_landmarks(landmarks, pair), read_labels(labels, pair)
         start = _read_start(initial_transform, pair)
         grid = _choose_grid(pair, place, report)
-        model = _read_model(chosen, pair.fixed.ndim, variant, seed, untrained, report) if chosen.network else None
+        model, fit = _read_model(chosen, pair.fixed.ndim, report)
         stage(1.0, "images read")
 
-    matrix = np.eye(pair.fixed.ndim + 1)
-    start_field: Tensor | None = None
-    masks: dict[str, Any] = {"fixed_mask": pair.fixed_mask, "moving_mask": pair.moving_mask}
     content = content_of(*Level.prepare_fixed(pair, grid))
     with reporter.stage("affine", 0.05, 0.2) as stage:
-        if start is not None:
-            report.affine = "given"
-            matrix, start_field = split_start(start, grid, content)
-        elif affine == "auto":
-            matrix = align(pair.fixed, pair.moving, **masks, reporter=stage)
-        report.mirror = measure_mirror(pair.fixed, pair.moving, matrix, **masks, reporter=stage)
+        matrix, field = _aligned(pair, grid, start, content, chosen, report, stage)
         stage(1.0, "images aligned as a whole")
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
-        onto = affine_to_sitk(matrix)
-        level = Level.prepare(pair, grid, onto)
+        level = Level.prepare(pair, grid, affine_to_sitk(matrix))
         stage(1.0, "images on one grid")
 
-    predicted = 0.25 if model is None else 0.65 if fine_tune else 0.35
+    predicted = 0.25 if model is None else 0.65 if fit else 0.35
     with reporter.stage("network", 0.25, predicted) as stage:
         if model is not None:
-            start_field = _network_start(
-                model, level, start_field, place, stage, chosen.similarity if fine_tune else None
-            )
+            field = _predicted(model, level, field, place, stage, fit)
 
     with reporter.stage("refine", predicted, 0.9) as stage:
-        if refine == "none":
-            field = torch.zeros(1, grid.ndim, *grid.shape) if start_field is None else start_field
-            inverse = inverse_of(field, stage)
-            stage(1.0, "no refinement")
-        else:
-            refined = refine_field(
-                level.fixed.to(place),
-                level.moving.to(place),
-                RefineSettings(refine, similarity, smoothness),
-                spacing=grid.spacing.tolist(),
-                start=None if start_field is None else start_field.to(place),
-                fixed_mask=None if level.fixed_mask is None else level.fixed_mask.to(place),
-                moving_mask=None if level.moving_mask is None else level.moving_mask.to(place),
-                landmarks=landmark_voxels(points, grid, matrix, pair.plane),
-                labels=label_tensors(maps, grid, onto, pair.plane),
-                reporter=stage,
-            )
-            field, inverse = refined.field.cpu(), refined.inverse.cpu()
-            del refined
-    del level, start_field  # what comes needs their memory
+        refined = _refined(level, pair, field, matrix, guides, chosen, place, stage)
+    del level, field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
-        measure_field(report, field, inverse, grid, content)
+        measure_field(report, *refined, grid, content)
         stage(0.3, "field measured")
-        result = _finish(pair, grid, field, inverse, matrix, report)
+        result = _finish(pair, grid, *refined, matrix, report)
         stage(0.7, "transform ready")
         measure_images(report, pair, result.transform, content)
         stage(1.0, "done")
@@ -220,15 +176,42 @@ def _choose_grid(pair: Pair, device: torch.device, report: Report) -> Grid:
     return grid
 
 
-def _read_model(chosen: Method, ndim: int, variant: str | None, seed: int, untrained: bool, report: Report) -> Model:
-    model = model_for(chosen, ndim, variant=variant, seed=seed, untrained=untrained)
-    report.model, report.model_hash = model.name, model.sha256
+def _read_model(settings: Settings, ndim: int, report: Report) -> tuple[Model | None, str | None]:
+    """The network that was asked for, and the measure to fine-tune it by; None for neither."""
+    method = chosen_method(settings, ndim)
+    report.method = method.name
+    if method.network is None:
+        return None, None
+    model = model_for(method, ndim, variant=settings.variant, seed=settings.seed, untrained=settings.untrained)
+    report.model, report.model_hash, report.fine_tune = model.name, model.sha256, settings.fine_tune
     if model.path is None:
-        report.warnings.append(f"The method {chosen.name} has no trained weights here; its start means nothing.")
-    return model
+        report.warnings.append(f"The method {method.name} has no trained weights here; its start means nothing.")
+    return model, method.similarity if settings.fine_tune else None
 
 
-def _network_start(
+def _aligned(
+    pair: Pair,
+    grid: Grid,
+    start: sitk.Transform | None,
+    content: Tensor,
+    settings: Settings,
+    report: Report,
+    reporter: Reporter,
+) -> tuple[np.ndarray, Tensor | None]:
+    """The matrix (LPS mm, fixed to moving), and what a given start has besides, in voxels of ``grid``."""
+    masks: dict[str, Any] = {"fixed_mask": pair.fixed_mask, "moving_mask": pair.moving_mask}
+    matrix, field = np.eye(pair.fixed.ndim + 1), None
+    if start is not None:
+        report.affine = "given"
+        matrix, field = split_start(start, grid, content)
+    elif settings.affine != "none":
+        kind: Any = "rigid" if settings.affine == "rigid" else "affine"
+        matrix = align(pair.fixed, pair.moving, AffineSettings(kind), **masks, reporter=reporter)
+    report.mirror = measure_mirror(pair.fixed, pair.moving, matrix, **masks, reporter=reporter)
+    return matrix, field
+
+
+def _predicted(
     model: Model, level: Level, start: Tensor | None, device: torch.device, reporter: Reporter, fit: str | None
 ) -> Tensor:
     """The network's field, after ``start`` where there is one."""
@@ -239,6 +222,41 @@ def _network_start(
     )
     field = predict(model, *pair, device=device, reporter=reporter, fit=fit)
     return field if start is None else fields.compose(start, field)
+
+
+def _refined(
+    level: Level,
+    pair: Pair,
+    start: Tensor | None,
+    matrix: np.ndarray,
+    guides: tuple[Landmarks | None, Labels | None],
+    settings: Settings,
+    device: torch.device,
+    reporter: Reporter,
+) -> tuple[Tensor, Tensor]:
+    """The field and its inverse, (1, ndim, *grid.shape) voxels; ``start`` as it is if nothing shall be refined."""
+    if settings.refine == "none":
+        field = torch.zeros(1, level.grid.ndim, *level.grid.shape) if start is None else start
+        inverse = inverse_of(field, reporter)
+        reporter(1.0, "no refinement")
+        return field, inverse
+
+    def there(x: Tensor | None) -> Any:
+        return None if x is None else x.to(device)
+
+    refined = refine_field(
+        there(level.fixed),
+        there(level.moving),
+        RefineSettings(settings.refine, settings.similarity, settings.smoothness),
+        spacing=level.grid.spacing.tolist(),
+        start=there(start),
+        fixed_mask=there(level.fixed_mask),
+        moving_mask=there(level.moving_mask),
+        landmarks=landmark_voxels(guides[0], level.grid, matrix, pair.plane),
+        labels=label_tensors(guides[1], level.grid, affine_to_sitk(matrix), pair.plane),
+        reporter=reporter,
+    )
+    return refined.field.cpu(), refined.inverse.cpu()
 
 
 def _finish(pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.ndarray, report: Report) -> Result:

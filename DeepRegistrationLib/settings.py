@@ -18,7 +18,7 @@ from .errors import InputError
 AUTO, NO_NETWORK = "auto", "none"
 REFINEMENTS = ("none", "fast", "accurate")
 ALIGNMENTS = ("auto", "rigid", "none")
-SIMILARITIES = ("auto", "lncc", "mind", "ssd", "gradient")
+SIMILARITIES = ("auto", "lncc", "translated", "mind", "ssd", "gradient")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -47,9 +47,11 @@ class Settings:
             is here for images of that dimension.
         variant: one of the method's variants, the papers' comparisons; None is the method's own.
         fine_tune: fit the network's last layer to this pair first (for a new kind of image); the weights stay.
+        untrained: take a network with fresh weights where there are no trained ones; else such a method is refused.
         refine: refinement of the field on this very pair.
         affine: "auto" aligns the whole images first, "rigid" without scale and shear; "none" takes them as they lie.
-        similarity: the refinement's measure; "auto" looks at the pair.
+        similarity: "lncc" for one modality; across modalities "translated" (MIND first, then LNCC after one image was put
+            into the other's contrast), "mind" or "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
         smoothness: 1 is the default; larger values give a stiffer field.
         device: "auto" takes the fastest there is; "cuda:1" is the second NVIDIA card.
         seed: the same answer for the same seed on one machine.
@@ -58,6 +60,7 @@ class Settings:
     method: str = _setting(AUTO, "see the command methods, or a bundle's path; none is refinement alone")
     variant: str | None = _setting(None, "of the method; the command methods --json lists them")
     fine_tune: bool = _setting(False, "fit the network's last layer to this pair first")
+    untrained: bool = _setting(False, "let a network run that has no trained weights here; its start means nothing")
     refine: str = _setting("fast", "refinement of the field on this very pair", choices=REFINEMENTS)
     affine: str = _setting("auto", "align the whole image first", choices=ALIGNMENTS)
     similarity: str = _setting("auto", "what the refinement compares", choices=SIMILARITIES)
@@ -70,7 +73,11 @@ class Settings:
             value = _checked(each, getattr(self, each.name))
             object.__setattr__(self, each.name, value)
         if self.variant is not None and self.method in (AUTO, NO_NETWORK):
-            raise InputError(f"A variant needs a method that has it, not {self.method!r}; choose one with --method.")
+            raise InputError(
+                f"The method {self.method} has no variants, so leave {self.variant!r} out or choose another method."
+            )
+        if self.fine_tune and self.method == NO_NETWORK:
+            raise InputError("Without a network there is none to fine-tune; choose a method that has one.")
 
     @classmethod
     def of(cls, chosen: Mapping[str, Any]) -> Settings:
@@ -107,6 +114,7 @@ class Choices(TypedDict, total=False):
     method: str
     variant: str | None
     fine_tune: bool
+    untrained: bool
     refine: str
     affine: str
     similarity: str
@@ -155,7 +163,7 @@ def _number(name: str, value: Any, bounds: Bounds, whole: bool) -> float | int:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool | str) or not math.isfinite(number) or (whole and number != int(number)):
-        raise InputError(f"{name} is a {kind}, not {value!r}.")
+        raise InputError(f"The {name} is a {kind} from {bounds.low} to {bounds.high}, not {value!r}.")
     exact = int(value) if whole else number
     if not bounds.low <= exact <= bounds.high:
         raise InputError(

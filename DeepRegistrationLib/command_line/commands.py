@@ -15,9 +15,11 @@ from ..geometry.points import read_points
 from ..geometry.transform import read_transform
 from ..models.methods import find_method
 from ..progress import ProgressCallback
+from ..settings import AUTO
 from ..system import keep_freed_memory
 from .apply_command import add_apply
 from .batch_command import add_batch
+from .options import add_settings, settings_from
 from .outputs import REPORT_FILES, Output, check_folder, check_outputs
 from .progress_bar import ProgressBar
 
@@ -72,20 +74,9 @@ def _add_register(commands: Commands) -> None:
 
 
 def _add_how(parser: argparse.ArgumentParser) -> Any:
-    """The options that are the same for one pair and for many; returns their group."""
+    """The settings, which are the same for one pair and for many; returns their group."""
     how = parser.add_argument_group("how")
-    how.add_argument(
-        "--method", default="none", help="see the command methods, or a bundle's path (default: %(default)s)"
-    )
-    how.add_argument("--variant", help="of the method; the command methods --json lists them")
-    how.add_argument("--fine-tune", action="store_true", help="fit the network's last layer to this pair first")
-    how.add_argument("--untrained", action="store_true", help="allow a method that has no trained weights here")
-    how.add_argument("--refine", choices=("none", "fast", "accurate"), default="fast")
-    how.add_argument("--affine", choices=("auto", "none"), default="auto")
-    how.add_argument("--similarity", choices=("auto", "lncc", "mind", "ssd", "gradient"), default="auto")
-    how.add_argument("--smoothness", type=float, default=1.0, help="1 is usual, more is stiffer")
-    how.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    how.add_argument("--seed", type=int, default=0)
+    add_settings(how)
     return how
 
 
@@ -115,21 +106,12 @@ def _registered(options: argparse.Namespace, progress: ProgressCallback | None) 
     return register(
         options.fixed,
         options.moving,
-        method=options.method,
-        variant=options.variant,
-        fine_tune=options.fine_tune,
-        untrained=options.untrained,
-        refine=options.refine,
-        affine=options.affine,
-        similarity=options.similarity,
-        smoothness=options.smoothness,
-        device=options.device,
+        settings_from(options),
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
         initial_transform=options.initial_transform,
         landmarks=_both(options, "points", lambda path: read_points(path).positions),
         labels=_both(options, "labels", str),
-        seed=options.seed,
         progress=progress,
         cancel=options.cancel,
     )
@@ -161,10 +143,9 @@ def _check_register(options: argparse.Namespace) -> None:
         raise InputError("Nothing would be kept; add --output-transform T.h5, or another output.")
     if Path(options.fixed).exists() and Path(options.moving).exists() and Path(options.fixed).samefile(options.moving):
         raise InputError("The fixed and the moving image are the same file; choose two different images.")
-    method = find_method(options.method)
-    if options.variant is not None:
-        method.variant(options.variant)  # one that it does not have is refused
-    inputs = {"the fixed image": options.fixed, "the moving image": options.moving, "the model": method.bundle}
+    settings_from(options)
+    bundle = None if options.method == AUTO else find_method(options.method).bundle
+    inputs = {"the fixed image": options.fixed, "the moving image": options.moving, "the model": bundle}
     for name in INPUTS:
         inputs[f"the {name.replace('_', ' ')}"] = getattr(options, name)
     outputs = []

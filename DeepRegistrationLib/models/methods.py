@@ -14,6 +14,7 @@ import torch
 
 from ..errors import InputError
 from ..geometry.image import PathLike
+from ..settings import AUTO, Settings
 from . import catalog
 from .bundle import Bundle, Header, Model, WorkingGrid, list_bundles, load_model, read_header, weights_hash
 from .catalog import Method, Variant
@@ -22,6 +23,7 @@ __all__ = [
     "Method",
     "Variant",
     "bundles_of",
+    "chosen_method",
     "default_method",
     "find_method",
     "fresh_model",
@@ -62,6 +64,24 @@ def default_method(ndim: int | None = None) -> Method:
 def _helps(header: Header) -> bool:
     gain = header.scores.get("start_gain")
     return not isinstance(gain, int | float) or gain >= WORTH
+
+
+def chosen_method(settings: Settings, ndim: int) -> Method:
+    """What ``settings`` ask for on images of ``ndim`` dimensions: "auto" is resolved here and nowhere else.
+
+    Raises:
+        InputError: if there is no such method, or it lacks what is asked of it.
+    """
+    if settings.method == AUTO:
+        return catalog.UNIVERSAL if settings.fine_tune and _has(catalog.UNIVERSAL, ndim) else default_method(ndim)
+    method = find_method(settings.method)
+    if settings.variant is not None:
+        method.variant(settings.variant)  # one that it does not have is refused
+    return method
+
+
+def _has(method: Method, ndim: int) -> bool:
+    return any(bundle.header.dimensions == ndim for bundle in bundles_of(method))
 
 
 def find_method(name: PathLike) -> Method:
@@ -161,13 +181,15 @@ def bundles_of(method: Method) -> list[Bundle]:
 
 
 def methods_as_json() -> list[dict[str, Any]]:
-    """What ``methods --json`` prints: one table a method, then one a bundle, which can be chosen by its name, too.
+    """What ``methods --json`` prints: "auto" and what it ``takes`` for images of each dimension, one table a method,
+    then one a bundle, which can be chosen by its name, too.
 
     ``available``: it can be used as it is, without training. ``weights``: of a network, and they are here.
     ``trained``: for images of which dimensions that holds.
     """
     bundles = list_bundles()
-    table = [_describe(method, [b for b in bundles if b.header.method == method.name]) for method in catalog.ALL]
+    table = [_automatic()]
+    table += [_describe(method, [b for b in bundles if b.header.method == method.name]) for method in catalog.ALL]
     for bundle in bundles:
         for method in catalog.ALL:
             if method.name == bundle.header.method:
@@ -181,6 +203,19 @@ def methods_as_json() -> list[dict[str, Any]]:
                     }
                 )
     return table
+
+
+def _automatic() -> dict[str, Any]:
+    return {
+        "name": AUTO,
+        "title": "Best available",
+        "purpose": "the universal network where it helps, else refinement alone",
+        "dimensions": [2, 3],
+        "network": False,
+        "weights": False,
+        "available": True,
+        "takes": {str(ndim): default_method(ndim).name for ndim in (2, 3)},
+    }
 
 
 def _describe(method: Method, bundles: list[Bundle]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError
+from ..settings import SIMILARITIES
 from .levels import Level, factors_for
 
-SIMILARITIES = ("auto", "lncc", "translated", "mind", "ssd", "gradient")
 QUALITIES = ("fast", "accurate")
 TRANSLATED_ELASTIC = 0.9
 BOTH_WAYS = 4

@@ -16,6 +16,7 @@ OTHER = {
     "method": "voxelmorph-2",
     "variant": "cc",
     "fine_tune": True,
+    "untrained": True,
     "refine": "accurate",
     "affine": "rigid",
     "similarity": "mind",

@@ -13,6 +13,7 @@ from DeepRegistrationLib.models import bundle
 from DeepRegistrationLib.models.bundle import load_model, save_bundle, weights_hash
 from DeepRegistrationLib.models.methods import (
     bundles_of,
+    chosen_method,
     default_method,
     find_method,
     fresh_model,
@@ -20,6 +21,7 @@ from DeepRegistrationLib.models.methods import (
     methods_as_json,
     model_for,
 )
+from DeepRegistrationLib.settings import Settings
 from Testing.data import ROOT
 
 
@@ -134,7 +136,8 @@ def test_a_bundle_in_the_box_is_what_a_method_runs_with(tmp_path):
 
 
 def test_the_list_says_paper_modality_dimensions_and_whether_weights_are_there():
-    table = json.loads(json.dumps(methods_as_json()))
+    automatic, *table = json.loads(json.dumps(methods_as_json()))
+    assert (automatic["name"], automatic["takes"]) == ("auto", {"2": "none", "3": "none"})
     assert [entry["name"] for entry in table] == [m.name for m in methods()]
     for entry in table:
         assert entry["title"]
@@ -161,6 +164,10 @@ def test_a_universal_model_that_hardly_helps_as_a_start_is_no_default(tmp_path):
         header = replace(model.header, scores={"start_gain": gain})
         save_bundle(tmp_path / "box" / f"universal-{ndim}d.safetensors", model.network, header)
     assert [default_method(ndim).name for ndim in (2, 3)] == ["none", "universal"]
+    assert methods_as_json()[0]["takes"] == {"2": "none", "3": "universal"}
+    assert [chosen_method(Settings(), ndim).name for ndim in (2, 3)] == ["none", "universal"]
+    assert chosen_method(Settings(fine_tune=True), 2).name == "universal"  # its weights are there
+    assert chosen_method(Settings(method="none"), 3).name == "none"
     assert default_method().name == "none"
 
 

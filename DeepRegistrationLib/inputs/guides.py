@@ -1,66 +1,21 @@
-"""What a caller may choose, looked at before anything is read or computed: one sentence says what is wrong."""
+"""Landmarks and label maps that guide the refinement, looked at before anything is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..geometry.image import Image, ImageSource
-from ..refinement.schedule import SIMILARITIES
 from .label_maps import read_label_map
 from .pair import Pair
 
-REFINEMENTS = ("none", "fast", "accurate")
-AFFINES = ("auto", "none")
-SMOOTHNESS = (0.1, 20.0)
-SEEDS = (-(2**63), 2**64 - 1)
-"""What PyTorch's generators take."""
 BEYOND = 0.5
 """Of the image's size: landmarks may lie so far outside of its field of view."""
 
 Landmarks = tuple[np.ndarray, np.ndarray]
 Labels = tuple[Image, Image]
-
-
-def check_one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
-    """Raises InputError unless ``value`` is one of the words ``allowed``."""
-    if not isinstance(value, str) or value not in allowed:
-        raise InputError(f"{name} can be {', '.join(allowed[:-1])} or {allowed[-1]}, not {value!r}.")
-
-
-def check_settings(refine: str, affine: str, similarity: str, smoothness: float, seed: int) -> None:
-    """Look at the choices that need no image.
-
-    Raises:
-        InputError: if one is of the wrong kind or out of range.
-    """
-    check_one_of("refine", refine, REFINEMENTS)
-    check_one_of("affine", affine, AFFINES)
-    check_one_of("similarity", similarity, SIMILARITIES)
-    low, high = SMOOTHNESS
-    if isinstance(smoothness, bool) or not isinstance(smoothness, int | float | np.number):
-        raise InputError(f"The smoothness is a number between {low:g} and {high:g}, not {smoothness!r}.")
-    if not low <= smoothness <= high:
-        raise InputError(f"The smoothness {smoothness:g} is out of range; choose a value between {low:g} and {high:g}.")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not SEEDS[0] <= seed <= SEEDS[1]:
-        raise InputError(f"The seed is a whole number of at most 64 bits, not {seed!r}; use for example 0.")
-
-
-def check_network(name: str, has_network: bool, variant: str | None, fine_tune: bool) -> None:
-    """Raises InputError if the method ``name`` has no network and something is asked of one."""
-    if not isinstance(fine_tune, bool | np.bool_):
-        raise InputError(f"fine_tune is True or False, not {fine_tune!r}.")
-    if variant is not None and not isinstance(variant, str):
-        raise InputError(f"The variant is a name, not {variant!r}.")
-    if has_network:
-        return
-    if variant is not None:
-        raise InputError(f"The method {name} has no variants, so leave {variant!r} out or choose another method.")
-    if fine_tune:
-        raise InputError(f"The method {name} has no network to fine-tune; choose one that has, or leave it out.")
 
 
 def check_guides(refine: str, landmarks: Any, labels: Any) -> None:
