@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from . import __version__, fields
-from .affine.align import AffineSettings, align
+from .affine.align import AffineSettings, find_alignment
 from .affine.mirror import measure_mirror
 from .device import choose_device
 from .errors import InputError
@@ -200,14 +200,15 @@ def _aligned(
 ) -> tuple[np.ndarray, Tensor | None]:
     """The matrix (LPS mm, fixed to moving), and what a given start has besides, in voxels of ``grid``."""
     masks: dict[str, Any] = {"fixed_mask": pair.fixed_mask, "moving_mask": pair.moving_mask}
-    matrix, field = np.eye(pair.fixed.ndim + 1), None
+    matrix, field, contents = np.eye(pair.fixed.ndim + 1), None, None
     if start is not None:
         report.affine = "given"
         matrix, field = split_start(start, grid, content)
     elif settings.affine != "none":
         kind: Any = "rigid" if settings.affine == "rigid" else "affine"
-        matrix = align(pair.fixed, pair.moving, AffineSettings(kind), **masks, reporter=reporter)
-    report.mirror = measure_mirror(pair.fixed, pair.moving, matrix, **masks, reporter=reporter)
+        found = find_alignment(pair.fixed, pair.moving, AffineSettings(kind), **masks, reporter=reporter)
+        matrix, contents, report.orientation_open = found.matrix, found.contents, found.orientation_open
+    report.mirror = measure_mirror(pair.fixed, pair.moving, matrix, **masks, contents=contents, reporter=reporter)
     return matrix, field
 
 

@@ -50,8 +50,8 @@ class Settings:
         untrained: take a network with fresh weights where there are no trained ones; else such a method is refused.
         refine: refinement of the field on this very pair.
         affine: "auto" aligns the whole images first, "rigid" without scale and shear; "none" takes them as they lie.
-        similarity: "lncc" for one modality; across modalities "translated" (MIND first, then LNCC after one image was put
-            into the other's contrast), "mind" or "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
+        similarity: "lncc" for one modality; across modalities "translated" (MIND first, then LNCC after one image was
+            put into the other's contrast), "mind" or "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
         smoothness: 1 is the default; larger values give a stiffer field.
         device: "auto" takes the fastest there is; "cuda:1" is the second NVIDIA card.
         seed: the same answer for the same seed on one machine.

@@ -29,8 +29,7 @@ class Content:
 
     Attributes:
         values: (1, 1, *S) intensity, 0 to 1.
-        weight: (1, 1, *S) share of each voxel that may be used (mask, finite), 0 to 1.
-        inside: None, or (values, weight) with the padding left out, where the image is padded with one exact value.
+        weight: (1, 1, *S) share of each voxel that may be used (mask, finite, not padding), 0 to 1.
         grid: the geometry of all of them.
         region: the part of the grid over which points are scattered.
         center: (ndim,) LPS mm, center of mass of the foreground.
@@ -41,7 +40,6 @@ class Content:
 
     values: Tensor
     weight: Tensor
-    inside: tuple[Tensor, Tensor] | None
     grid: Grid
     region: Grid
     center: np.ndarray
@@ -60,7 +58,7 @@ def pooled(grid: Grid, factors: np.ndarray) -> Grid:
 
 
 def pool(x: Tensor, factors: np.ndarray) -> Tensor:
-    """(1, C, *S) averaged over blocks of ``factors`` voxels."""
+    """(1, C, *S) averaged over blocks of ``factors`` voxels; ``x`` itself where there is nothing to average."""
     if (factors == 1).all():
         return x
     average = F.avg_pool2d if x.ndim == 4 else F.avg_pool3d
@@ -83,14 +81,13 @@ def find_content(image: Image, mask: np.ndarray | None = None) -> Content:
         raise InputError(f"The mask of the {image.name} has {mask.shape} voxels, the image {image.grid.shape}.")
     factors = np.maximum(1, block_factors(image.grid, float(image.grid.extent.max()) / _LONGEST_SIDE))
     padding = _padding_value(image.array)
-    inner, inner_weight, weight = _average(image.array, mask, factors, padding)
+    values, weight = _average(image.array, mask, factors, padding)
+    if padding is not None and not _shows_something(values, weight):  # a binary segmentation is nothing but outline
+        values, weight = _average(image.array, mask, factors, None)
     grid = pooled(image.grid, factors)
     valid = weight > 0.05
     if not valid.any():
         raise InputError(f"The mask of the {image.name} leaves nothing to register; choose another one.")
-    values = inner
-    if padding is not None:
-        values = torch.lerp(torch.full_like(inner, padding), inner, inner_weight / weight.clamp_min(1e-6))
     low, high = _quantiles(values[valid], (0.001, 0.999))
     if not high > low:
         raise InputError(f"The {image.name} has the same intensity everywhere; there is nothing to register.")
@@ -104,13 +101,9 @@ def find_content(image: Image, mask: np.ndarray | None = None) -> Content:
 
     table = _equalization(values[foreground], low, high)
     part = _look_up(table, values[window], low, high)[None, None]
-    inside = None
-    if padding is not None:
-        inside = (_look_up(table, inner[window], low, high)[None, None], inner_weight[window][None, None])
     return Content(
         part,
         weight[window][None, None],
-        inside,
         grid.cropped(start, stop),
         grid.cropped(near[0], near[1]),
         grid.to_world(index.mean(0)),
@@ -136,29 +129,42 @@ def _padding_value(array: np.ndarray) -> float | None:
     return float(value)
 
 
+def _shows_something(values: Tensor, weight: Tensor) -> bool:
+    """Whether the intensity varies where there is no padding."""
+    valid = weight > 0.05
+    if not valid.any():
+        return False
+    low, high = _quantiles(values[valid], (0.01, 0.99))
+    return high > low
+
+
 def _average(
     array: np.ndarray, mask: np.ndarray | None, factors: np.ndarray, padding: float | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Block means over the usable voxels without the padding, their share, and the share with it; slab by slab."""
+) -> tuple[Tensor, Tensor]:
+    """Block means over the usable voxels that are not padding, and their share; slab by slab.
+
+    Padding (around a skull-stripped brain, outside the circle that a CT sees) is left out at every resolution: matching
+    its outline costs agreement inside, 0.01 to 0.03 of Dice in brains.
+    """
     whole = tuple(slice(0, n // f * f) for n, f in zip(array.shape, factors, strict=True))
     array = array[whole]
     usable = None if mask is None else np.asarray(mask[whole]) > 0
     step = int(factors[0]) * max(1, 2**22 // max(1, int(np.prod(array.shape[1:])) * int(factors[0])))
-    means, shares, wholes = [], [], []
+    means, shares = [], []
     for first in range(0, array.shape[0], step):
-        slab = torch.from_numpy(np.ascontiguousarray(array[first : first + step], dtype=np.float32))[None, None]
+        slab = torch.from_numpy(np.array(array[first : first + step], dtype=np.float32))[None, None]
         keep = torch.ones_like(slab)
         if np.issubdtype(array.dtype, np.floating):
             keep = torch.isfinite(slab).float()
             slab = torch.nan_to_num(slab, 0, 0, 0)
         if usable is not None:
             keep *= torch.from_numpy(np.ascontiguousarray(usable[first : first + step]))[None, None]
-        wholes.append(pool(keep, factors))
         if padding is not None:
             keep *= slab != padding
-        shares.append(pool(keep, factors) if padding is not None else wholes[-1])
-        means.append(pool(slab.mul_(keep), factors) / shares[-1].clamp_min(1e-6))
-    return torch.cat(means, 2)[0, 0], torch.cat(shares, 2)[0, 0], torch.cat(wholes, 2)[0, 0]
+        share = pool(keep, factors)
+        means.append(pool(slab * keep, factors) / share.clamp_min(1e-6))
+        shares.append(share)
+    return torch.cat(means, 2)[0, 0], torch.cat(shares, 2)[0, 0]
 
 
 def _quantiles(x: Tensor, q: tuple[float, ...]) -> list[float]:

@@ -21,7 +21,7 @@ from .content import Content, find_content
 from .measure import JointMeasure, make_side
 from .solver import Prior, improve
 
-PASSES = ((1 / 20, 5000, 20, "rigid", 12), (1 / 30, 8000, 24, "affine", 8))
+PASSES = ((1 / 20, 2500, 20, "rigid", 10), (1 / 30, 8000, 24, "affine", 8))
 """Spacing relative to the anatomy's size, points, bins, freedom and steps of the two rounds of improvement."""
 HOPELESS = 0.7
 """An axis along which the mirrored image is less alike than this, relative to the image as it is, after the first round
@@ -37,6 +37,7 @@ def measure_mirror(
     *,
     fixed_mask: np.ndarray | None = None,
     moving_mask: np.ndarray | None = None,
+    contents: tuple[Content, Content] | None = None,
     reporter: Reporter = SILENT,
 ) -> Mirror:
     """Compare how alike the images are with how alike they would be if the moving image were mirrored.
@@ -45,12 +46,13 @@ def measure_mirror(
         fixed, moving: both 2-D or both 3-D.
         matrix: (ndim + 1, ndim + 1) LPS mm, fixed point to moving point, which brings them together.
         fixed_mask, moving_mask: arrays of the image's shape; where they are 0 the image is not looked at.
+        contents: of ``find_alignment``, so that they are not looked for again.
 
     Raises:
         Cancelled: if the reporter's token is set.
     """
     try:
-        still, content = find_content(fixed, fixed_mask), find_content(moving, moving_mask)
+        still, content = contents or (find_content(fixed, fixed_mask), find_content(moving, moving_mask))
     except InputError:  # nothing to compare
         return Mirror()
     ways = [_Way(still, content, matrix)]

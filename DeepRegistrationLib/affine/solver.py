@@ -64,7 +64,8 @@ def effort(matrices: Tensor, start: Tensor) -> Tensor:
     """
     u, _, v = torch.linalg.svd(matrices[..., :-1])
     trace = (u @ v).diagonal(dim1=1, dim2=2).sum(1)
-    angle = ((trace - 1) / 2 if matrices.shape[1] == 3 else trace / 2).clamp(-1, 1).arccos()
+    # A turn is not dearer for being a large one: the header's word is weighed elsewhere.
+    angle = ((trace - 1) / 2 if matrices.shape[1] == 3 else trace / 2).clamp(-1, 1).arccos().clamp_max(0.8)
     away = (matrices[..., -1] - start[:, -1]).square().sum(1)
     return 0.02 * angle.square() + 0.2 * growth(matrices).square() + 0.004 * (1 - (-away).exp())
 

@@ -40,6 +40,7 @@ class Report:
         doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
         shape: how the anatomy is turned, scaled, bent and squeezed; see ``shape.py``.
         mirror: how the moving image would fit if it were mirrored; see ``orientation.py``.
+        orientation_open: whether the images are about as alike in an orientation far from the one that was found.
         seconds: wall time of each stage.
         warnings: sentences the user should read.
     """
@@ -66,6 +67,7 @@ class Report:
     doubt_percent: float = NOT_MEASURED
     shape: Shape = field(default_factory=Shape)
     mirror: Mirror = field(default_factory=Mirror)
+    orientation_open: bool = False
     working_spacing_mm: tuple[float, ...] = ()
     seed: int = 0
     seconds: dict[str, float] = field(default_factory=dict)

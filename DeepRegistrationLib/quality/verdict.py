@@ -27,7 +27,10 @@ LARGEST_BEND_CHECK = 18.0
 SQUEEZED_CHECK = 5.0
 """% of the anatomy. Right pairs gave 0 to 4, wrong ones 0 to 13."""
 TURN_CHECK = 45.0
-"""Degrees. Nobody is scanned so; an image whose orientation is wrong needs 90 or 180."""
+"""Degrees. Nobody is scanned so: either the header is right and the body was turned, or the header is wrong, and then
+a half turn and a mirror image look alike where the anatomy is its own mirror image."""
+SYMMETRIC = 0.8
+"""Likeness with the moving image mirrored, relative to that without, from which on the images cannot tell that."""
 MIRROR_CHECK = 1.1
 """Likeness with the moving image mirrored, relative to that without. 97 right pairs gave 0.05 to 1.05. Mirrored by
 hand, hearts and hippocampi gave 7 to 54, brains 1.38 to 1.68 front to back or head to foot, radiographs upside down
@@ -100,7 +103,12 @@ def _judge_shape(report: Report, bad: list[str], check: list[str]) -> None:
             f"{shape.squeezed_percent:.0f} % of the anatomy is squeezed to less than a tenth or blown up more than "
             "tenfold: these parts have no counterpart in the moving image."
         )
-    if shape.turn_degrees > TURN_CHECK:
+    if report.orientation_open:
+        check.append(
+            "The images are about as alike in another orientation, turned by far from this one: check which is right."
+        )
+    # A gain of 0 was not measured.
+    if shape.turn_degrees > TURN_CHECK and not 0 < report.mirror.gain < SYMMETRIC:
         check.append(
             f"The image was turned by {shape.turn_degrees:.0f} degrees: check its orientation, and left from right."
         )

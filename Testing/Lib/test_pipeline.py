@@ -10,6 +10,7 @@ from DeepRegistrationLib.geometry.transform import Transform, resample
 from DeepRegistrationLib.inputs.pair import working_grid
 from DeepRegistrationLib.quality.doubt import there_and_back
 from DeepRegistrationLib.quality.measure import misses
+from DeepRegistrationLib.settings import Settings
 from Testing.Lib.geometry.geometries import oblique, rotation
 
 FAST = {"affine": "none", "device": "cpu"}
@@ -230,7 +231,7 @@ def test_a_cancelled_run_stops_and_says_so():
     ("wrong", "sentence"),
     [
         ({"refine": "slow"}, "refine can be none, fast or accurate"),
-        ({"affine": "rigid"}, "affine can be auto or none"),
+        ({"affine": "elastic"}, "affine can be auto, rigid or none"),
         ({"smoothness": -1.0}, "out of range"),
         ({"device": "tpu"}, "device"),
         ({"similarity": "magic"}, "similarity"),
@@ -243,6 +244,20 @@ def test_a_wrong_choice_is_one_sentence(wrong, sentence):
     fixed, moving = pair(Grid.from_shape((12, 12, 12)), 1.0)
     with pytest.raises(InputError, match=sentence):
         register(fixed, moving, **{**FAST, **wrong})
+
+
+def test_a_rigid_result_keeps_every_distance_and_an_affine_one_need_not():
+    fixed, moving = pair(Grid.from_shape((24, 26, 28)), 2.0)
+    points = np.random.default_rng(0).uniform(4, 20, (12, 3))
+    lengths = {}
+    for affine in ("rigid", "auto"):
+        result = register(fixed, moving, Settings(method="none", refine="none"), affine=affine, device="cpu")
+        moved = result.transform.map_points(points)
+        lengths[affine] = np.linalg.norm(moved[:, None] - moved[None], axis=-1)
+        assert result.report.affine == affine
+    given = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    assert np.abs(lengths["rigid"] - given).max() < 1e-3
+    assert np.abs(lengths["auto"] - given).max() > 1e-3
 
 
 def test_a_huge_image_gets_a_coarser_working_grid_and_keeps_thick_slices(monkeypatch):

@@ -7,7 +7,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from DeepRegistrationLib.affine.align import AffineSettings, align
+from DeepRegistrationLib.affine.align import AffineSettings, align, find_alignment
+from DeepRegistrationLib.affine.content import find_content
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.progress import Cancelled, CancelToken, Reporter
@@ -118,6 +119,105 @@ def test_what_a_mask_hides_does_not_pull() -> None:
     mask[:, :, -14:] = 0
     found = align(fixed, Image(array, moving.grid), moving_mask=mask)
     assert _error(tissues, found, np.eye(4), motion) < 3.0
+
+
+def _about_center(turn: np.ndarray, center: np.ndarray) -> np.ndarray:
+    n = len(center)
+    matrix = np.eye(n + 1)
+    matrix[:n, :n], matrix[:n, n] = turn, center - turn @ center + 4.0
+    return matrix
+
+
+FAR_TURNS = (
+    ((180, 0, 0), T1),
+    ((0, 180, 0), T2),
+    ((0, 0, 180), T1),
+    ((0, 0, 180), T2),
+    ((0, -90, 20), T1),
+    ((25, 100, -160), T2),
+)
+
+
+@pytest.mark.parametrize(("degrees", "table"), FAR_TURNS)
+def test_a_body_turned_by_any_angle_is_found(degrees: tuple[float, float, float], table: tuple[float, ...]) -> None:
+    tissues = _tissues(3)
+    fixed = _seen_through(tissues, tissues.grid, np.eye(4), T1, 1)
+    motion = _about_center(rotation(degrees), tissues.grid.center)
+    found = find_alignment(fixed, _seen_through(tissues, tissues.grid, motion, table, 2))
+    assert _error(tissues, found.matrix, np.eye(4), motion) < 2.0
+    assert not found.orientation_open
+
+
+@pytest.mark.parametrize("degrees", [90, -135, 180])
+def test_a_slice_turned_by_any_angle_is_found(degrees: float) -> None:
+    tissues = _tissues(2)
+    fixed = _seen_through(tissues, tissues.grid, np.eye(3), T1, 1)
+    motion = _about_center(rotation((0, 0, degrees))[:2, :2], tissues.grid.center)
+    moving = _seen_through(tissues, tissues.grid, motion, T2, 2)
+    assert _error(tissues, align(fixed, moving), np.eye(3), motion) < 2.0
+
+
+def test_turns_are_searched_as_far_as_asked_for() -> None:
+    tissues = _tissues(3)
+    fixed = _seen_through(tissues, tissues.grid, np.eye(4), T1, 1)
+    motion = _about_center(rotation((0, 0, 180)), tissues.grid.center)
+    moving = _seen_through(tissues, tissues.grid, motion, T1, 2)
+    found = align(fixed, moving, AffineSettings(largest_rotation=30.0))
+    assert _error(tissues, found, np.eye(4), motion) > 20
+
+
+def test_where_symmetry_leaves_it_open_the_header_is_believed_and_it_is_said() -> None:
+    tissues = _tissues(3)
+    half_turned = tissues.array[:, ::-1, ::-1]  # about the head-foot axis
+    symmetric = Image(np.maximum(tissues.array, half_turned), tissues.grid)
+    fixed = _seen_through(symmetric, tissues.grid, np.eye(4), T1, 1)
+    motion = _motion(3, tissues.grid.center, 12.0)
+    found = find_alignment(fixed, _seen_through(symmetric, tissues.grid, motion, T1, 2))
+    assert _error(tissues, found.matrix, np.eye(4), motion) < 2.0
+    assert found.orientation_open
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.07, 1e3], ids=["micrometers", "a mouse", "meters"])
+def test_the_size_of_a_voxel_does_not_matter(scale: float) -> None:
+    tissues = _tissues(3)
+    motion = _motion(3, tissues.grid.center, 100.0)
+    pair = [_seen_through(tissues, tissues.grid, m, T1, s) for s, m in enumerate((np.eye(4), motion))]
+    zoom = np.diag([scale, scale, scale, 1.0])
+    small = [Image(image.array, Grid(image.grid.shape, zoom @ image.grid.matrix)) for image in pair]
+    found = np.linalg.inv(zoom) @ align(*small) @ zoom
+    np.testing.assert_allclose(found, align(*pair), atol=1e-3)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1e-12, 0.0), (1.0, 32768.0), (-1.0, 0.0), (1e6, -3024.0)])
+def test_the_scale_of_the_intensities_does_not_matter(gain: float, offset: float) -> None:
+    tissues = _tissues(3)
+    motion = _motion(3, tissues.grid.center, 14.0)
+    fixed, moving = (_seen_through(tissues, tissues.grid, m, T1, s) for s, m in enumerate((np.eye(4), motion)))
+    other = Image(moving.array.astype(np.float64) * gain + offset, moving.grid)
+    assert _error(tissues, align(fixed, other), np.eye(4), motion) < 1.5
+
+
+def test_binary_segmentations_are_aligned() -> None:
+    tissues = _tissues(3)
+    motion, grid = _motion(3, tissues.grid.center, 14.0), tissues.grid
+    masks = []
+    for matrix in (np.eye(4), motion):
+        image = _seen_through(tissues, grid, matrix, (0.0, 0.0, 1e4, 1e4, 0.0), 1)
+        masks.append(Image((image.array > 5e3).astype(np.uint8), grid))
+    assert _error(tissues, align(*masks), np.eye(4), motion) < 4.0
+
+
+@pytest.mark.parametrize("times", [1, 3], ids=["few voxels", "many voxels"])
+def test_padding_is_left_out_on_every_grid(times: int) -> None:
+    tissues = _tissues(3)
+    grid = tissues.grid.resized(tuple(times * n for n in tissues.grid.shape))
+    array = tissues.array.repeat(times, 0).repeat(times, 1).repeat(times, 2).astype(np.float32)
+    array += (array > 0) * np.random.default_rng(0).random(array.shape, np.float32)
+    before = array.copy()
+    content = find_content(Image(array, grid))
+    np.testing.assert_array_equal(array, before)
+    share = float(content.weight.sum() * np.prod(content.grid.spacing))
+    assert share == pytest.approx(float((array > 0).sum() * np.prod(grid.spacing)), rel=0.02)
 
 
 def test_the_same_pair_gives_the_same_matrix_twice() -> None:

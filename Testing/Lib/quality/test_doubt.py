@@ -10,7 +10,7 @@ from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
 from DeepRegistrationLib.quality.doubt import measure_doubt, there_and_back
 from DeepRegistrationLib.quality.report import Report
-from DeepRegistrationLib.quality.shape import Shape, measure_shape
+from DeepRegistrationLib.quality.shape import Mirror, Shape, measure_shape
 from Testing.Lib.geometry.geometries import oblique
 
 
@@ -146,6 +146,9 @@ def report(**changes):
         ({"shape": Shape(largest_bend_mm=75, largest_bend_percent=19)}, "check", "pulled by 75 mm"),
         ({"shape": Shape(squeezed_percent=8)}, "check", "8 % of the anatomy is squeezed"),
         ({"shape": Shape(turn_degrees=178)}, "check", "turned by 178 degrees"),
+        ({"shape": Shape(turn_degrees=178), "mirror": Mirror(1.0, "left to right")}, "check", "left from right"),
+        ({"shape": Shape(turn_degrees=178), "mirror": Mirror(0.2, "left to right")}, "good", "smooth"),
+        ({"orientation_open": True}, "check", "alike in another orientation"),
         ({"shape": Shape(scale_high=2.5)}, "check", "scaled by 2.50"),
         ({"shape": Shape(scale_low=0.4)}, "check", "scaled by 0.40"),
     ],
