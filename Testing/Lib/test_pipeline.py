@@ -248,6 +248,7 @@ def test_a_wrong_choice_is_one_sentence(wrong, sentence):
 
 def test_a_rigid_result_keeps_every_distance_and_an_affine_one_need_not():
     fixed, moving = pair(Grid.from_shape((24, 26, 28)), 2.0)
+    moving = Image(moving.array, Grid.from_shape((24, 26, 28), (1.1, 1.1, 1.1)), "moving")
     points = np.random.default_rng(0).uniform(4, 20, (12, 3))
     lengths = {}
     for affine in ("rigid", "auto"):
@@ -257,7 +258,7 @@ def test_a_rigid_result_keeps_every_distance_and_an_affine_one_need_not():
         assert result.report.affine == affine
     given = np.linalg.norm(points[:, None] - points[None], axis=-1)
     assert np.abs(lengths["rigid"] - given).max() < 1e-3
-    assert np.abs(lengths["auto"] - given).max() > 1e-3
+    assert np.abs(lengths["auto"] - given).max() > 0.5
 
 
 def test_a_huge_image_gets_a_coarser_working_grid_and_keeps_thick_slices(monkeypatch):
