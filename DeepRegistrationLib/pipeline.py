@@ -17,13 +17,13 @@ from .affine.align import AffineSettings, find_alignment
 from .affine.mirror import measure_mirror
 from .device import choose_device
 from .errors import InputError
-from .fields.inverse import inverse_of
+from .fields.inverse import invert
 from .geometry.image import Grid, Image, ImageSource, PathLike
 from .geometry.transform import Transform, affine_to_sitk, read_transform, resample
 from .inputs.checks import check_overlap
 from .inputs.content import content_of
 from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks
-from .inputs.pair import Level, Pair, label_tensors, landmark_voxels, working_grid
+from .inputs.pair import Pair, PreparedPair, label_tensors, landmark_voxels, working_grid
 from .inputs.start import split_start
 from .models.bundle import Model
 from .models.methods import chosen_method, find_method, model_for
@@ -119,23 +119,23 @@ def register(
         model, fit = _read_model(chosen, pair.fixed.ndim, report)
         stage(1.0, "images read")
 
-    content = content_of(*Level.prepare_fixed(pair, grid))
+    content = content_of(*PreparedPair.prepare_fixed(pair, grid))
     with reporter.stage("affine", 0.05, 0.2) as stage:
         matrix, field = _aligned(pair, grid, start, content, chosen, report, stage)
         stage(1.0, "images aligned as a whole")
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
-        level = Level.prepare(pair, grid, affine_to_sitk(matrix))
+        prepared = PreparedPair.prepare(pair, grid, affine_to_sitk(matrix))
         stage(1.0, "images on one grid")
 
     predicted = 0.25 if model is None else 0.65 if fit else 0.35
     with reporter.stage("network", 0.25, predicted) as stage:
         if model is not None:
-            field = _predicted(model, level, field, place, stage, fit)
+            field = _predicted(model, prepared, field, place, stage, fit)
 
     with reporter.stage("refine", predicted, 0.9) as stage:
-        refined = _refined(level, pair, field, matrix, guides, chosen, place, stage)
-    del level, field  # what comes needs their memory
+        refined = _refined(prepared, pair, field, matrix, guides, chosen, place, stage)
+    del prepared, field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
         measure_field(report, *refined, grid, content)
@@ -213,20 +213,25 @@ def _aligned(
 
 
 def _predicted(
-    model: Model, level: Level, start: Tensor | None, device: torch.device, reporter: Reporter, fit: str | None
+    model: Model,
+    prepared: PreparedPair,
+    start: Tensor | None,
+    device: torch.device,
+    reporter: Reporter,
+    fit: str | None,
 ) -> Tensor:
     """The network's field, after ``start`` where there is one."""
-    moving = level.moving if start is None else fields.warp(level.moving, start)
+    moving = prepared.moving if start is None else fields.warp(prepared.moving, start)
     pair = (
-        Image(image[0, 0].numpy(), level.grid, name)
-        for image, name in ((level.fixed, "fixed image"), (moving, "moving image"))
+        Image(image[0, 0].numpy(), prepared.grid, name)
+        for image, name in ((prepared.fixed, "fixed image"), (moving, "moving image"))
     )
     field = predict(model, *pair, device=device, reporter=reporter, fit=fit)
     return field if start is None else fields.compose(start, field)
 
 
 def _refined(
-    level: Level,
+    prepared: PreparedPair,
     pair: Pair,
     start: Tensor | None,
     matrix: np.ndarray,
@@ -237,8 +242,8 @@ def _refined(
 ) -> tuple[Tensor, Tensor]:
     """The field and its inverse, (1, ndim, *grid.shape) voxels; ``start`` as it is if nothing shall be refined."""
     if settings.refine == "none":
-        field = torch.zeros(1, level.grid.ndim, *level.grid.shape) if start is None else start
-        inverse = inverse_of(field, reporter)
+        field = torch.zeros(1, prepared.grid.ndim, *prepared.grid.shape) if start is None else start
+        inverse = invert(field, reporter)
         reporter(1.0, "no refinement")
         return field, inverse
 
@@ -246,15 +251,15 @@ def _refined(
         return None if x is None else x.to(device)
 
     refined = refine_field(
-        there(level.fixed),
-        there(level.moving),
+        there(prepared.fixed),
+        there(prepared.moving),
         RefineSettings(settings.refine, settings.similarity, settings.smoothness),
-        spacing=level.grid.spacing.tolist(),
+        spacing=prepared.grid.spacing.tolist(),
         start=there(start),
-        fixed_mask=there(level.fixed_mask),
-        moving_mask=there(level.moving_mask),
-        landmarks=landmark_voxels(guides[0], level.grid, matrix, pair.plane),
-        labels=label_tensors(guides[1], level.grid, affine_to_sitk(matrix), pair.plane),
+        fixed_mask=there(prepared.fixed_mask),
+        moving_mask=there(prepared.moving_mask),
+        landmarks=landmark_voxels(guides[0], prepared.grid, matrix, pair.plane),
+        labels=label_tensors(guides[1], prepared.grid, affine_to_sitk(matrix), pair.plane),
         reporter=reporter,
     )
     return refined.field.cpu(), refined.inverse.cpu()

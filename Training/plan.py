@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.files.writing import write_text
-from DeepRegistrationLib.models.bundle import Normalization, WorkingGrid
+from DeepRegistrationLib.models.bundle import NetworkGrid, Normalization
 from DeepRegistrationLib.models.catalog import Method
 from DeepRegistrationLib.models.methods import find_method
 from DeepRegistrationLib.models.presets import Optimizer
@@ -40,14 +40,14 @@ class DataPlan:
         manifest: Learn2Reg's JSON; a path relative to the plan.
         pairing: "pairwise" (any two patients), "atlas" (onto one image) or "intra" (two images of one patient).
         atlas: the fixed image of "atlas": a path as the manifest has it.
-        shape, spacing, orientation: the network's grid, see ``WorkingGrid``.
+        shape, spacing, orientation: the network's grid, see ``NetworkGrid``.
         normalization: intensities, see ``Normalization``; what is not given is the method's.
         validation: share of the patients held out where the manifest has no validation list.
         labels: ids to score and to learn from; all if empty.
         mask_threshold: label maps become masks: 1 above it. (X-ray masks are 0 and 255, blurred by JPEG.)
         deform: if given, the moving image of an aligned pair is deformed, with the true field (Deform-GAN, SAR-Net).
         cache_gb: memory for prepared images; what does not fit is read again.
-        longest, shortest: see ``WorkingGrid``: images of any size, the moving one resampled onto the fixed one.
+        longest, shortest: see ``NetworkGrid``: images of any size, the moving one resampled onto the fixed one.
         fixed_images, moving_images: patterns of names ("*_0000.nii.gz"), with "intra": pairs are drawn one way, of
             the one kind and the other (a translator of T1 into T2 learns nothing from T2 into T1). Both ways if empty.
         moving_normalization: of the moving images, where the two kinds need their own (CT and MR).
@@ -72,8 +72,8 @@ class DataPlan:
     moving_images: str = field(default="", metadata=LATER)
 
     @property
-    def grid(self) -> WorkingGrid:
-        return WorkingGrid(self.orientation, self.spacing, self.shape, self.longest, self.shortest)
+    def grid(self) -> NetworkGrid:
+        return NetworkGrid(self.orientation, self.spacing, self.shape, self.longest, self.shortest)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def score(
     if not inverse:
         return result
     spacing = torch.as_tensor(grid.spacing, dtype=torch.float32).view(1, -1, *[1] * grid.ndim)
-    left = fields.compose(u, fields.invert(u, 50)) * spacing
+    left = fields.compose(u, fields.invert(u)) * spacing
     result["inverse_mm"] = float(left.square().sum(1).sqrt()[content[:, 0]].mean())
     return result
 

@@ -4,6 +4,7 @@
 ``inverse`` Newton's method · ``folding`` finding and removing folds.
 """
 
+from .inverse import invert
 from .operations import (
     check_field,
     compose,
@@ -14,7 +15,6 @@ from .operations import (
     gaussian_kernel,
     identity,
     inverse_error,
-    invert,
     jacobian_determinant,
     jacobian_determinant_in_slabs,
     jacobian_matrix,

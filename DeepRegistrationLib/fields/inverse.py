@@ -16,22 +16,26 @@ _SLAB = 400_000
 """Voxels that are corrected together."""
 
 
-def inverse_of(u: Tensor, reporter: Reporter = SILENT) -> Tensor:
+def invert(u: Tensor, reporter: Reporter = SILENT, tolerance: float | None = None) -> Tensor:
     """The inverse field w, (1, ndim, *S): ``(id + u) o (id + w) = id``, to a tenth of a voxel or better.
 
     Newton's steps on the whole field, at half resolution first if it is large, and then voxel by voxel where they did
     not converge.
+
+    Args:
+        tolerance: voxels, where a tenth does not do; costs as much again on a large field.
     """
     check_field(u)
     shape = tuple(u.shape[2:])
     with torch.no_grad():
         if u[0, 0].numel() <= 200_000:
-            return _invert(u, -u, 40, 0.005, reporter)
+            return _invert(u, -u, 40, tolerance or 0.005, reporter, tolerance or 0.1)
         small = tuple(n // 2 if n >= 32 else n for n in shape)
         scale = u.new_tensor([s / n for s, n in zip(small, shape, strict=True)]).view(1, -1, *[1] * len(shape))
         coarse = resize_image(u, small).mul_(scale)
         w = resize(_invert(coarse, -coarse, 24, 0.03, reporter), shape).contiguous()
-        return _correct(u, w, reporter)
+        w = _correct(u, w, reporter)
+        return w if tolerance is None else _invert(u, w, 40, tolerance, reporter, tolerance)
 
 
 def _correct(u: Tensor, w: Tensor, reporter: Reporter, largest: float = 0.1) -> Tensor:

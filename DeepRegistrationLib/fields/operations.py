@@ -92,30 +92,6 @@ def exponentiate(v: Tensor, steps: int = 7, exact: bool = True) -> Tensor:
     return u
 
 
-def invert(u: Tensor, iterations: int = 30, tolerance: float = 0.01, start: Tensor | None = None) -> Tensor:
-    """The field w with ``(id + u) o (id + w) = id``, by the fixed point w <- -u(p + w) (Chen 2008). Not differentiable.
-
-    Stops once the largest remaining error is under ``tolerance`` voxels. Where the error grows (folds, strong
-    compression) the step is halved, so that the result is never worse than the iterate before it.
-    """
-    check_field(u)
-    with torch.no_grad():
-        w = -u.clone() if start is None else start.clone()
-        base = identity(u.shape[2:], u.device, u.dtype)
-        damping = torch.ones_like(u[:, :1])
-        previous: Tensor | None = None
-        for _ in range(iterations):
-            residual = w + sample(u, base + w)
-            size = residual.square().sum(1, keepdim=True)
-            if float(size.max()) <= tolerance**2:
-                break
-            if previous is not None:
-                damping = torch.where(size > previous, damping * 0.5, damping).clamp_min_(0.05)
-            w -= damping * residual
-            previous = size
-    return w
-
-
 def inverse_error(u: Tensor, w: Tensor) -> Tensor:
     """(N, 1, *spatial) length in voxels of what is left of ``(id + u) o (id + w)``."""
     return compose(u, w).square().sum(1, keepdim=True).sqrt()

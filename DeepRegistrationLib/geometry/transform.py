@@ -274,7 +274,7 @@ def _inverted(transform: sitk.Transform, name: str) -> sitk.Transform:
     field = sitk.DisplacementFieldTransform(transform).GetDisplacementField()
     grid = Grid.from_sitk(field)
     u, domain = _faded(lps_to_voxels(sitk.GetArrayFromImage(field), grid), grid)
-    w = fields.invert(u, 300, 1e-3)
+    w = fields.invert(u, tolerance=1e-3)
     if float(fields.inverse_error(u, w).max()) > 0.1:
         raise InputError(f"The {name} is kept as the inverse of a grid that folds, so there is none; make it again.")
     return _as_sitk(w, domain)

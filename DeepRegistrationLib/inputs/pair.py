@@ -71,7 +71,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Level:
+class PreparedPair:
     """Both images on the working grid, the moving one through the affine: tensors (1, 1, *grid.shape)."""
 
     grid: Grid
@@ -81,7 +81,7 @@ class Level:
     moving_mask: Tensor | None
 
     @classmethod
-    def prepare(cls, pair: Pair, grid: Grid, onto: sitk.Transform) -> Level:
+    def prepare(cls, pair: Pair, grid: Grid, onto: sitk.Transform) -> PreparedPair:
         fixed, fixed_mask = cls.prepare_fixed(pair, grid)
         moving = resample(pair.moving, grid, onto, dtype=np.float32)
         # Where the moving image was never seen nothing may pull.

@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class WorkingGrid:
+class NetworkGrid:
     """The grid a network was trained on, in the order of its tensor axes.
 
     Attributes:
@@ -97,7 +97,7 @@ class Header:
     dimensions: int
     modality: str = "any"
     variant: str | None = None
-    grid: WorkingGrid = WorkingGrid()
+    grid: NetworkGrid = NetworkGrid()
     normalization: Normalization = Normalization()
     moving_normalization: Normalization | None = None
     training: dict[str, Any] = field(default_factory=dict)
@@ -138,9 +138,9 @@ class Header:
         return header
 
 
-def _grid(values: dict[str, Any]) -> WorkingGrid:
+def _grid(values: dict[str, Any]) -> NetworkGrid:
     spacing, size = values.get("spacing"), values.get("size")
-    return WorkingGrid(
+    return NetworkGrid(
         values.get("orientation"),
         None if spacing is None else tuple(float(s) for s in spacing),
         None if size is None else tuple(int(s) for s in size),

@@ -17,7 +17,7 @@ from ..networks.sar_net import SARNet
 from ..networks.universal import UniversalNetwork
 from ..networks.voxelmorph import VoxelMorph
 from . import presets
-from .bundle import Normalization, WorkingGrid
+from .bundle import NetworkGrid, Normalization
 from .presets import Preset
 
 NetworkFactory = Callable[[int], RegistrationNetwork]
@@ -66,7 +66,7 @@ class Method:
     similarity: str = "auto"
     variants: tuple[Variant, ...] = ()
     presets: tuple[Preset, ...] = ()
-    grids: Mapping[int, WorkingGrid] = field(default_factory=dict)
+    grids: Mapping[int, NetworkGrid] = field(default_factory=dict)
     normalization: Normalization = PERCENTILES
     bundle: Path | None = None
     trained: tuple[int, ...] = ()
@@ -180,7 +180,7 @@ SAR_NET = Method(
     ),
     presets=presets.SAR_NET,
     # At full resolution 64 feature maps of a volume need gigabytes.
-    grids={2: WorkingGrid(None, None, (256, 256)), 3: WorkingGrid(None, None, (64, 64, 64))},
+    grids={2: NetworkGrid(None, None, (256, 256)), 3: NetworkGrid(None, None, (64, 64, 64))},
 )
 
 
@@ -207,7 +207,7 @@ FLOWNET_ROI = Method(
         Variant("supervised-mask", "Supervised w/ mask", _flownet(True), {}, {"supervised": True}),
     ),
     presets=presets.FLOWNET_ROI,
-    grids={2: WorkingGrid(None, None, (256, 256)), 3: WorkingGrid(None, None, (128, 128, 128))},
+    grids={2: NetworkGrid(None, None, (256, 256)), 3: NetworkGrid(None, None, (128, 128, 128))},
 )
 UNIVERSAL = Method(
     "universal",
@@ -217,7 +217,7 @@ UNIVERSAL = Method(
     "any",
     variants=(Variant("default", "Universal", UniversalNetwork),),
     presets=presets.UNIVERSAL,
-    grids={2: WorkingGrid(longest=256), 3: WorkingGrid(longest=224, shortest=112)},
+    grids={2: NetworkGrid(longest=256), 3: NetworkGrid(longest=224, shortest=112)},
 )
 
 ALL = (NONE, UNIVERSAL, VOXELMORPH_1, VOXELMORPH_2, DUAL_BRANCH, DEFORM_GAN, SAR_NET, FLOWNET_ROI)

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..geometry.image import PathLike
 from ..settings import AUTO, Settings
 from . import catalog
-from .bundle import Bundle, Header, Model, WorkingGrid, list_bundles, load_model, read_header, weights_hash
+from .bundle import Bundle, Header, Model, NetworkGrid, list_bundles, load_model, read_header, weights_hash
 from .catalog import Method, Variant
 
 __all__ = [
@@ -168,7 +168,7 @@ def fresh_model(method: Method, ndim: int, *, variant: str | None = None, seed: 
         dimensions=ndim,
         modality=method.modality,
         variant=chosen.name,
-        grid=method.grids.get(ndim, WorkingGrid()),
+        grid=method.grids.get(ndim, NetworkGrid()),
         normalization=method.normalization,
         source="fresh weights, not trained",
     )

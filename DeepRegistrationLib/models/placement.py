@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import fields
 from ..errors import InputError
 from ..geometry.image import Grid
-from .bundle import WorkingGrid
+from .bundle import NetworkGrid
 
 _LPS_OF_LETTER = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
 
@@ -38,7 +38,7 @@ class Placement:
     image_size: tuple[int, ...]
 
     @classmethod
-    def on(cls, grid: Grid, working: WorkingGrid, box: tuple[np.ndarray, np.ndarray] | None = None) -> Placement:
+    def on(cls, grid: Grid, working: NetworkGrid, box: tuple[np.ndarray, np.ndarray] | None = None) -> Placement:
         """Where ``working`` lies on ``grid``; ``box`` (low, high in image voxels) is kept in view if it must crop."""
         axes, turned = _orientation(grid, working.orientation)
         if working.longest is not None:

@@ -121,7 +121,7 @@ def prepare(model: Model, fixed: Image, moving: Image) -> tuple[Placement, tuple
         raise InputError("The network needs both images on one grid; resample the moving image onto the fixed one.")
     both = header.normalization, header.moving_normalization or header.normalization
     with ThreadPoolExecutor(2) as pool:  # one image a thread: NumPy sorts in one
-        first, second = pool.map(normalize, (fixed, moving), both)
+        first, second = pool.map(normalize_image, (fixed, moving), both)
     place = Placement.on(fixed.grid, header.grid, _foreground(first, second))
     return place, (
         _to_output(place.take(first), both[0]),
@@ -188,7 +188,7 @@ def _fastest(*operands: list[Tensor]) -> tuple[list[float], list[Tensor]]:
     return seconds, found
 
 
-def normalize(image: Image, normalization: Normalization) -> Tensor:
+def normalize_image(image: Image, normalization: Normalization) -> Tensor:
     """(1, 1, *shape) float32: ``low`` at 0 and ``high`` at 1 (``output`` is applied once the grid is padded)."""
     array = image.array
     lowest = float(array.min())

@@ -71,7 +71,7 @@ def parameter_count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def check_pair(fixed: Tensor, moving: Tensor, ndim: int) -> None:
+def check_images(fixed: Tensor, moving: Tensor, ndim: int) -> None:
     """Both images (N, 1, *S), of one shape.
 
     Raises:

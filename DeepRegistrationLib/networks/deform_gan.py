@@ -16,7 +16,7 @@ from .blocks import (
     Convolution,
     Prediction,
     RegistrationNetwork,
-    check_pair,
+    check_images,
     convolution,
     crop,
     flow_convolution,
@@ -90,7 +90,7 @@ class DeformGAN(RegistrationNetwork):
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         """(N, 1, *S) each -> displacement (N, ndim, *S)."""
-        check_pair(fixed, moving, self.ndim)
+        check_images(fixed, moving, self.ndim)
         pair = like(pad_to_multiple(torch.cat([fixed, moving], 1), self.unet.divisor), self.flow.weight)
         return Prediction(crop(self.flow(self.unet(pair)), fixed.shape[2:]).float())
 

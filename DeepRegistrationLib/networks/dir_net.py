@@ -15,7 +15,7 @@ from .blocks import (
     Convolution,
     Prediction,
     RegistrationNetwork,
-    check_pair,
+    check_images,
     convolution,
     crop,
     flow_convolution,
@@ -55,7 +55,7 @@ class DIRNet(RegistrationNetwork):
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         """(N, 1, *S) each -> displacement (N, ndim, *S)."""
-        check_pair(fixed, moving, self.ndim)
+        check_images(fixed, moving, self.ndim)
         pool = F.avg_pool2d if self.ndim == 2 else F.avg_pool3d
         x = like(pad_to_multiple(torch.cat([moving, fixed], 1), self.divisor), self.flow.weight)
         for layer in self.down:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .blocks import Convolution, Prediction, RegistrationNetwork, check_pair, convolution, crop, like, pad_to_multiple
+from .blocks import Convolution, Prediction, RegistrationNetwork, check_images, convolution, crop, like, pad_to_multiple
 from .voxelmorph import VoxelMorphUNet
 
 FULL_RESOLUTION = (32, 16, 16)
@@ -78,7 +78,7 @@ class DualBranch(RegistrationNetwork):
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         """(N, 1, *S) each -> displacement φ_ig (N, ndim, *S)."""
-        check_pair(fixed, moving, self.ndim)
+        check_images(fixed, moving, self.ndim)
         fixed_gradient, moving_gradient = gradient_magnitude(fixed), gradient_magnitude(moving)
         shape, divisor = fixed.shape[2:], VoxelMorphUNet.divisor
         weight = self.image_branch.flow.weight
@@ -109,7 +109,7 @@ class MonoBranch(RegistrationNetwork):
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         """(N, 1, *S) each -> displacement (N, ndim, *S)."""
-        check_pair(fixed, moving, self.ndim)
+        check_images(fixed, moving, self.ndim)
         channels = [moving, fixed]
         if self.gradients:
             channels += [gradient_magnitude(moving), gradient_magnitude(fixed)]

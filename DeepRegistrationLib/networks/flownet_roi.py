@@ -19,7 +19,7 @@ from .blocks import (
     Convolution,
     Prediction,
     RegistrationNetwork,
-    check_pair,
+    check_images,
     convolution,
     crop,
     flow_convolution,
@@ -44,7 +44,7 @@ def _activate(x: Tensor) -> Tensor:
     return F.leaky_relu_(x, 0.1)
 
 
-class Level(nn.Module):
+class Scale(nn.Module):
     """One level of the contracting part."""
 
     def __init__(self, ndim: int, inputs: int, layers: tuple[tuple[int, int, int], ...], width: float) -> None:
@@ -102,7 +102,7 @@ class FlowNetSimple(nn.Module):
         super().__init__()
         outputs = [_wide(layers[-1][0], width) for layers in CONTRACTING]
         self.contracting = nn.ModuleList(
-            Level(ndim, i, layers, width) for i, layers in zip([channels, *outputs], CONTRACTING, strict=False)
+            Scale(ndim, i, layers, width) for i, layers in zip([channels, *outputs], CONTRACTING, strict=False)
         )
         self.coarsest = flow_convolution(ndim, outputs[-1])
         skips = [*reversed(outputs[:-1]), channels]
@@ -182,7 +182,7 @@ class FlowNetROI(RegistrationNetwork):
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         """(N, 1, *S) each -> displacement (N, ndim, *S): the finest flow."""
-        check_pair(fixed, moving, self.ndim)
+        check_images(fixed, moving, self.ndim)
         extras: dict[str, Any] = {}
         if self.hnn is not None:
             for name, image in (("fixed", fixed), ("moving", moving)):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Convolution, Prediction, RegistrationNetwork, check_pair, convolution, flow_convolution, like
+from .blocks import Convolution, Prediction, RegistrationNetwork, check_images, convolution, flow_convolution, like
 
 DISCRIMINATOR_LAYERS = ((64, 1), (64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1), (512, 2))
 """Filters and stride of each convolution (n64s1, n64s2, ...)."""
@@ -63,7 +63,7 @@ class SARNet(RegistrationNetwork):
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         """(N, 1, *S) each -> displacement (N, ndim, *S), any size."""
-        check_pair(fixed, moving, self.ndim)
+        check_images(fixed, moving, self.ndim)
         x = F.relu_(self.enter(like(torch.cat([moving, fixed], 1), self.flow.weight)))
         for block in self.blocks:
             x = block(x)

@@ -29,7 +29,7 @@ from .blocks import (
     Convolution,
     Prediction,
     RegistrationNetwork,
-    check_pair,
+    check_images,
     convolution,
     crop,
     empty_like_weights,
@@ -95,13 +95,13 @@ class Seen:
         features: (2 N, C, *S).
         bordered: the same with the border that the correlation wants.
         known: the features' part in the first convolution.
-        lent: memory for moved features with that border, if nothing is to be differentiated.
+        buffer: memory for moved features with that border, if nothing is to be differentiated.
     """
 
     features: Tensor
     bordered: Tensor
     known: Tensor
-    lent: Tensor | None
+    buffer: Tensor | None
 
 
 class Head(nn.Module):
@@ -166,14 +166,14 @@ class Head(nn.Module):
         weight, n, done = self.velocity.weight, len(both) // 2, len(self.shifts)
         if still:
             moved = seen.bordered
-        elif seen.lent is None:
+        elif seen.buffer is None:
             moved = bordered(_moved(seen.features, -both), self.shifts)
         else:
-            moved = seen.lent
+            moved = seen.buffer
             _moved(seen.features, -both, out=inside(moved, self.shifts))
         pairs = zip(seen.bordered.split(n), reversed(moved.split(n)), strict=True)
         rest = [both] if self.stride == 1 else []
-        if seen.lent is None:
+        if seen.buffer is None:
             correlations = torch.cat([local_correlation(here, other, self.shifts) for here, other in pairs])
             return torch.cat([like(part, weight) for part in (correlations, *rest)], 1)
         # Each part goes where it belongs: on large volumes new memory costs more than the arithmetic.
@@ -279,7 +279,7 @@ class UniversalNetwork(RegistrationNetwork):
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         """(N, 1, *S) each -> displacement (N, ndim, *S) and velocity at half the grid, or a quarter."""
-        check_pair(fixed, moving, self.ndim)
+        check_images(fixed, moving, self.ndim)
         n, shape = fixed.shape[0], fixed.shape[2:]
         pyramid = self.encode(torch.cat([fixed, moving]))
         velocities: list[Tensor] = []

@@ -19,7 +19,7 @@ from .blocks import (
     RegistrationNetwork,
     TensorFlowStride,
     UpsampleConcatenateConvolve,
-    check_pair,
+    check_images,
     convolution,
     crop,
     flow_convolution,
@@ -89,6 +89,6 @@ class VoxelMorph(RegistrationNetwork):
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         """(N, 1, *S) each -> displacement (N, ndim, *S)."""
-        check_pair(fixed, moving, self.ndim)
+        check_images(fixed, moving, self.ndim)
         pair = pad_to_multiple(torch.cat([moving, fixed], 1), self.unet.divisor)
         return Prediction(crop(self.unet(like(pair, self.unet.flow.weight)), fixed.shape[2:]).float())

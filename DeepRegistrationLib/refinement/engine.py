@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..fields import resize, resize_image
 from ..fields.folding import unfold
-from ..fields.inverse import inverse_of
+from ..fields.inverse import invert
 from ..fields.kernels import BandFilter, Sampler, central_difference, gaussian_weights
 from ..progress import SILENT, Reporter
 from ..similarity.mind_ssc import compact, mind_ssc
@@ -124,7 +124,7 @@ def refine(
                 break
             u = unfold(u, reporter=reporter)
         reporter(0.92, "inverting")
-        inverse = inverse_of(u, reporter)
+        inverse = invert(u, reporter)
         reporter(1.0, "")
     return Refined(u, inverse, similarity, counts)
 
@@ -137,7 +137,7 @@ def _descend(
     u = begin if begin is not None else images.fixed.new_zeros(1, images.fixed.ndim - 2, *images.window.shape)
     v, v_begin = u, None
     if begin is not None and coarse:
-        v = v_begin = inverse_of(resize(begin, levels[coarse - 1].shape).contiguous())
+        v = v_begin = invert(resize(begin, levels[coarse - 1].shape).contiguous())
     trust: Tensor | None = None
     counts: list[int] = []
     costs = [level.cost * (2 if number < coarse else 1) for number, level in enumerate(levels)]

@@ -110,12 +110,12 @@ class _Way:
     size: Shift
     members: tuple[tuple[int, Shift], ...]
 
-    def squares(self, padded: Tensor, lent: Tensor | None = None) -> Tensor:
-        """Squared differences, in the memory ``lent`` if nothing is to be differentiated."""
+    def squares(self, padded: Tensor, buffer: Tensor | None = None) -> Tensor:
+        """Squared differences, in the memory ``buffer`` if nothing is to be differentiated."""
         one, two = (_cut(padded, start, self.size) for start in (self.one, self.two))
-        if lent is None:
+        if buffer is None:
             return (one - two).square()
-        return torch.sub(one, two, out=lent[: one.numel()].view(one.shape)).square_()
+        return torch.sub(one, two, out=buffer[: one.numel()].view(one.shape)).square_()
 
     def seen_in(self, sums: Tensor, shape: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Each member's number and its part of the sums."""
@@ -195,11 +195,11 @@ def _sums(image: Tensor, pairs: list[tuple[Shift, Shift]], radius: int, dilation
     for way in _ways(pairs, image.shape[2:], radius, dilation):
         rows, *plane = (s - 2 * radius for s in way.size)
         sums = padded.new_empty(image.shape[0], 1, rows, *plane)
-        lent = padded.new_empty(image.shape[0] * (min(step, rows) + 2 * radius) * math.prod(way.size[1:]))
+        buffer = padded.new_empty(image.shape[0] * (min(step, rows) + 2 * radius) * math.prod(way.size[1:]))
         for low in range(0, rows, step):
             high = min(rows, low + step)
             part = replace(way, size=(high - low + 2 * radius, *way.size[1:]))
-            squares = part.squares(padded[:, :, low:], lent)
+            squares = part.squares(padded[:, :, low:], buffer)
             sums[:, :, low:high] = valid_box_sum(squares, 2 * radius + 1)
         found.update(way.seen_in(sums, image.shape[2:]))
     return [found[channel] for channel in range(len(pairs))]

@@ -20,7 +20,7 @@ from DeepRegistrationLib.geometry.image import Grid, Image, read_image
 from DeepRegistrationLib.geometry.points import read_points
 from DeepRegistrationLib.geometry.transform import map_points, read_transform, resample
 from DeepRegistrationLib.models.placement import Placement
-from DeepRegistrationLib.models.predict import normalize
+from DeepRegistrationLib.models.predict import normalize_image
 
 from ..limits import check_memory
 from ..plan import DataPlan
@@ -142,7 +142,7 @@ class Cases:
         normalization = self.plan.normalization
         if moving and self.plan.moving_normalization is not None:
             normalization = self.plan.moving_normalization
-        scaled = normalize(image, normalization)
+        scaled = normalize_image(image, normalization)
         bright = np.argwhere(scaled[0, 0].numpy() > 0.1)
         box = (bright.min(0), bright.max(0)) if len(bright) else None
         place = Placement.on(image.grid, self.plan.grid, box)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models.bundle import Header, WorkingGrid, save_bundle
+from DeepRegistrationLib.models.bundle import Header, NetworkGrid, save_bundle
 from DeepRegistrationLib.models.methods import fresh_model
 from DeepRegistrationLib.networks import RegistrationNetwork
 
@@ -109,7 +109,7 @@ def dimensions(plan: TrainingPlan, weights: dict[str, Any]) -> int:
 def header_of(plan: TrainingPlan, network: RegistrationNetwork, ndim: int) -> Header:
     """What the bundle says about where and on what the network works."""
     fresh = fresh_model(plan.method, ndim, variant=plan.variant, seed=plan.seed).header
-    grid: WorkingGrid = fresh.grid
+    grid: NetworkGrid = fresh.grid
     normalization, moving_normalization = fresh.normalization, None
     data: dict[str, Any] = {"kind": "synthetic"}
     if plan.data is not None:
@@ -118,7 +118,7 @@ def header_of(plan: TrainingPlan, network: RegistrationNetwork, ndim: int) -> He
         moving_normalization = plan.data.moving_normalization
     elif plan.synthesis is not None and grid.longest is None:
         # What was learned is of generated bodies that fill a grid of this size.
-        grid = WorkingGrid(longest=max(plan.synthesis.shape))
+        grid = NetworkGrid(longest=max(plan.synthesis.shape))
     return replace(
         fresh,
         arguments=network.arguments,

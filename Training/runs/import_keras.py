@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models.bundle import Header, Normalization, WorkingGrid, save_bundle
+from DeepRegistrationLib.models.bundle import Header, NetworkGrid, Normalization, save_bundle
 from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
 
 from ..safe_files import keep_inputs
@@ -53,7 +53,7 @@ def import_keras(source: Path, target: Path) -> VoxelMorph:
         arguments=network.arguments,
         dimensions=3,
         modality="T1 MR of the brain, skull-stripped, affinely aligned",
-        grid=WorkingGrid("LIA", (1.0, 1.0, 1.0), (160, 192, 224)),
+        grid=NetworkGrid("LIA", (1.0, 1.0, 1.0), (160, 192, 224)),
         # They were trained on FreeSurfer's 8-bit volumes / 255, in which white matter is 110.
         normalization=Normalization("percentile", 0.0, 98.0, (0.0, 110 / 255), clamp=False),
         training={

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from DeepRegistrationLib.models.bundle import WorkingGrid, load_model, save_bundle
+from DeepRegistrationLib.models.bundle import NetworkGrid, load_model, save_bundle
 from Training.plan import read_plan
 from Training.runs import checkpoint
 from Training.runs.export import export
@@ -107,7 +107,7 @@ def export_all(options: argparse.Namespace) -> None:
         target = RUNS / "models" / f"{name}.safetensors"
         header = export(read_plan(MODELS[name]), _run(name), target)
         if name in LONGEST:
-            header = replace(header, grid=WorkingGrid(longest=LONGEST[name]))
+            header = replace(header, grid=NetworkGrid(longest=LONGEST[name]))
         if name in REPEATS:
             header = replace(header, arguments={**header.arguments, "repeats": REPEATS[name]})
         if name in LONGEST or name in REPEATS:

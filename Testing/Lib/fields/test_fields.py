@@ -84,7 +84,7 @@ def test_an_exponential_that_is_not_exact_is_off_by_what_positions_are_rounded_b
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_inverse_takes_every_point_back(shape):
     u = smooth_field(shape)
-    w = fields.invert(u, 100, 1e-3)
+    w = fields.invert(u, tolerance=1e-3)
     assert fields.inverse_error(u, w).max() < 2e-3
     assert fields.inverse_error(w, u).mean() < 0.05
 

@@ -62,7 +62,7 @@ def test_every_file_reads_back_as_the_same_map(tmp_path, case, suffix):
 
 def test_the_inverse_takes_points_back(case):
     grid, u, matrix, index = case
-    w = fields.invert(u, 200, 1e-3)
+    w = fields.invert(u)
     points = grid.to_world(index)
     there = Transform.from_field(u, grid, matrix).map_points(points)
     back = Transform.inverse_of(w, grid, matrix, grid).map_points(there)

@@ -34,7 +34,7 @@ def nothing_is_computed(monkeypatch):
     def refuse(*_args, **_keywords):
         raise AssertionError("the input was wrong, and something was computed")
 
-    for name in ("find_alignment", "measure_mirror", "refine_field", "predict", "inverse_of", "content_of"):
+    for name in ("find_alignment", "measure_mirror", "refine_field", "predict", "invert", "content_of"):
         monkeypatch.setattr(f"DeepRegistrationLib.pipeline.{name}", refuse)
 
 

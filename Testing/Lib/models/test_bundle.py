@@ -10,8 +10,8 @@ from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models import bundle as models
 from DeepRegistrationLib.models.bundle import (
     Header,
+    NetworkGrid,
     Normalization,
-    WorkingGrid,
     list_bundles,
     load_model,
     save_bundle,
@@ -26,7 +26,7 @@ HEADER = Header(
     arguments={"ndim": 3, "variant": 1},
     dimensions=3,
     modality="T1 MR",
-    grid=WorkingGrid("LIA", (1.0, 1.0, 1.2), (32, 48, 32)),
+    grid=NetworkGrid("LIA", (1.0, 1.0, 1.2), (32, 48, 32)),
     normalization=Normalization("range", -1000.0, 1000.0, (-1.0, 1.0)),
     moving_normalization=Normalization("percentile", 1.0, 99.0),
     training={"plan": {"steps": 3}, "plan_sha256": "ab"},

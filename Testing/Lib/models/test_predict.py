@@ -10,9 +10,9 @@ from torch import nn
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import Cancelled, InputError, RegistrationFailed
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.models.bundle import Header, Model, Normalization, WorkingGrid
+from DeepRegistrationLib.models.bundle import Header, Model, NetworkGrid, Normalization
 from DeepRegistrationLib.models.placement import Placement
-from DeepRegistrationLib.models.predict import bfloat16_is_good, normalize, predict, prepare, run_network
+from DeepRegistrationLib.models.predict import bfloat16_is_good, normalize_image, predict, prepare, run_network
 from DeepRegistrationLib.networks import Prediction, RegistrationNetwork
 from DeepRegistrationLib.progress import CancelToken, Reporter
 
@@ -51,7 +51,7 @@ def placed(array, letters):
 
 def reordered(image, letters):
     """The same picture in space, stored with other axes."""
-    own = Placement.on(image.grid, WorkingGrid(letters))
+    own = Placement.on(image.grid, NetworkGrid(letters))
     array = image.array.transpose(own.axes)
     array = np.flip(array, [a for a, turned in enumerate(own.turned) if turned]).copy()
     corner = [(n - 1) if turned else 0 for n, turned in zip(array.shape, own.turned, strict=True)]
@@ -72,7 +72,7 @@ def test_the_field_in_space_does_not_depend_on_how_the_image_is_stored():
         return torch.randn(1, 3, *fixed.shape[2:], generator=generator) * fixed.mean() + fixed
 
     reference = placed(blob(), "SAR")
-    trained = model(answer, grid=WorkingGrid("LIA", (1.0, 1.0, 1.0), (16, 12, 14)))
+    trained = model(answer, grid=NetworkGrid("LIA", (1.0, 1.0, 1.0), (16, 12, 14)))
     expected = in_space(predict(trained, reference, reference), reference.grid)
     ways = [
         "".join(letters)
@@ -110,7 +110,7 @@ def test_a_translation_in_mm_comes_back_as_that_translation(letters, spacing, si
     """The network works at another spacing; it answers a constant displacement, of 3 mm along its second axis."""
     grid = Grid.from_shape((30, 32, 34), (1.2, 1.0, 1.4))
     image = Image(blob(grid.shape), grid)
-    place = Placement.on(grid, WorkingGrid(letters, spacing, size))
+    place = Placement.on(grid, NetworkGrid(letters, spacing, size))
     step = place.scale[1] * grid.spacing[place.axes[1]]  # mm per network voxel
 
     def answer(fixed, moving):
@@ -118,7 +118,7 @@ def test_a_translation_in_mm_comes_back_as_that_translation(letters, spacing, si
         u[:, 1] = 3 / step
         return u
 
-    field = predict(model(answer, grid=WorkingGrid(letters, spacing, size)), image, image)
+    field = predict(model(answer, grid=NetworkGrid(letters, spacing, size)), image, image)
     expected = np.zeros(3)
     expected[place.axes[1]] = (-1 if place.turned[1] else 1) * 3 / grid.spacing[place.axes[1]]
     middle = field[0, :, 5:-5, 5:-5, 5:-5].numpy()
@@ -127,22 +127,22 @@ def test_a_translation_in_mm_comes_back_as_that_translation(letters, spacing, si
 
 def test_a_network_for_any_anatomy_sees_all_of_it_in_equal_spacing():
     grid = Grid.from_shape((9, 60, 50), (10.0, 1.5, 1.5))
-    place = Placement.on(grid, WorkingGrid(longest=30))
+    place = Placement.on(grid, NetworkGrid(longest=30))
     assert place.size == (30, 30, 25)  # 3 mm, set by the longest side of 90 mm
-    fine = Placement.on(Grid.from_shape((20, 16, 12)), WorkingGrid(longest=30))
+    fine = Placement.on(Grid.from_shape((20, 16, 12)), NetworkGrid(longest=30))
     assert (fine.size, fine.scale) == ((20, 16, 12), (1.0, 1.0, 1.0))  # never finer than the image
-    small = Placement.on(Grid.from_shape((20, 16, 12)), WorkingGrid(longest=64, shortest=40))
+    small = Placement.on(Grid.from_shape((20, 16, 12)), NetworkGrid(longest=64, shortest=40))
     assert small.size == (40, 32, 24)  # unless it would be too small for the network
-    assert Placement.on(Grid.from_shape((90, 60, 50)), WorkingGrid(longest=64, shortest=40)).size == (64, 43, 36)
+    assert Placement.on(Grid.from_shape((90, 60, 50)), NetworkGrid(longest=64, shortest=40)).size == (64, 43, 36)
 
 
 def test_averaging_to_a_coarse_grid_keeps_the_mean_and_the_place():
     image = torch.zeros(1, 1, 32, 32)
     image[:, :, 16:20, 8:12] = 1
-    place = Placement.on(Grid.from_shape((32, 32)), WorkingGrid(longest=16))
+    place = Placement.on(Grid.from_shape((32, 32)), NetworkGrid(longest=16))
     coarse = place.take(image)
     assert torch.equal(coarse[0, 0].nonzero(), torch.tensor([[8, 4], [8, 5], [9, 4], [9, 5]]))
-    off_center = Placement.on(Grid.from_shape((32, 32)), WorkingGrid(None, (2.0, 2.0), (12, 12)))
+    off_center = Placement.on(Grid.from_shape((32, 32)), NetworkGrid(None, (2.0, 2.0), (12, 12)))
     taken = off_center.take(image)
     axes = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")
     middle = [float((taken[0, 0] * a).sum() / taken.sum()) for a in axes]
@@ -152,7 +152,7 @@ def test_averaging_to_a_coarse_grid_keeps_the_mean_and_the_place():
 
 def test_a_grid_that_only_crops_keeps_every_value():
     image = placed(blob((40, 20, 31)), "SAR")
-    place = Placement.on(image.grid, WorkingGrid("SAR", (1.0, 1.0, 1.0), (16, 32, 31)))
+    place = Placement.on(image.grid, NetworkGrid("SAR", (1.0, 1.0, 1.0), (16, 32, 31)))
     taken = place.take(torch.from_numpy(image.array)[None, None])[0, 0].numpy()
     assert taken.shape == (16, 32, 31)
     np.testing.assert_array_equal(taken[:, 6:26], image.array[12:28])
@@ -164,7 +164,7 @@ def test_cropping_keeps_the_foreground_in_view():
     array = np.zeros((60, 20, 20), np.float32)
     array[40:52] = 1
     image = placed(array, "SAR")
-    trained = model(grid=WorkingGrid("SAR", (1.0, 1.0, 1.0), (24, 20, 20)))
+    trained = model(grid=NetworkGrid("SAR", (1.0, 1.0, 1.0), (24, 20, 20)))
     _, (fixed, _) = prepare(trained, image, image)
     assert float(fixed.sum()) == array.sum()
 
@@ -176,7 +176,7 @@ def test_outside_of_what_the_network_saw_the_field_fades_to_zero_without_folding
     def answer(fixed, moving):
         return torch.full((1, 3, *fixed.shape[2:]), 4.0)
 
-    field = predict(model(answer, grid=WorkingGrid(None, (1.0, 1.0, 1.0), (16, 16, 16))), image, image)
+    field = predict(model(answer, grid=NetworkGrid(None, (1.0, 1.0, 1.0), (16, 16, 16))), image, image)
     assert torch.equal(field[0, :, 40:56, 32:48], torch.full((3, 16, 16, 16), 4.0))
     assert not field[:, :, :16].any()
     assert not field[:, :, :, -8:].any()
@@ -187,20 +187,20 @@ def test_intensities_become_what_the_network_was_trained_with():
     array = np.zeros((4, 5, 6), np.int16)
     array[1:3] = np.arange(60).reshape(2, 5, 6) * 100 + 100
     image = placed(array, "SAR")
-    by_range = normalize(image, Normalization("range", 0.0, 1000.0))
+    by_range = normalize_image(image, Normalization("range", 0.0, 1000.0))
     assert (float(by_range.min()), float(by_range.max())) == (0, 1)
     padded = placed(np.pad(array, 3), "SAR")
     scaled = placed(array.astype(np.float64) * 0.5 + 7, "SAR")
     percentile = Normalization("percentile", 0.0, 98.0, clamp=False)
-    first = normalize(image, percentile)
+    first = normalize_image(image, percentile)
     assert float(first.max()) > 1
-    torch.testing.assert_close(normalize(padded, percentile).max(), first.max())
-    torch.testing.assert_close(normalize(scaled, percentile), first)
+    torch.testing.assert_close(normalize_image(padded, percentile).max(), first.max())
+    torch.testing.assert_close(normalize_image(scaled, percentile), first)
     _, (shown, other) = prepare(
         model(
             normalization=Normalization("range", 0.0, 1000.0, (-1.0, 1.0)),
             moving_normalization=Normalization("percentile", 0.0, 100.0),
-            grid=WorkingGrid(None, (1.0, 1.0, 1.0), (8, 8, 8)),
+            grid=NetworkGrid(None, (1.0, 1.0, 1.0), (8, 8, 8)),
         ),
         image,
         image,
@@ -211,13 +211,13 @@ def test_intensities_become_what_the_network_was_trained_with():
 
 def test_a_constant_image_is_no_division_by_zero():
     constant = placed(np.full((4, 4, 4), 3.0), "SAR")
-    assert not normalize(constant, Normalization()).any()
+    assert not normalize_image(constant, Normalization()).any()
 
 
 def test_two_dimensions_work_as_three_do():
     grid = Grid.from_shape((21, 30), 0.7)
     image = Image(blob(grid.shape), grid)
-    trained = model(dimensions=2, arguments={"ndim": 2}, grid=WorkingGrid(None, None, (16, 16)))
+    trained = model(dimensions=2, arguments={"ndim": 2}, grid=NetworkGrid(None, None, (16, 16)))
     assert predict(trained, image, image).shape == (1, 2, 21, 30)
 
 
@@ -257,7 +257,7 @@ def test_bfloat16_is_decided_once_for_the_process():
 
 @pytest.mark.parametrize(("shape", "longest"), [((60, 52, 44), 20), ((61, 50, 43), 16), ((64, 64), 10)])
 def test_a_field_of_much_larger_voxels_comes_back_whole(shape, longest):
-    place = Placement.on(Grid.from_shape(shape), WorkingGrid(longest=longest))
+    place = Placement.on(Grid.from_shape(shape), NetworkGrid(longest=longest))
     assert max(place.scale) > 2
     ndim = len(shape)
     u = torch.ones(1, ndim, *place.size)

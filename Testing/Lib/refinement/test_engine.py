@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from DeepRegistrationLib.errors import Cancelled, InputError
 from DeepRegistrationLib.fields import compose, inverse_error, jacobian_determinant, sample, smooth, warp
 from DeepRegistrationLib.fields.folding import SparseField, smallest_determinant, unfold
-from DeepRegistrationLib.fields.inverse import inverse_of
+from DeepRegistrationLib.fields.inverse import invert
 from DeepRegistrationLib.progress import CancelToken, Reporter
 from DeepRegistrationLib.refinement.engine import _compose, _longest, refine
 from DeepRegistrationLib.refinement.schedule import RefineSettings, plan
@@ -359,7 +359,7 @@ def test_the_inverse_of_a_large_rough_field_is_right_everywhere_to_a_tenth_of_a_
             .view([-1 if a == axis else 1 for a in range(len(shape))])
         )
     u = unfold(u)
-    error = inverse_error(u, inverse_of(u))
+    error = inverse_error(u, invert(u))
     assert float(error.mean()) < 0.03
     assert float(error.max()) < 0.11
 
