@@ -116,8 +116,9 @@ class DeepRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.panel.setParameters(parameters)
 
     def onReload(self):
-        """Developers: forget the package too, not only this file."""
-        for name in [n for n in sys.modules if n.partition(".")[0] == "DeepRegistrationSlicer"]:
+        """Developers: forget the packages too, not only this file."""
+        packages = ("DeepRegistrationSlicer", "DeepRegistrationLib")
+        for name in [n for n in sys.modules if n.partition(".")[0] in packages]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 

@@ -51,7 +51,7 @@ def test_the_tutorial_names_controls_as_the_panel_does():
     """What stands in bold is a text of the panel, or of Slicer's own menus."""
     panel = (ROOT / "DeepRegistration" / "Resources" / "UI" / "DeepRegistration.ui").read_text(encoding="utf-8")
     known = {t.strip(": .").lower() for t in re.findall(r"<string[^>]*>([^<]*)</string>", panel)}
-    sources = (ROOT / "DeepRegistration" / "DeepRegistrationSlicer").glob("*.py")
+    sources = (ROOT / "DeepRegistration" / "DeepRegistrationSlicer").rglob("*.py")
     known |= {t.strip(": .").lower() for p in sources for t in re.findall(r'_\("([^"]*)"\)', p.read_text("utf-8"))}
     known |= {"sample data", "deep registration", "python console", "save", "extensions manager", "pytorch"}
     known |= {"mrbraintumor1", "mrbraintumor2", "ctmrbrain", "deepregistrationheads", "good", "check it"}

@@ -24,7 +24,7 @@ def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None 
         JudgmentSection(ui, Scorer()),
         LookSection(ui, Viewer()),
         ApplyToSection(ui, Mover()),
-        SeveralSection(ui, series, logic),
+        SeveralSection(ui, series, logic, panel.catalog),
         ModelsSection(ui, panel.catalog),
         DeviceSection(ui, DeviceFinder()),
     ]

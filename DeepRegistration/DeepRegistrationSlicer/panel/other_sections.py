@@ -35,8 +35,8 @@ class Section:
 class SeveralSection(Section):
     """Register many volumes with the settings above; not while ``logic`` registers a single one."""
 
-    def __init__(self, ui: Any, series: Series, logic: RegistrationLogic) -> None:
-        self.ui, self.series, self.logic = ui, series, logic
+    def __init__(self, ui: Any, series: Series, logic: RegistrationLogic, catalog: MethodCatalog) -> None:
+        self.ui, self.series, self.logic, self.catalog = ui, series, logic, catalog
         self._parameters: Any = None
         ui.registerAllButton.connect("clicked(bool)", self.onRegisterAll)
         ui.severalSelector.connect("checkedNodesChanged()", self._update)
@@ -83,7 +83,7 @@ class SeveralSection(Section):
             return
         try:
             self.series.start(
-                requestFrom(self._parameters)[0],
+                requestFrom(self._parameters, self.catalog)[0],
                 list(self.ui.severalSelector.checkedNodes()),
                 self.ui.severalSequenceSelector.currentNode(),
             )

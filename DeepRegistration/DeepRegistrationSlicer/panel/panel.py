@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+import qt
 import slicer
 import vtk
 
@@ -14,12 +15,12 @@ from ..registration.report_words import stageTitle, summary
 from ..registration.request import remarks, volumesProblem
 from ..registration.results import Result
 from ..registration.series import Series
-from ..scene.nodes import isSlice
+from ..scene.nodes import fixedOf, movingOf
 from ..texts import tr as _
 from ..worker.install import platformProblem
-from ..worker.methods import BEST, NO_NETWORK, MethodCatalog, resolve
+from ..worker.methods import MethodCatalog
 from .buttons import setText
-from .parameters import OUTPUTS, DeepRegistrationParameterNode, requestFrom
+from .parameters import DEFAULTS, OUTPUTS, DeepRegistrationParameterNode, dimensionsOf, requestFrom
 
 
 class RegistrationPanel:
@@ -37,6 +38,8 @@ class RegistrationPanel:
         self._guiTag: int | None = None
         self._observation: tuple[Any, int] | None = None
         self._fillingMethods = False
+        self._shownDimensions: int | None = None
+        self._isChosenGoing = False
         self._message = ""
         ui.applyButton.connect("clicked(bool)", self.onApply)
         ui.methodComboBox.connect("currentIndexChanged(int)", self._onMethodChosen)
@@ -46,7 +49,7 @@ class RegistrationPanel:
         logic.failed.connect(self._onFailed)
         logic.cancelled.connect(self._onCancelled)
         catalog.changed.connect(self._fillMethods)
-        self._sceneTag = self._watchScene()
+        self._sceneTags = self._watchScene()
         series.started.connect(self.update)
         series.finished.connect(lambda _table: self.update())
         series.cancelled.connect(self.update)
@@ -76,25 +79,44 @@ class RegistrationPanel:
             self.ui.progressBar.setValue(0)
         self.update()
 
-    def _watchScene(self) -> int:
-        reference = weakref.WeakMethod(self._onNodeGoes)
+    def _watchScene(self) -> list[int]:
+        goes, gone = weakref.WeakMethod(self._onNodeGoes), weakref.WeakMethod(self._onNodeGone)
 
-        def goes(*arguments: Any) -> None:
-            method = reference()
+        def aboutToGo(_scene: Any, _event: str, node: Any) -> None:
+            method = goes()
             if method is not None:
-                method(*arguments)
+                method(node)
 
-        goes.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
+        def hasGone(*_arguments: Any) -> None:
+            method = gone()
+            if method is not None:
+                method()
+
+        aboutToGo.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
+        scene = slicer.mrmlScene
         # Before the selectors, which take the node out of their lists at the same event.
-        return slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeAboutToBeRemovedEvent, goes, 10.0)
+        return [
+            scene.AddObserver(scene.NodeAboutToBeRemovedEvent, aboutToGo, 10.0),
+            scene.AddObserver(scene.NodeRemovedEvent, hasGone),
+        ]
 
-    def _onNodeGoes(self, _scene: Any, _event: str, node: Any) -> None:
+    def _onNodeGoes(self, node: Any) -> None:
         """A chosen node is about to be removed: choose none. Selectors by themselves take its neighbor, silently."""
         if node is None or self.parameters is None or not node.GetID():
             return
+        result = self.parameters.outputTransform
+        if result is not None and node in (fixedOf(result), movingOf(result)):
+            self._isChosenGoing = True
         for widget in vars(self.ui).values():
             if widget.className() == "qMRMLNodeComboBox" and widget.currentNodeID == node.GetID():
                 widget.setCurrentNode(None)
+                self._isChosenGoing = True
+
+    def _onNodeGone(self) -> None:
+        """What was said of a node while it was still there may be otherwise now."""
+        if self._isChosenGoing:
+            self._isChosenGoing = False
+            self.update()
 
     def chooseVolumes(self) -> None:
         """The images in the slice views, else the first two: most scenes hold just those. A choice stays."""
@@ -117,7 +139,8 @@ class RegistrationPanel:
 
     def close(self) -> None:
         """Stop whatever runs and let go of the scene."""
-        slicer.mrmlScene.RemoveObserver(self._sceneTag)
+        for tag in self._sceneTags:
+            slicer.mrmlScene.RemoveObserver(tag)
         self.logic.cancel()
         self.catalog.stop()
         for section in self.sections:
@@ -127,30 +150,38 @@ class RegistrationPanel:
     # --- Methods ---
 
     def _fillMethods(self) -> None:
-        combo, chosen = self.ui.methodComboBox, self.parameters.method if self.parameters is not None else BEST
-        self._fillingMethods = True
+        combo, chosen = self.ui.methodComboBox, self._chosenMethod()
+        dimensions = dimensionsOf(self.parameters) if self.parameters is not None else None
+        self._fillingMethods, self._shownDimensions = True, dimensions
         combo.clear()
-        for method in self.catalog.methods:
-            title = method.title if method.isAvailable else _("{title} (no weights yet)").format(title=method.title)
-            combo.addItem(title, method.name)
+        for index, method in enumerate(self.catalog.methods):
+            problem = method.problem(dimensions)
+            combo.addItem(method.titleFor(dimensions), method.name)
+            combo.setItemData(index, problem or method.purpose, qt.Qt.ToolTipRole)
+            combo.model().item(index).setEnabled(not problem)
         if self.catalog.find(chosen) is None:
             combo.addItem(_("{name} (not here)").format(name=chosen), chosen)
         combo.setCurrentIndex(combo.findData(chosen))
         self._fillingMethods = False
         self.update()
 
+    def _chosenMethod(self) -> str:
+        return self.parameters.method if self.parameters is not None else DEFAULTS.method
+
     def _onMethodChosen(self, index: int) -> None:
         if not self._fillingMethods and self.parameters is not None and index >= 0:
             self.parameters.method = self.ui.methodComboBox.itemData(index)
 
     def _showMethod(self) -> None:
-        combo = self.ui.methodComboBox
-        if combo.currentData != self.parameters.method:
+        name, dimensions = self.parameters.method, dimensionsOf(self.parameters)
+        if self.ui.methodComboBox.currentData != name or dimensions != self._shownDimensions:
             self._fillMethods()
-        method = self.catalog.find(self.parameters.method)
-        self.ui.methodLabel.text = method.purpose if method is not None else ""
-        fixed = self.parameters.fixedVolume
-        hasNetwork = resolve(self.parameters.method, fixed is not None and isSlice(fixed)) != NO_NETWORK
+        method, taken = self.catalog.find(name), self.catalog.taken(name, dimensions)
+        text = method.purpose if method is not None else ""
+        if taken is not None and taken is not method:
+            text = _("{purpose} For these images: {title}.").format(purpose=text, title=taken.title)
+        self.ui.methodLabel.text = text
+        hasNetwork = self.catalog.hasNetwork(name, dimensions)
         self.ui.refineCheckBox.enabled = self.ui.fineTuneCheckBox.enabled = hasNetwork
 
     # --- What can be done now ---
@@ -168,11 +199,11 @@ class RegistrationPanel:
         if problem:
             return problem
         method = self.catalog.find(self.parameters.method)
-        if method is None or not method.isAvailable:
+        if method is None:
             return _(
                 "There are no weights for the method {name} here; choose another method, or import its model."
-            ).format(name=method.title if method is not None else self.parameters.method)
-        return ""
+            ).format(name=self.parameters.method)
+        return method.problem(dimensionsOf(self.parameters))
 
     def _remarks(self) -> list[str]:
         return remarks([self.parameters.fixedVolume, self.parameters.movingVolume])
@@ -210,7 +241,7 @@ class RegistrationPanel:
             return
         self._message = ""
         try:
-            self.logic.start(*requestFrom(self.parameters))
+            self.logic.start(*requestFrom(self.parameters, self.catalog))
         except RegistrationError as error:
             self._say(str(error))
 

@@ -16,12 +16,15 @@ from slicer import (
 )
 from slicer.parameterNodeWrapper import Minimum, WithinRange, parameterNodeWrapper
 
-from ..registration.request import Request
+from DeepRegistrationLib.settings import SEED, SMOOTHNESS, Settings
+
+from ..registration.request import Request, settingsFrom
 from ..registration.results import TABLE_ROLE
 from ..scene.nodes import isSlice
 from ..texts import tr as _
-from ..worker.methods import BEST, NO_NETWORK, resolve
+from ..worker.methods import MethodCatalog
 
+DEFAULTS = Settings()
 MaskNode = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007 - the wrapper knows no "|"
 
 
@@ -71,12 +74,14 @@ class Device(enum.Enum):
     AUTOMATIC = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    MPS = "mps"
 
     def label(self) -> str:
         return {
             Device.AUTOMATIC: _("Automatic"),
             Device.CPU: _("Processor (CPU)"),
             Device.CUDA: _("NVIDIA graphics card (GPU)"),
+            Device.MPS: _("Apple graphics processor (GPU)"),
         }[self]
 
 
@@ -86,9 +91,9 @@ class DeepRegistrationParameterNode:
 
     fixedVolume: vtkMRMLScalarVolumeNode
     movingVolume: vtkMRMLScalarVolumeNode
-    imageKind: ImageKind = ImageKind.AUTOMATIC
-    method: str = BEST
-    quality: Quality = Quality.FAST
+    imageKind: ImageKind = ImageKind(DEFAULTS.similarity)
+    method: str = DEFAULTS.method
+    quality: Quality = Quality(DEFAULTS.refine)
 
     outputTransform: vtkMRMLTransformNode
     wantVolume: bool = True
@@ -104,8 +109,8 @@ class DeepRegistrationParameterNode:
 
     useAffine: bool = True
     useRefinement: bool = True
-    fineTuneNetwork: bool = False
-    smoothness: Annotated[float, WithinRange(0.2, 5.0)] = 1.0
+    fineTuneNetwork: bool = DEFAULTS.fine_tune
+    smoothness: Annotated[float, WithinRange(SMOOTHNESS.low, SMOOTHNESS.high)] = DEFAULTS.smoothness
     fixedMask: MaskNode
     movingMask: MaskNode
     initialTransform: vtkMRMLTransformNode
@@ -114,8 +119,8 @@ class DeepRegistrationParameterNode:
     fixedLabels: MaskNode
     movingLabels: MaskNode
     useGuidance: bool = True
-    device: Device = Device.AUTOMATIC
-    seed: Annotated[int, Minimum(0)] = 0
+    device: Device = Device(DEFAULTS.device)
+    seed: Annotated[int, Minimum(int(SEED.low))] = DEFAULTS.seed
 
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
 
@@ -131,8 +136,18 @@ OUTPUTS = {
 """What a registration makes, and the parameter that names the node for it."""
 
 
-def requestFrom(parameters: DeepRegistrationParameterNode) -> tuple[Request, dict[str, Any]]:
-    """The request that the panel's settings describe, and the chosen node (or None) for each output."""
+def dimensionsOf(parameters: DeepRegistrationParameterNode) -> int | None:
+    """2 or 3 of the fixed volume, None while there is none."""
+    fixed = parameters.fixedVolume
+    return None if fixed is None else 2 if isSlice(fixed) else 3
+
+
+def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalog) -> tuple[Request, dict[str, Any]]:
+    """The request that the panel's settings describe, and the chosen node (or None) for each output.
+
+    Raises:
+        InputError: if a setting cannot be used.
+    """
     wanted = {
         "volume": parameters.wantVolume,
         "inverse": parameters.wantInverse,
@@ -145,19 +160,21 @@ def requestFrom(parameters: DeepRegistrationParameterNode) -> tuple[Request, dic
         into["report"] = parameters.outputTransform.GetNodeReference(TABLE_ROLE)
     guided = parameters.useGuidance
     # Without a network, refinement is all there is.
-    isFlat = parameters.fixedVolume is not None and isSlice(parameters.fixedVolume)
-    isAlone = resolve(parameters.method, isFlat) == NO_NETWORK
+    hasNetwork = catalog.hasNetwork(parameters.method, dimensionsOf(parameters))
+    chosen = {
+        "method": parameters.method,
+        "refine": parameters.quality.value if parameters.useRefinement or not hasNetwork else "none",
+        "fineTune": parameters.fineTuneNetwork and hasNetwork,
+        "affine": DEFAULTS.affine if parameters.useAffine else "none",
+        "similarity": parameters.imageKind.similarity,
+        "smoothness": parameters.smoothness,
+        "device": parameters.device.value,
+        "seed": parameters.seed,
+    }
     request = Request(
         parameters.fixedVolume,
         parameters.movingVolume,
-        method=parameters.method,
-        refine=parameters.quality.value if parameters.useRefinement or isAlone else "none",
-        fineTune=parameters.fineTuneNetwork,
-        affine="auto" if parameters.useAffine else "none",
-        similarity=parameters.imageKind.similarity,
-        smoothness=parameters.smoothness,
-        device=parameters.device.value,
-        seed=parameters.seed,
+        settingsFrom(chosen),
         fixedMask=parameters.fixedMask,
         movingMask=parameters.movingMask,
         fixedLandmarks=parameters.fixedLandmarks if guided else None,

@@ -102,6 +102,7 @@ class LookSection:
         for look, button in self.buttons.items():
             button.connect("clicked(bool)", self._slotFor(look))
         ui.beforeButton.connect("toggled(bool)", self._onBefore)
+        viewer.said.connect(self._say)
 
     def _slotFor(self, look: Look) -> Any:
         return lambda checked: self.choose(look if checked else Look.OVERLAY)
@@ -151,9 +152,12 @@ class LookSection:
                 look, _chosen(self._parameters), not self.ui.beforeButton.checked, self._parameters.opacity
             )
         except RegistrationError as error:
-            self.ui.statusLabel.text = str(error)
+            self._say(str(error))
         finally:
             self._isShowing = False
+
+    def _say(self, sentence: str) -> None:
+        self.ui.statusLabel.text = sentence
 
     def _check(self, look: Look | None) -> None:
         for other, button in self.buttons.items():

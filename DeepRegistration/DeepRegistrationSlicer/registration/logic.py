@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import shutil
 import time
@@ -16,10 +17,9 @@ from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.install import Installer, TorchInstaller
 from ..worker.job import Job
-from ..worker.methods import BEST
 from ..worker.process import POLL_SECONDS, LibraryProcess, Process, QtTicker, Ticker, newFolder, processEvents
 from ..worker.signals import Signal
-from .request import Request
+from .request import Request, settingsFrom
 from .results import Result, load
 from .showing import showResult
 
@@ -73,21 +73,14 @@ class RegistrationLogic:
         self,
         fixedNode: Node,
         movingNode: Node,
-        method: str = BEST,
-        refine: str = "fast",
-        affine: str = "auto",
-        device: str = "auto",
+        *,
         fixedMask: Node | None = None,
         movingMask: Node | None = None,
         initialTransform: Node | None = None,
-        similarity: str = "auto",
-        smoothness: float = 1.0,
         fixedLandmarks: Node | None = None,
         movingLandmarks: Node | None = None,
         fixedLabels: Node | None = None,
         movingLabels: Node | None = None,
-        fineTune: bool = False,
-        seed: int = 0,
         outputTransform: Node | None = None,
         outputVolume: Node | bool = True,
         outputInverse: Node | bool = False,
@@ -97,28 +90,20 @@ class RegistrationLogic:
         outputReport: Node | bool = False,
         showResult: bool = True,
         waitForCompletion: bool = True,
+        **chosen: Any,
     ) -> Node | None:
         """Bring ``movingNode`` onto ``fixedNode``.
 
         Args:
             fixedNode: the volume that stays.
             movingNode: the volume that is moved; it is not changed. Linear transforms above either are honored.
-            method: name of a method, see ``python -m DeepRegistrationLib methods``; "auto" is the best that is here.
-            refine: "none", "fast" or "accurate".
-            affine: "auto" aligns first, "none" trusts where the volumes are.
-            device: "auto", "cpu" or "cuda".
             fixedMask: label map or segmentation (its visible segments): only what is inside counts.
             movingMask: the same for the moving volume.
             initialTransform: a transform node from moving to fixed to begin with.
-            similarity: "auto", "lncc" (same contrast), "mind" (different contrast), "ssd" or "gradient".
-            smoothness: 1 is usual, more is stiffer.
             fixedLandmarks: list of points in the fixed volume ...
             movingLandmarks: ... that belong to these points of the moving volume, in the same order.
             fixedLabels: segmentation or label map of the fixed volume ...
             movingLabels: ... and of the moving volume; segments of the same name are drawn onto each other.
-            fineTune: fit the network's last layer to this pair first, for images of a kind it was not trained on;
-                without a network it does nothing.
-            seed: of everything random.
             outputTransform: node to put the transform into; a new one if None.
             outputVolume: node for the moved volume on the fixed grid; True makes one, False makes none.
             outputInverse: the same for the transform from fixed to moving.
@@ -128,12 +113,14 @@ class RegistrationLogic:
             outputReport: table node for what was measured; True makes one.
             showResult: show fixed and moved volume over each other in the slice views.
             waitForCompletion: return when it is done. Events are processed meanwhile.
+            **chosen: what ``DeepRegistrationLib.settings.Settings`` holds, in camelCase: method, fineTune, refine,
+                affine, similarity, smoothness, device, seed, with the library's defaults.
 
         Returns:
             The transform node, or None if this does not wait.
 
         Raises:
-            InputError: if the input cannot be used.
+            InputError: if the input or a setting cannot be used.
             RegistrationError: if it fails; nothing is left in the scene.
             CancelledError: if the user stops it.
         """
@@ -149,14 +136,7 @@ class RegistrationLogic:
         ask = Request(
             fixedNode,
             movingNode,
-            method=method,
-            refine=refine,
-            fineTune=fineTune,
-            affine=affine,
-            device=device,
-            similarity=similarity,
-            smoothness=smoothness,
-            seed=seed,
+            settingsFrom(chosen, inspect.signature(self.register).parameters),
             fixedMask=fixedMask,
             movingMask=movingMask,
             fixedLandmarks=fixedLandmarks,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
+import math
 from typing import Any
+
+from DeepRegistrationLib.quality.verdict import mm
 
 from ..scene.landmarks import Pairs
 from ..texts import tr as _
@@ -33,13 +36,16 @@ def summary(report: dict[str, Any]) -> str:
     """One line for the status."""
     seconds, before, after = (report.get(k) for k in ("total_seconds", "similarity_before", "similarity_after"))
     parts = [_("Done.") if seconds is None else _("Done in {seconds:.0f} s.").format(seconds=seconds)]
-    if before is not None and after is not None:
+    if isMeasured(before) and isMeasured(after):
         parts.append(_("Likeness {before:.2f} before, {after:.2f} after.").format(before=before, after=after))
     return " ".join(parts)
 
 
 def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str]]:
-    """(what, value) pairs of what was measured; ``most``: of labels and landmarks only that many, the worst."""
+    """(what, value) pairs; ``most``: of labels and landmarks only that many, the worst.
+
+    What the report does not know is left out; what it knows to be unmeasured (null) is said to be so.
+    """
     if not report:
         return []
     found = [
@@ -50,28 +56,20 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
         (_("Mean Dice"), _values(report, _("{0:.3f} before, {1:.3f} after"), "dice_before", "dice_after")),
         (
             _("Mean landmark distance"),
-            _values(report, _("{0:.2f} mm before, {1:.2f} mm after"), "tre_before_mm", "tre_after_mm"),
+            _lengths(report, _("{0} before, {1} after"), ("tre_before_mm", 2), ("tre_after_mm", 2)),
         ),
         (_("Folded"), _values(report, "{0:.4f} %", "folding_percent")),
         (
             _("Displacement"),
-            _values(report, _("{0:.1f} mm mean, {1:.1f} mm largest"), "mean_displacement_mm", "max_displacement_mm"),
+            _lengths(report, _("{0} mean, {1} largest"), ("mean_displacement_mm", 1), ("max_displacement_mm", 1)),
         ),
-        (_("Beyond the affine part"), _values(report, _("{0:.1f} mm largest"), "max_deformation_mm")),
-        (
-            _("Anatomy bent"),
-            _values(
-                report.get("shape") or {},
-                _("{0:.1f} mm ({1:.0f} % of its size) or less in 95 % of it"),
-                "bend_mm",
-                "bend_percent",
-            ),
-        ),
+        (_("Beyond the affine part"), _lengths(report, _("{0} largest"), ("max_deformation_mm", 1))),
+        (_("Anatomy bent"), _bending(report.get("shape") or {})),
         (_("Anatomy in doubt"), _values(report, "{0:.0f} %", "doubt_percent")),
         (_("Volume change"), _values(report, _("{0:.3f} (SD of its logarithm)"), "log_jacobian_sd")),
         (
             _("Inverse error"),
-            _values(report, _("{0:.3f} mm mean, {1:.2f} mm largest"), "inverse_error_mm", "max_inverse_error_mm"),
+            _lengths(report, _("{0} mean, {1} largest"), ("inverse_error_mm", 3), ("max_inverse_error_mm", 2)),
         ),
         (_("Time"), _values(report, _("{0:.1f} s"), "total_seconds")),
         (_("Method"), _text(report, "method") + (_(" (fine-tuned)") if report.get("fine_tune") else "")),
@@ -86,11 +84,11 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
     if most is not None:
         overlap = _("Lowest Dice: {name}") if len(dice) > most else overlap
         distance = _("Farthest landmark: {name}") if len(distances) > most else distance
-        dice = sorted(dice, key=lambda entry: entry[2])[:most]
-        distances = sorted(distances, key=lambda entry: -entry[2])[:most]
+        dice = sorted((entry for entry in dice if isMeasured(entry[2])), key=lambda entry: entry[2])[:most]
+        distances = sorted((e for e in distances if isMeasured(e[2])), key=lambda entry: -entry[2])[:most]
     found += [(_("Note"), str(warning)) for warning in report.get("warnings") or []]
-    found += [(overlap.format(name=name), f"{b:.3f} → {a:.3f}") for name, b, a in dice]
-    found += [(distance.format(name=name), f"{b:.2f} → {a:.2f} mm") for name, b, a in distances]
+    found += [(overlap.format(name=name), f"{_number(b)} → {_number(a)}") for name, b, a in dice]
+    found += [(distance.format(name=name), f"{_length(b, 2)} → {_length(a, 2)}") for name, b, a in distances]
     return [(name, value) for name, value in found if value]
 
 
@@ -134,7 +132,7 @@ def withScores(
     names = {str(number): name for name, number in labelNames.items()}
     if "dice" in scores:
         merged["dice_before"], merged["dice_after"] = scores.get("mean_dice_before"), scores.get("mean_dice_after")
-        values = {k: v for k, v in scores["dice"].items() if v["after"] == v["after"]}  # NaN: in neither image
+        values = {k: v for k, v in scores["dice"].items() if isMeasured(v["after"])}  # else in neither image
         merged["dice"] = [[names.get(k, k), v["before"], v["after"]] for k, v in values.items()]
     if "tre_mm" in scores:
         merged["tre_before_mm"], merged["tre_after_mm"] = scores["mean_tre_before_mm"], scores["mean_tre_after_mm"]
@@ -158,7 +156,8 @@ def withScores(
 def _likeness(report: dict[str, Any]) -> str:
     values = _values(report, _("{0:.3f} before, {1:.3f} after"), "similarity_before", "similarity_after")
     measure = report.get("similarity")
-    return f"{values} ({measure})" if values and measure else values
+    isKnown = isMeasured(report.get("similarity_after"))
+    return f"{values} ({measure})" if values and measure and isKnown else values
 
 
 def _model(report: dict[str, Any], full: bool) -> str:
@@ -167,15 +166,47 @@ def _model(report: dict[str, Any], full: bool) -> str:
     return f"{name} {sha if full else sha[:12]}".strip() or _("no network")
 
 
-def _isWorse(low: float | None, high: float | None) -> bool:
-    return low is not None and high is not None and low < high
+def _isWorse(low: Any, high: Any) -> bool:
+    return isMeasured(low) and isMeasured(high) and low < high
+
+
+def isMeasured(value: Any) -> bool:
+    """Whether a figure of a report is there: null in JSON, and NaN in older reports, is not measured."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isMeasured(value) else _("not measured")
+
+
+def _length(value: Any, digits: int) -> str:
+    return mm(value, digits) if isMeasured(value) else _("not measured")
+
+
+def _lengths(report: dict[str, Any], form: str, *wanted: tuple[str, int]) -> str:
+    """``form`` with lengths in words; (name, digits) of each."""
+    known = [(report[name], digits) for name, digits in wanted if name in report]
+    if len(known) < len(wanted):
+        return _("not measured") if known and not any(isMeasured(value) for value, _digits in known) else ""
+    if not any(isMeasured(value) for value, _digits in known):
+        return _("not measured")
+    return form.format(*(_length(value, digits) for value, digits in known))
+
+
+def _bending(shape: dict[str, Any]) -> str:
+    if "bend_mm" not in shape:
+        return ""
+    if not isMeasured(shape["bend_mm"]) or not isMeasured(shape.get("bend_percent")):
+        return _("not measured")
+    form = _("{length} ({share:.0f} % of its size) or less in 95 % of it")
+    return form.format(length=mm(shape["bend_mm"]), share=shape["bend_percent"])
 
 
 def _values(report: dict[str, Any], form: str, *names: str) -> str:
-    values = [report.get(name) for name in names]
-    if any(not isinstance(value, int | float) for value in values):
+    if any(name not in report for name in names):
         return ""
-    return form.format(*values)
+    values = [report[name] for name in names]
+    return form.format(*values) if all(isMeasured(value) for value in values) else _("not measured")
 
 
 def _text(report: dict[str, Any], *names: str) -> str:

@@ -3,28 +3,68 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import vtk
 
+from DeepRegistrationLib.errors import InputError as LibraryInputError
+from DeepRegistrationLib.settings import NAMES, Settings
+
 from ..errors import InputError
 from ..scene import landmarks, masks, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
-from ..worker.methods import NO_NETWORK, resolve
 
 TRANSFORM = "transform.nrrd"
 FILES = {"volume": "warped.nrrd", "inverse": "inverse.nrrd", "doubt": "doubt.nrrd"}
 """What the worker writes for each output; the others are made of these."""
+ELSEWHERE = ("device",)
+"""Settings that do not decide what comes out."""
+
+
+def inSlicer(name: str) -> str:
+    """The library's name of a setting in camelCase."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+SETTINGS = {inSlicer(name): name for name in NAMES}
+"""The library's settings by their names in Slicer."""
+
+
+def settingsFrom(chosen: Mapping[str, Any], others: Iterable[str] = ()) -> Settings:
+    """The library's settings from names in camelCase; ``others`` are further keywords that a user may have meant.
+
+    Raises:
+        InputError: if there is no such name, or a value cannot be used.
+    """
+    for name in chosen:
+        if name not in SETTINGS:
+            near = get_close_matches(name, [*SETTINGS, *others], 1)
+            if near:
+                raise InputError(_("There is no {name}; did you mean {near}?").format(name=name, near=near[0]))
+            raise InputError(
+                _("There is no {name}; what can be set is {names}.").format(name=name, names=", ".join(SETTINGS))
+            )
+    try:
+        return Settings.of({SETTINGS[name]: value for name, value in chosen.items()})
+    except LibraryInputError as error:
+        sentence = str(error)
+        for name, inLibrary in SETTINGS.items():
+            sentence = sentence.replace(inLibrary, name)
+        raise InputError(sentence) from error
 
 
 @dataclass
 class Request:
-    """The keywords of the library's ``register``, in camelCase, with nodes where it takes images.
+    """What the library's ``register`` takes, with nodes where it takes images.
 
     Attributes:
+        settings: what was chosen besides nodes.
         outputs: which of "volume", "inverse", "jacobian", "magnitude", "doubt", "report" are wanted besides the
             transform.
         replaced: the node that will receive the transform; if the moving volume is under it, as after an earlier run,
@@ -34,14 +74,7 @@ class Request:
 
     fixedNode: Node
     movingNode: Node
-    method: str = "none"
-    refine: str = "fast"
-    fineTune: bool = False
-    affine: str = "auto"
-    device: str = "auto"
-    similarity: str = "auto"
-    smoothness: float = 1.0
-    seed: int = 0
+    settings: Settings = field(default_factory=Settings)
     fixedMask: Node | None = None
     movingMask: Node | None = None
     fixedLandmarks: Node | None = None
@@ -63,18 +96,10 @@ class Request:
         found += [self.fixedLandmarks, self.movingLandmarks, self.fixedLabels, self.movingLabels]
         return [node for node in found if node is not None]
 
-    def settings(self) -> str:
+    def key(self) -> str:
         """All that decides what one moving volume becomes, as text: two runs that differ in it are not the same."""
-        method = resolve(self.method, self.fixedNode is not None and nodes.isSlice(self.fixedNode))
-        chosen = {
-            "method": method,
-            "fineTune": self.fineTune and method != NO_NETWORK,
-            "refine": self.refine,
-            "affine": self.affine,
-            "similarity": self.similarity,
-            "smoothness": self.smoothness,
-            "seed": self.seed,
-        }
+        values = self.settings.as_dict()
+        chosen = {n: values[name] for n, name in SETTINGS.items() if name not in ELSEWHERE and values[name] is not None}
         given = {"fixedMask": self.fixedMask, "movingMask": self.movingMask, "initialTransform": self.initialTransform}
         given |= {"fixedLandmarks": self.fixedLandmarks, "movingLandmarks": self.movingLandmarks}
         given |= {"fixedLabels": self.fixedLabels, "movingLabels": self.movingLabels}
@@ -116,22 +141,7 @@ class Request:
         )
         if self.initialTransform is not None:
             arguments += ["--initial-transform", nodes.writeTransform(self.initialTransform, fixed, folder)]
-        method = resolve(self.method, 1 in fixed.GetSize())
-        if self.fineTune and method != NO_NETWORK:
-            arguments += ["--fine-tune"]
-        options: dict[str, Any] = {
-            "method": method,
-            "refine": self.refine,
-            "affine": self.affine,
-            "similarity": self.similarity,
-            "smoothness": float(self.smoothness),
-            "device": self.device,
-            "seed": int(self.seed),
-            "progress": "json",
-        }
-        for name, value in options.items():
-            arguments += [f"--{name}", str(value)]
-        return arguments
+        return [*arguments, *self.settings.arguments(), "--progress", "json"]
 
 
 def writeLabels(

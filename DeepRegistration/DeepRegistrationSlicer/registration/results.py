@@ -111,7 +111,7 @@ def reportOf(transformNode: Node | None) -> dict[str, Any]:
 def _describe(result: Result, ask: request.Request) -> None:
     nodes.setRoles(result.transform, ask.fixedNode, ask.movingNode)
     result.transform.SetAttribute(REPORT_ATTRIBUTE, json.dumps(result.report))
-    result.transform.SetAttribute(SETTINGS_ATTRIBUTE, ask.settings())
+    result.transform.SetAttribute(SETTINGS_ATTRIBUTE, ask.key())
     if result.inverse is not None:
         nodes.setRoles(result.inverse, ask.movingNode, ask.fixedNode)
         result.transform.SetNodeReferenceID(INVERSE_ROLE, result.inverse.GetID())

@@ -187,12 +187,12 @@ class Series:
         if self._sequence is not None:
             found = self._outputs["transform"].GetDataNodeAtValue(item.index)
             return results.reportOf(found) if found is not None else None
-        settings = self._template.settings()
+        key = self._template.key()
         for node in slicer.util.getNodesByClass("vtkMRMLTransformNode"):
             report = results.reportOf(node)
             if not report or nodes.fixedOf(node) is not self._template.fixedNode:
                 continue
-            if nodes.movingOf(node) is item.node and node.GetAttribute(results.SETTINGS_ATTRIBUTE) == settings:
+            if nodes.movingOf(node) is item.node and node.GetAttribute(results.SETTINGS_ATTRIBUTE) == key:
                 return report
         return None
 
@@ -227,7 +227,7 @@ class Series:
         """The sequence for results of ``sequenceNode``, that of an earlier run if there is one."""
         assert self._template is not None
         name = form.format(name=sequenceNode.GetName())
-        key = f"{self._template.fixedNode.GetID()} {self._template.settings()}"
+        key = f"{self._template.fixedNode.GetID()} {self._template.key()}"
         for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
             isOurs = node.GetNodeReference(SOURCE_ROLE) is sequenceNode and node.GetAttribute(FIXED_ATTRIBUTE) == key
             if isOurs and node.GetName().startswith(name):
@@ -259,7 +259,7 @@ def fillTable(tableNode: Node, rows: list[tuple[str, dict[str, Any], str]]) -> N
     for name, report, sentence in rows:
         row = tableNode.AddEmptyRow()
         cells = [name, sentence or report_words.verdict(report)[1]]
-        cells += [f"{report[k]:.4g}" if isinstance(report.get(k), int | float) else "" for k in numbers]
+        cells += [f"{report[k]:.4g}" if report_words.isMeasured(report.get(k)) else "" for k in numbers]
         for column, cell in enumerate(cells):
             tableNode.SetCellText(row, column, cell)
     tableNode.SetUseColumnTitleAsColumnHeader(True)

@@ -1,11 +1,14 @@
 """The ways to look at a result. Each is one call, and leaves the scene as it was when the next one comes.
 
+What is computed for a look is kept while the same result is looked at; what takes seconds is made in the worker.
+
 Volumes made for a look are helpers: hidden in the lists of nodes, not saved, removed with the look.
 """
 
 from __future__ import annotations
 
 import enum
+import time
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,14 @@ import SimpleITK as sitk
 import slicer
 
 from ..errors import InputError
-from ..registration.results import DOUBT_ROLE, INVERSE_ROLE, VOLUME_ROLE, remove
+from ..registration.results import DOUBT_ROLE, VOLUME_ROLE, remove
 from ..scene import derived, display, nodes, views
 from ..scene.nodes import Node
 from ..texts import tr as _
-from ..worker.process import QtTicker, Ticker
+from ..worker.process import POLL_SECONDS, QtTicker, Ticker, processEvents
+from ..worker.signals import Signal
+from .doubt_maker import DoubtMaker
+from .once import Once, stateOf
 
 HELPER = "DeepRegistration.helper"
 
@@ -44,9 +50,18 @@ class Viewer:
     """Shows one look at a time in all slice views.
 
     >>> Viewer().show("checkerboard", transformNode)
+
+    ``said(sentence)`` tells of a look that comes later (see ``wait``), or not.
     """
 
-    def __init__(self, ticker: Ticker | None = None) -> None:
+    def __init__(self, ticker: Ticker | None = None, doubtMaker: DoubtMaker | None = None) -> None:
+        self.said = Signal("sentence")
+        self.doubtMaker = doubtMaker or DoubtMaker()
+        self.doubtMaker.answer.finished.connect(self._onDoubt)
+        self.doubtMaker.answer.failed.connect(self._onNoDoubt)
+        self._once = Once()
+        self._asked: tuple[Any, ...] = ()
+        self._opacity, self._isAfter = 0.5, True
         self.look: Look | None = None
         self.transformNode: Node | None = None
         self._ticker = ticker or QtTicker(600)
@@ -66,7 +81,7 @@ class Viewer:
         Raises:
             InputError: if the transform does not know its volumes any more.
         """
-        look = Look(look)
+        look, self._isAfter = Look(look), after
         fixedNode, movingNode = nodes.fixedOf(transformNode), nodes.movingOf(transformNode)
         if fixedNode is None or movingNode is None:
             raise InputError(
@@ -78,7 +93,9 @@ class Viewer:
         previous = self._helpers()
         if isNew:
             self._leave()
-        self.look, self.transformNode = look, transformNode
+        if transformNode is not self.transformNode:
+            self._forget()
+        self.look, self.transformNode, self._opacity = look, transformNode, opacity
         for node in (fixedNode, movingNode):
             display.makeReadable(node)
         shown = {
@@ -99,14 +116,23 @@ class Viewer:
 
     def setOpacity(self, opacity: float) -> None:
         """Only that; nothing is computed."""
+        self._opacity = opacity
         if self.look not in FADING:
             return
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             composite.SetForegroundOpacity(opacity)
 
+    def wait(self) -> None:
+        """Until the look is there; Slicer stays usable."""
+        while self.doubtMaker.answer.isRunning:
+            self.doubtMaker.answer.poll()
+            processEvents()
+            time.sleep(POLL_SECONDS)
+
     def clear(self) -> None:
         """Back to what the slice views were before, without helpers."""
         self._leave()
+        self._forget()
         helpers = self._helpers()
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             for get, put in (
@@ -136,7 +162,11 @@ class Viewer:
 
     def _showCheckerboard(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
         fixed, other, image = self._units(fixedNode, movingNode, transformNode)
-        board = derived.checkerboard(fixed, other, np.asarray(image.GetSpacing())[::-1])
+        board = self._once.get(
+            f"board {transformNode is not None}",
+            (fixedNode, movingNode, self.transformNode),
+            lambda: derived.checkerboard(fixed, other, np.asarray(image.GetSpacing())[::-1]),
+        )
         helper = self._helper(_("Checkerboard"), board, image)
         display.setRange(helper, 0.0, 1.0)
         views.overlay(helper, None, fit=False)
@@ -203,15 +233,47 @@ class Viewer:
         if transformNode is None:
             change = np.ones(tuple(reversed(reference.GetSize())), np.float32)
         else:
-            change = sitk.GetArrayFromImage(derived.changeOn(derived.fieldOf(transformNode), reference))
+            change = self._once.get(
+                "change",
+                (fixedNode, transformNode),
+                lambda: sitk.GetArrayFromImage(derived.changeOn(derived.fieldOf(transformNode), reference)),
+            )
         helper = self._helper(_("Volume change"), change, reference)
         display.setColors(helper, display.divergingColors(), 0.4, 1.6)
         views.overlay(fixedNode, helper, opacity, fit=False)
 
     def _showDoubt(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
-        helper = self._helper(_("Doubt"), *doubtOf(fixedNode, movingNode, transformNode, self.transformNode))
+        kept = transformNode.GetNodeReference(DOUBT_ROLE) if transformNode is not None else None
+        if kept is not None and kept.GetImageData() is not None:
+            self._layDoubt(fixedNode, nodes.voxels(kept), nodes.imageOf(kept))
+            return
+        asked = transformNode is not None, stateOf((fixedNode, movingNode, self.transformNode))
+        if self._once.has(f"doubt {asked[0]}", asked[1]):
+            known = self._once.get(f"doubt {asked[0]}", (fixedNode, movingNode, self.transformNode), lambda: None)
+            self._layDoubt(fixedNode, known, nodes.imageOf(fixedNode))
+            return
+        views.overlay(fixedNode, None, fit=False)
+        if not self.doubtMaker.answer.isRunning or asked != self._asked:
+            self.doubtMaker.make(fixedNode, movingNode, transformNode, self.transformNode)
+            self._asked = asked
+        self.said.emit(_("Where to doubt the result is being measured; it is shown in a moment."))
+
+    def _onDoubt(self, doubt: np.ndarray) -> None:
+        isAfter, state = self._asked
+        self._once.keep(f"doubt {isAfter}", state, doubt)
+        isWanted = self.look is Look.DOUBT and self._isAfter == isAfter
+        fixedNode = nodes.fixedOf(self.transformNode) if self.transformNode is not None else None
+        if isWanted and fixedNode is not None:
+            self._layDoubt(fixedNode, doubt, nodes.imageOf(fixedNode))
+            self.said.emit(_("The map of doubt is shown."))
+
+    def _onNoDoubt(self, sentence: str) -> None:
+        self.said.emit(sentence)
+
+    def _layDoubt(self, fixedNode: Node, doubt: np.ndarray, image: sitk.Image) -> None:
+        helper = self._helper(_("Doubt"), doubt, image)
         display.setColors(helper, "vtkMRMLPETProceduralColorNodePET-Heat", 0.0, 1.0)
-        views.overlay(fixedNode, helper, opacity, fit=False)
+        views.overlay(fixedNode, helper, self._opacity, fit=False)
 
     # --- Helpers ---
 
@@ -220,22 +282,29 @@ class Viewer:
         if transformNode is None:
             if movingNode.GetParentTransformNode() is not self.transformNode:
                 return movingNode
-            image = derived.moved(movingNode, fixedNode, None, self.transformNode)
+            image = self._moved(fixedNode, movingNode, None)
         else:
             kept = transformNode.GetNodeReference(VOLUME_ROLE)
             if kept is not None and kept.GetImageData() is not None:
                 return kept
-            image = derived.moved(movingNode, fixedNode, transformNode)
+            image = self._moved(fixedNode, movingNode, transformNode)
         helper = self._helper(movingNode.GetName(), sitk.GetArrayViewFromImage(image), image)
         display.copyRange(movingNode, helper)
         return helper
+
+    def _moved(self, fixedNode: Node, movingNode: Node, transformNode: Node | None) -> sitk.Image:
+        return self._once.get(
+            f"moved {transformNode is not None}",
+            (fixedNode, movingNode, self.transformNode),
+            lambda: derived.moved(movingNode, fixedNode, transformNode, self.transformNode),
+        )
 
     def _units(
         self, fixedNode: Node, movingNode: Node, transformNode: Node | None
     ) -> tuple[np.ndarray, np.ndarray, sitk.Image]:
         """Fixed and moving image on the fixed grid in the grays they are shown in."""
         image = nodes.imageOf(fixedNode)
-        other = sitk.GetArrayFromImage(derived.moved(movingNode, fixedNode, transformNode, self.transformNode))
+        other = sitk.GetArrayFromImage(self._moved(fixedNode, movingNode, transformNode))
         fixed = nodes.voxels(fixedNode)
         if fixed.ndim == 4:
             fixed = fixed[..., :3].astype(np.float32).mean(-1)
@@ -260,6 +329,12 @@ class Viewer:
         volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         return [node for node in volumes if node.GetAttribute(HELPER)]
 
+    def _forget(self) -> None:
+        """What was computed for another result."""
+        self.doubtMaker.answer.stop()
+        self._once.clear()
+        self._asked = ()
+
     def _leave(self) -> None:
         """Undo what the present look did besides choosing volumes."""
         self._ticker.stop()
@@ -273,24 +348,3 @@ class Viewer:
             node.UpdateMatrices()
             manager.setLayout(self._layout)
             self._layout, self._orientations = None, {}
-
-
-def doubtOf(
-    fixedNode: Node, movingNode: Node, transformNode: Node | None, ignore: Node | None = None
-) -> tuple[np.ndarray, sitk.Image]:
-    """The library's map of doubt and the grid it lies on: the kept one, or a new one; None: that of doing nothing."""
-    fixed = nodes.imageOf(fixedNode)
-    kept = transformNode.GetNodeReference(DOUBT_ROLE) if transformNode is not None else None
-    if kept is not None and kept.GetImageData() is not None:
-        return nodes.voxels(kept), nodes.imageOf(kept)
-    from DeepRegistrationLib.geometry.image import read_image
-    from DeepRegistrationLib.quality.doubt import measure_doubt, there_and_back
-
-    pair = read_image(fixed), read_image(nodes.imageOf(movingNode, ignore or transformNode))
-    there = missed = None
-    if transformNode is not None:
-        inverseNode = transformNode.GetNodeReference(INVERSE_ROLE)
-        there = derived.mapOf(transformNode)
-        if inverseNode is not None:
-            missed = there_and_back(there, derived.mapOf(inverseNode), pair[0].grid)
-    return measure_doubt(*pair, there, missed).on(pair[0].grid).array, fixed

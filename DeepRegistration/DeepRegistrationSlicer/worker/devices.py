@@ -19,7 +19,7 @@ cpu = available_bytes(torch.device("cpu"))
 cuda = None
 if torch.cuda.is_available():
     cuda = [torch.cuda.get_device_name(0), available_bytes(torch.device("cuda"))]
-print(json.dumps({"cpu": cpu, "cuda": cuda}))
+print(json.dumps({"cpu": cpu, "cuda": cuda, "mps": torch.backends.mps.is_available()}))
 """
 
 
@@ -53,6 +53,8 @@ class DeviceFinder:
 def describe(found: dict[str, Any]) -> str:
     """One line for the user."""
     memory = _("{size:.1f} GB free").format(size=found["cpu"] / 1e9)
+    if found["cuda"] is None and found.get("mps"):  # it shares the processor's memory
+        return _("Apple graphics processor; processor: {memory}.").format(memory=memory)
     if found["cuda"] is None:
         return _("No graphics card that PyTorch can use; processor: {memory}.").format(memory=memory)
     name, free = found["cuda"]

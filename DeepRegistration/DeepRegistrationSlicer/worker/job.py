@@ -91,25 +91,29 @@ class Job:
 
 
 class Answer:
-    """One command of the library that prints something: ``finished(text)`` or ``failed(sentence)`` ends it."""
+    """One command of the library that answers: ``finished(answer)`` or ``failed(sentence)`` ends it.
+
+    The answer is what it prints, or what ``fetch`` (see ``ask``) makes of the files that it wrote.
+    """
 
     def __init__(self, makeProcess: Callable[[], Process], ticker: Ticker | None = None) -> None:
-        self.finished = Signal("text")
+        self.finished = Signal("answer")
         self.failed = Signal("sentence")
         self.makeProcess = makeProcess
         self._ticker = ticker or QtTicker()
         self._process: Process | None = None
         self._folder: Path | None = None
         self._lines: list[str] = []
+        self._fetch: Callable[[Path], Any] | None = None
 
     @property
     def isRunning(self) -> bool:
         return self._process is not None
 
-    def ask(self, arguments: list[str], folder: Path) -> None:
-        """Start; ``folder`` is where it runs, and is removed at the end."""
+    def ask(self, arguments: list[str], folder: Path, fetch: Callable[[Path], Any] | None = None) -> None:
+        """Start; ``folder`` is where it runs, and is removed at the end, after ``fetch(folder)``."""
         self.stop()
-        self._folder, self._lines, self._process = folder, [], self.makeProcess()
+        self._folder, self._lines, self._process, self._fetch = folder, [], self.makeProcess(), fetch
         try:
             self._process.start(arguments, folder)
         except OSError as error:
@@ -127,10 +131,17 @@ class Answer:
         self._lines += self._process.newLines()
         if code is None:
             return
-        errors, text = self._process.errorText(), "\n".join(self._lines)
+        errors = self._process.errorText()
+        answer: Any = "\n".join(self._lines)
+        if code == 0 and self._fetch is not None and self._folder is not None:
+            try:
+                answer = self._fetch(self._folder)
+            except (OSError, ValueError):
+                LOGGER.exception("Reading what the worker wrote")
+                code = 1
         self.stop()
         if code == 0:
-            self.finished.emit(text)
+            self.finished.emit(answer)
         else:
             LOGGER.warning("The worker said (exit code %s): %s", code, errors.strip())
             self.failed.emit(explain(code, errors))

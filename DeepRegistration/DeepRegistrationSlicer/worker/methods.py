@@ -4,58 +4,78 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from DeepRegistrationLib.settings import AUTO, NO_NETWORK
 
 from ..texts import tr as _
 from .install import isTorchInstalled
 from .job import Answer
-from .models import listModels
 from .process import LibraryProcess, Process, Ticker, newFolder
 from .signals import Signal
 
 LOGGER = logging.getLogger(__name__)
-NO_NETWORK, UNIVERSAL, BEST = "none", "universal", "auto"
-"""The library's names of refinement without a network, which is always there, and of the network for any two images;
-our own name for the better of the two that can be used."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """One entry: what ``register`` calls it, what the user reads, what it is for, whether it can be used now."""
+    """One entry: what ``register`` calls it, what the user reads, what it is for, for which images it can be used.
+
+    Attributes:
+        dimensions: those that it is made for; empty is not known.
+        trained: those that it has weights for; None is not known, and taken for all.
+        hasNetwork: whether there is something to fine-tune.
+        takes: of "auto": the name of the method that it stands for, for each dimension; empty is not known.
+    """
 
     name: str
     title: str
     purpose: str
-    isAvailable: bool = True
+    dimensions: tuple[int, ...] = ()
+    trained: tuple[int, ...] | None = None
+    hasNetwork: bool = True
+    takes: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def isAvailable(self) -> bool:
+        """Whether it can be used for some images."""
+        return self.trained is None or bool(self.trained)
+
+    def problem(self, dimensions: int | None = None) -> str:
+        """Why it cannot be used for images of so many dimensions (None: for any), and what to do; empty if it can."""
+        if self.trained is None or dimensions in self.trained or (dimensions is None and self.trained):
+            return ""
+        if dimensions is not None and self.dimensions and dimensions not in self.dimensions:
+            return _("{title} has no network for {dimensions}-D images; choose another method.").format(
+                title=self.title, dimensions=dimensions
+            )
+        if not self.trained:
+            return _(
+                "There are no weights for {title} here; import its model under Models, train it (docs/training.md), "
+                "or choose another method and fine-tune that."
+            ).format(title=self.title)
+        return _(
+            "{title} has weights for {others}-D images only and these are {dimensions}-D; import a model for them "
+            "under Models, train one (docs/training.md), or choose another method and fine-tune that."
+        ).format(title=self.title, others=self.trained[0], dimensions=dimensions)
+
+    def titleFor(self, dimensions: int | None) -> str:
+        """The title, with what it lacks."""
+        if not self.problem(dimensions):
+            return self.title
+        if not self.trained:
+            return _("{title} (no weights yet)").format(title=self.title)
+        return _("{title} ({others}-D only)").format(title=self.title, others=self.trained[0])
 
 
-WORTH = 0.01
-"""As in the library's ``method_list``, which this process does not import."""
-
-
-def resolve(name: str, isFlat: bool = False) -> str:
-    """The library's name for ``name``, which may be ``BEST``; ``isFlat``: for 2-D images."""
-    if name != BEST:
-        return name
-    headers = [model.header for model in listModels() if _helpsRefinement(model.header)]
-    dimensions = 2 if isFlat else 3
-    isHere = any(h.get("method") == UNIVERSAL and h.get("dimensions") == dimensions for h in headers)
-    return UNIVERSAL if isHere else NO_NETWORK
-
-
-def _helpsRefinement(header: dict) -> bool:
-    """False where the model's own scores say that refinement gains too little by it."""
-    gain = (header.get("scores") or {}).get("start_gain")
-    return not isinstance(gain, (int, float)) or gain >= WORTH
-
-
-def bestAvailable() -> Method:
+def bestAvailable(takes: Mapping[int, str] | None = None) -> Method:
     return Method(
-        BEST,
+        AUTO,
         _("Best available"),
-        _("Takes the best that is here: the universal network where it helps, else refinement alone."),
+        _("Takes the best that is here: a network where it helps, else refinement alone."),
+        takes=takes or {},
     )
 
 
@@ -64,6 +84,7 @@ def refinementAlone() -> Method:
         NO_NETWORK,
         _("Refinement alone"),
         _("For any two images; needs no trained network."),
+        hasNetwork=False,
     )
 
 
@@ -79,6 +100,18 @@ class MethodCatalog:
     def find(self, name: str) -> Method | None:
         return next((method for method in self.methods if method.name == name), None)
 
+    def taken(self, name: str, dimensions: int | None) -> Method | None:
+        """The method that runs when ``name`` is chosen; None if that is not known."""
+        method = self.find(name)
+        if method is None or method.name != AUTO:
+            return method
+        return self.find(method.takes.get(dimensions or 3, ""))
+
+    def hasNetwork(self, name: str, dimensions: int | None) -> bool:
+        """Whether a network runs when ``name`` is chosen."""
+        method = self.taken(name, dimensions)
+        return method.hasNetwork if method is not None else name not in (AUTO, NO_NETWORK)
+
     def refresh(self) -> None:
         """Ask the library; returns at once. Without PyTorch there is nobody to ask."""
         if isTorchInstalled() and not self.answer.isRunning:
@@ -92,7 +125,8 @@ class MethodCatalog:
         if not methods:
             LOGGER.warning("The library listed no methods: %s", text)
             return
-        self.methods = [bestAvailable(), *methods]
+        best = next((method for method in methods if method.name == AUTO), bestAvailable())
+        self.methods = [best, *(method for method in methods if method is not best)]
         self.changed.emit()
 
 
@@ -107,19 +141,29 @@ def parseMethods(text: str) -> list[Method]:
         return []
     if not isinstance(entries, list):
         return []
-    found = [
-        Method(
-            str(entry["name"]),
-            str(entry.get("title") or entry["name"]),
-            _sentence(str(entry.get("purpose") or "")),
-            bool(entry.get("available", entry.get("weights", True) or not entry.get("network", False))),
-        )
-        for entry in entries
-        if isinstance(entry, dict) and entry.get("name")
-    ]
+    found = [_method(entry) for entry in entries if isinstance(entry, dict) and entry.get("name")]
     unique = {method.name: method for method in reversed(found)}
     kept = [method for method in found if unique[method.name] is method]
     return sorted(kept, key=lambda method: not method.isAvailable)
+
+
+def _method(entry: dict[str, Any]) -> Method:
+    name = str(entry["name"])
+    if name == AUTO:  # ours in words; which method it is now is the library's
+        takes = entry.get("takes")
+        known = takes.items() if isinstance(takes, dict) else ()
+        return bestAvailable({int(n): str(method) for n, method in known if str(n).isdigit()})
+    trained = entry.get("trained")
+    if not isinstance(trained, list):
+        trained = None if entry.get("available", True) else []
+    return Method(
+        name,
+        str(entry.get("title") or name),
+        _sentence(str(entry.get("purpose") or "")),
+        dimensions=tuple(entry.get("dimensions") or ()),
+        trained=None if trained is None else tuple(trained),
+        hasNetwork=bool(entry.get("network", name != NO_NETWORK)),
+    )
 
 
 def _sentence(text: str) -> str:

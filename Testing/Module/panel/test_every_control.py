@@ -127,19 +127,6 @@ def test_refinement_can_be_switched_off_where_there_is_a_network(faked, ui, monk
     assert said[said.index("--refine") + 1] == "fast"  # without a network there would be nothing else
 
 
-def test_best_available_counts_as_a_network_where_it_is_one(faked, ui, monkeypatch):
-    from DeepRegistrationSlicer.worker import methods
-
-    monkeypatch.setattr(methods, "listModels", list)
-    pretend(faked, "auto")
-    faked.panel.update()
-    assert not ui.fineTuneCheckBox.enabled
-    header = {"method": "universal", "dimensions": 3}
-    monkeypatch.setattr(methods, "listModels", lambda: [types.SimpleNamespace(header=header)])
-    faked.panel.update()
-    assert ui.fineTuneCheckBox.enabled
-
-
 def test_results_go_into_the_nodes_that_are_chosen(faked, ui):
     interact.click(ui.wantDoubtCheckBox)
     for box in (ui.wantInverseCheckBox, ui.wantJacobianCheckBox, ui.wantMagnitudeCheckBox):

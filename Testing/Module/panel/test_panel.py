@@ -213,14 +213,16 @@ def test_the_request_is_what_the_panel_shows(faked, ui, pair):
     parameters.fixedMask = mask
     parameters.useRefinement = False
     parameters.fineTuneNetwork = True
-    request, into = requestFrom(parameters)
-    assert request.refine == "fast"  # without a network there would be nothing else
+    catalog = faked.panel.catalog
+    request, into = requestFrom(parameters, catalog)
+    assert request.settings.refine == "fast"  # without a network there would be nothing else
+    assert not request.settings.fine_tune
     assert request.fixedMask is mask
     assert request.outputs == ("volume", "report")
     assert set(into) == {"transform", "volume"}
     parameters.method = "vm2"
-    assert requestFrom(parameters)[0].refine == "none"
-    assert requestFrom(parameters)[0].fineTune
+    assert requestFrom(parameters, catalog)[0].settings.refine == "none"
+    assert requestFrom(parameters, catalog)[0].settings.fine_tune
 
 
 def test_the_scene_keeps_every_parameter(faked, ui, pair, tmp_path):
@@ -308,7 +310,7 @@ slicer.util.selectModule("DeepRegistration")
 ui = slicer.modules.DeepRegistrationWidget.ui
 for name in "ab":
     slicer.util.addVolumeFromArray(np.zeros((8, 8, 8)), name=name, nodeClassName="vtkMRMLScalarVolumeNode")
-slicer.modules.DeepRegistrationWidget.panel._chooseVolumes()
+slicer.modules.DeepRegistrationWidget.panel.chooseVolumes()
 ui.applyButton.click()
 print("SAYS", ui.statusLabel.text)
 assert "torch" not in sys.modules

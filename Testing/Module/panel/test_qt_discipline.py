@@ -15,6 +15,8 @@ FILES = sorted(FOLDER.rglob("*.py"))
 
 # Importable when Slicer starts; the rest only inside a function.
 ALLOWED_IMPORTS = set(sys.stdlib_module_names) | {"slicer", "vtk", "vtkmodules", "qt", "ctk", "numpy", "SimpleITK"}
+# Of the library, what is free of PyTorch; the package's own __init__ loads nothing.
+LIGHT = {"DeepRegistrationLib.errors", "DeepRegistrationLib.settings", "DeepRegistrationLib.quality.verdict"}
 # Properties in PythonQt, methods in C++ and PySide. The reader of a list or table item is a method in both.
 PROPERTIES = {
     "alignment", "checkable", "checked", "collapsed", "columnCount", "currentData", "currentIndex", "currentNodeID",
@@ -42,6 +44,8 @@ def violations(source: str, name: str = "source.py", local: frozenset[str] = fro
             _check_call(node, report)
         elif isinstance(node, ast.Attribute) and node.attr in PYSIDE_ONLY and _root(node) == "qt":
             report(node, f"qt.{node.attr} does not work in Slicer")
+        elif isinstance(node, ast.Compare | ast.BinOp | ast.Attribute):
+            _check_enum(node, report)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             for imported in _imported(node):
                 if imported in THREADS or imported.split(".")[0] == "threading":
@@ -50,7 +54,7 @@ def violations(source: str, name: str = "source.py", local: frozenset[str] = fro
                     report(node, f"{imported} is not Slicer's Qt")
     for node in _at_import_time(tree):
         for imported in _imported(node):
-            if imported.split(".")[0] not in ALLOWED_IMPORTS | local:
+            if imported not in LIGHT and imported.split(".")[0] not in ALLOWED_IMPORTS | local:
                 report(node, f"{imported} must be imported inside the function that needs it")
     return found
 
@@ -70,9 +74,35 @@ def _check_call(node: ast.Call, report: Callable[[ast.AST, str], None]) -> None:
         for argument in node.args:
             if isinstance(argument, ast.Call) and ast.unparse(argument.func).rpartition(".")[2] == "partial":
                 report(node, "partial as a slot gets every argument of the signal: use a method or a lambda")
+    if isinstance(called, ast.Name) and called.id in ("int", "float") and any(_is_enum(a) for a in node.args):
+        report(node, "an enumeration of Qt is no number in PythonQt 4: compare with ==")
     is_reader = isinstance(called, ast.Attribute) and called.attr in PROPERTIES and not node.args and not node.keywords
     if is_reader and root not in ("qt", "ctk") and not _is_item(called.value):
         report(node, f"{ast.unparse(called)}() calls a property")
+
+
+def _check_enum(node: ast.AST, report: Callable[[ast.AST, str], None]) -> None:
+    """Enumerations are plain numbers in one PythonQt and objects in the next: only == is right in both."""
+    if isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        if any(_is_enum(s) for s in sides) and not all(isinstance(o, ast.Eq | ast.NotEq) for o in node.ops):
+            report(node, "compare enumerations of Qt with ==")
+    elif isinstance(node, ast.BinOp):
+        is_flags = isinstance(node.op, ast.BitOr) and _is_enum(node.left) and _is_enum(node.right)
+        if not is_flags and (_is_enum(node.left) or _is_enum(node.right)):
+            report(node, "an enumeration of Qt is no number in PythonQt 4: do not compute with it")
+    elif isinstance(node, ast.Attribute) and node.attr in ("value", "name") and _is_enum(node.value):
+        report(node, "an enumeration of Qt has no value in PythonQt 3")
+
+
+def _is_enum(node: ast.AST) -> bool:
+    """Whether an expression is a member of an enumeration: ``qt.Qt.ToolTipRole``, ``qt.QMessageBox.Yes``."""
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr[:1].isupper()
+        and isinstance(node.value, ast.Attribute)
+        and _root(node) in ("qt", "ctk")
+    )
 
 
 def _root(node: ast.AST) -> str:
@@ -145,6 +175,11 @@ def test_the_module_keeps_the_discipline_of_pythonqt(path: Path) -> None:
         ("from DeepRegistrationLib import register", "inside the function"),
         ("try:\n    import torch\nexcept ImportError:\n    torch = None", "inside the function"),
         ("import PySide6.QtCore", "not Slicer's Qt"),
+        ("if answer is qt.QMessageBox.Yes: pass", "with =="),
+        ("if key in (1, 2) or key < qt.Qt.Key_Return: pass", "with =="),
+        ("combo.setItemData(0, 0, qt.Qt.UserRole - 1)", "do not compute"),
+        ("row = int(qt.Qt.AlignLeft)", "no number"),
+        ("row = qt.Qt.AlignLeft.value", "no value"),
     ],
 )
 def test_a_broken_rule_is_found(source: str, complaint: str) -> None:
@@ -158,6 +193,7 @@ def test_what_is_allowed_passes() -> None:
 
         import ctk, numpy, qt, slicer, vtk, SimpleITK
         from vtk.util.numpy_support import vtk_to_numpy
+        from DeepRegistrationLib.settings import Settings
         from . import nodes
 
         if TYPE_CHECKING:
@@ -168,6 +204,9 @@ def test_what_is_allowed_passes() -> None:
             self.ui.nameEdit.setText(widget.text)
             table.item(0, 0).text()
             settings.value("key")
+            widget.alignment = qt.Qt.AlignLeft | qt.Qt.AlignTop
+            if widget.alignment == qt.Qt.AlignLeft:
+                combo.setItemData(0, "why", qt.Qt.ToolTipRole)
             qt.QSettings().value("key", 3)
             slicer.util.loadVolume(path, properties={})
             return isinstance(widget, str) and nodes.values(sort=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ import slicer  # isort: skip
 from DeepRegistrationSlicer.registration import logic as logicModule  # isort: skip
 from DeepRegistrationSlicer.scene import nodes  # isort: skip
 from DeepRegistrationSlicer.registration import results  # isort: skip
+from DeepRegistrationSlicer.registration.request import Request, settingsFrom  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
 from DeepRegistrationSlicer.errors import CancelledError, InputError, RegistrationError  # isort: skip
 
@@ -143,13 +145,44 @@ def test_the_keywords_reach_the_command_line(logic, pair, monkeypatch):
     assert {v for v in options.values() if "." in v and v != "2.5"} <= kept["files"]
 
 
-def test_fine_tuning_is_only_asked_of_a_network(logic, pair, tmp_path):
-    from DeepRegistrationSlicer.registration.request import Request
+def test_defaults_are_left_to_the_library(pair, tmp_path):
+    said = Request(*pair).write(tmp_path)
+    assert said == [
+        *("register", "fixed.nrrd", "moving.nrrd", "--no-compression", "--output-transform", "transform.nrrd"),
+        *("--output-volume", "warped.nrrd", "--progress", "json"),
+    ]
 
-    asked = {m: Request(*pair, method=m, fineTune=True).write(tmp_path) for m in ("vm2", "none")}
-    assert "--fine-tune" in asked["vm2"]
-    assert "--fine-tune" not in asked["none"]
-    assert "--fine-tune" not in Request(*pair, method="vm2").write(tmp_path)
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"smoothnes": 2}, "did you mean smoothness?"),
+        ({"fineTun": True}, "did you mean fineTune?"),
+        ({"fine_tune": True}, "did you mean fineTune?"),
+        ({"fixdMask": None}, "did you mean fixedMask?"),
+        ({"outputVolum": True}, "did you mean outputVolume?"),
+        ({"zzzz": 1}, "what can be set is method, variant, fineTune"),
+        ({"fineTune": 3}, "fineTune is True or False, not 3"),
+        ({"smoothness": 99}, "The smoothness 99 is out of range"),
+        ({"similarity": "best"}, "similarity can be auto, lncc"),
+        ({"seed": 1.5}, "seed is a whole number"),
+    ],
+)
+def test_a_misspelled_or_impossible_setting_is_one_sentence(logic, pair, wrong, sentence):
+    with unchangedScene(), pytest.raises(InputError, match=re.escape(sentence)):
+        logic.register(*pair, **wrong)
+    assert folders() == []
+
+
+def test_results_of_the_former_version_are_known_again(pair):
+    """Their key, as it was written; "what is there already is not done again"."""
+    former = (
+        '{"method": "vm2", "fineTune": true, "refine": "fast", "affine": "auto", "similarity": "mind", '
+        f'"smoothness": 2.0, "seed": 3, "fixedMask": "{pair[1].GetID()}"}}'
+    )
+    settings = settingsFrom({"method": "vm2", "fineTune": True, "similarity": "mind", "smoothness": 2, "seed": 3})
+    assert Request(*pair, settings, fixedMask=pair[1]).key() == former
+    assert Request(*pair, settingsFrom({"device": "cpu"})).key() == Request(*pair).key()
 
 
 def test_the_overlay_is_shown_and_readable(logic, pair):

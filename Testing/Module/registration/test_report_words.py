@@ -51,10 +51,42 @@ def test_the_verdict_says_why():
     assert report_words.verdict({**REPORT, "verdict": "bad", "reasons": ["It folds."]})[1].startswith("Do not use")
 
 
-def test_what_was_not_measured_is_left_out():
+def test_what_was_not_measured_is_said_and_what_is_not_known_is_left_out():
     names = [name for name, _ in report_words.rows(REPORT)]
-    assert "Inverse error" not in names
+    assert "Inverse error" in names
+    assert dict(report_words.rows(REPORT))["Inverse error"] == "not measured"
+    assert "Anatomy in doubt" not in names  # this report does not know of it
     assert ("Displacement", "3.2 mm mean, 11.0 mm largest") in report_words.rows(REPORT)
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_a_report_of_the_library_in_which_nothing_was_measured_can_be_read(nothing):
+    from DeepRegistrationLib.quality.report import Report
+
+    def emptied(value):
+        if isinstance(value, dict):
+            return {k: emptied(v) for k, v in value.items()}
+        return nothing if isinstance(value, float) else value
+
+    report = emptied(Report("none", "fast", "auto", "cpu", "1").as_dict())
+    report |= {"dice": [["a", nothing, nothing], ["b", nothing, 0.5]], "dice_before": nothing, "dice_after": nothing}
+    report |= {"tre": [["p", 1.0, nothing], ["q", nothing, 0.004]]}
+    shown = dict(report_words.rows(report))
+    for name in ("Likeness", "Displacement", "Beyond the affine part", "Anatomy bent", "Anatomy in doubt"):
+        assert shown[name] == "not measured", name
+    assert shown["Inverse error"] == shown["Folded"] == shown["Volume change"] == shown["Mean Dice"] == "not measured"
+    assert shown["Dice of b"] == "not measured → 0.500"
+    assert shown["Landmark p"] == "1.00 mm → not measured"
+    assert shown["Landmark q"] == "not measured → 0.0040 mm"
+    assert "nan" not in report_words.toHtml(report) + report_words.summary(report)
+    assert report_words.verdict(report_words.withScores(report, {"dice": {"1": {"before": None, "after": None}}}, {}))
+
+
+def test_lengths_have_the_digits_of_the_library():
+    report = {"inverse_error_mm": 0.00012, "max_inverse_error_mm": 0.0345, "max_deformation_mm": 0.031}
+    shown = dict(report_words.rows(report))
+    assert shown["Inverse error"] == "0.00012 mm mean, 0.035 mm largest"
+    assert shown["Beyond the affine part"] == "0.031 mm largest"
 
 
 def test_the_model_is_named_and_its_long_number_does_not_widen_the_panel():

@@ -12,6 +12,7 @@ from Testing.host import interact
 from ..cases import OBLIQUE, addVolume, blobs, sceneContent, unchangedScene
 
 import slicer  # isort: skip
+from DeepRegistrationLib.settings import Settings  # isort: skip
 from DeepRegistrationSlicer.scene import nodes  # isort: skip
 from DeepRegistrationSlicer.panel import parameters  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
@@ -98,19 +99,19 @@ def test_what_is_done_is_not_done_again(counted, fixed):
 
 
 @pytest.mark.parametrize(
-    "other", [{"refine": "accurate"}, {"smoothness": 2.0}, {"similarity": "mind"}, {"method": "vm2", "fineTune": True}]
+    "other", [{"refine": "accurate"}, {"smoothness": 2.0}, {"similarity": "mind"}, {"method": "vm2", "fine_tune": True}]
 )
 def test_with_other_settings_it_is_done_again(counted, fixed, other):
     series, moving = Series(counted.logic), volumes(1)
     method = {"method": "vm2"} if "method" in other else {}
-    run(series, Request(fixed, None, **method), moving)
-    run(series, Request(fixed, None, **other), moving)
+    run(series, Request(fixed, None, Settings(**method)), moving)
+    run(series, Request(fixed, None, Settings(**other)), moving)
     assert counted.runs == 2
-    run(series, Request(fixed, None, **other), moving)
+    run(series, Request(fixed, None, Settings(**other)), moving)
     assert counted.runs == 2
     source = sequence(1)
-    run(series, Request(fixed, None, **method), [], source)
-    run(series, Request(fixed, None, **other), [], source)
+    run(series, Request(fixed, None, Settings(**method)), [], source)
+    run(series, Request(fixed, None, Settings(**other)), [], source)
     assert counted.runs == 4
 
 
@@ -147,7 +148,7 @@ def test_a_sequence_gives_sequences(counted, fixed):
 
 def test_a_cancelled_sequence_goes_on_where_it_stopped(counted, fixed):
     source, series = sequence(), Series(counted.logic)
-    template = Request(fixed, None, method="slow")
+    template = Request(fixed, None, Settings("slow"))
     series.start(template, [], source)
     transforms = slicer.util.getNode("breathing transforms")
     interact.wait_until(lambda: transforms.GetNumberOfDataNodes() == 1)
@@ -192,7 +193,7 @@ def test_a_refused_series_leaves_nothing_behind(counted, fixed, why):
     elif why == "empty mask":
         request.fixedMask = addVolume(blobs((8, 8, 8)) * 0, OBLIQUE, "mask")
     elif why == "busy":
-        counted.logic.start(Request(fixed, addVolume(blobs((8, 8, 8)), name="other"), method="hang"), {})
+        counted.logic.start(Request(fixed, addVolume(blobs((8, 8, 8)), name="other"), Settings("hang")), {})
     series = Series(counted.logic)
     with unchangedScene(), pytest.raises(RegistrationError):
         series.start(request, [], source)
@@ -225,7 +226,7 @@ def test_one_thing_runs_at_a_time(faked, ui):
     interact.click(ui.registerAllButton)
     panel.parameters.method = "none"
     assert ui.applyButton.enabled
-    panel.logic.start(*parameters.requestFrom(panel.parameters))
+    panel.logic.start(*parameters.requestFrom(panel.parameters, panel.catalog))
     assert not ui.registerAllButton.enabled
     section.onRegisterAll()
     assert not section.series.isRunning

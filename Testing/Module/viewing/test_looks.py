@@ -17,6 +17,7 @@ from DeepRegistrationSlicer.scene import derived, display, nodes  # isort: skip
 from DeepRegistrationSlicer.registration import results  # isort: skip
 from DeepRegistrationSlicer.errors import InputError  # isort: skip
 from DeepRegistrationSlicer.viewing.looks import Look, Viewer  # isort: skip
+from DeepRegistrationSlicer.worker import process  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
 SHIFT = 10.0
@@ -145,10 +146,79 @@ def test_a_shift_changes_no_volume(result, viewer):
 
 def test_doubt_is_dark_after_and_bright_before(result, viewer):
     viewer.show("doubt", result.transform)
+    viewer.wait()
     after = (np.ptp(picture(), axis=-1) > 60).mean()
     viewer.show("doubt", result.transform, after=False)
+    viewer.wait()
     assert after < 0.05
     assert (np.ptp(picture(), axis=-1) > 60).mean() > after + 0.05
+
+
+class TestNothingTakesLong:
+    """What is slow is made by the worker, or once."""
+
+    @pytest.fixture
+    def runs(self, viewer):
+        made, makeProcess = [], viewer.doubtMaker.answer.makeProcess
+        viewer.doubtMaker.answer.makeProcess = lambda: made.append(1) or makeProcess()
+        return made
+
+    def test_doubt_is_made_in_a_process_of_its_own_and_once(self, result, viewer, runs):
+        said = []
+        viewer.said.connect(said.append)
+        viewer.show("doubt", result.transform)
+        assert viewer.doubtMaker.answer.isRunning
+        assert not [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if n.GetName() == "Doubt"]
+        viewer.show("doubt", result.transform, opacity=0.3)  # as a slider does; not asked again
+        interact.wait_until(lambda: not viewer.doubtMaker.answer.isRunning, 60)
+        assert slicer.util.getNode("Doubt").GetImageData() is not None
+        composite = slicer.util.getNode("vtkMRMLSliceCompositeNode*")
+        assert composite.GetForegroundOpacity() == pytest.approx(0.3)
+        assert said[-1] == "The map of doubt is shown."
+        viewer.show("overlay", result.transform)
+        viewer.show("doubt", result.transform)
+        assert not viewer.doubtMaker.answer.isRunning
+        assert runs == [1]
+
+    def test_a_look_that_was_left_does_not_come_back(self, result, viewer, runs):
+        viewer.show("doubt", result.transform)
+        viewer.show("checkerboard", result.transform)
+        viewer.wait()
+        assert [n.GetName() for n in viewer._helpers()] == ["Checkerboard"]
+        viewer.show("doubt", result.transform)
+        assert not viewer.doubtMaker.answer.isRunning  # it is known meanwhile
+        viewer.clear()
+        viewer.show("doubt", result.transform)
+        viewer.clear()
+        assert not viewer.doubtMaker.answer.isRunning
+
+    def test_a_worker_that_fails_is_one_sentence(self, result, viewer):
+        viewer.doubtMaker.answer.makeProcess = lambda: process.LibraryProcess(code="raise SystemExit(1)")
+        said = []
+        viewer.said.connect(said.append)
+        viewer.show("doubt", result.transform)
+        viewer.wait()
+        assert "stopped unexpectedly" in said[-1]
+
+    def test_images_are_moved_and_compared_once(self, result, viewer, monkeypatch):
+        calls = []
+        for name in ("moved", "checkerboard", "changeOn"):
+            was = getattr(derived, name)
+            monkeypatch.setattr(derived, name, lambda *a, was=was, name=name: calls.append(name) or was(*a))
+        for _again in range(3):
+            for look in ("checkerboard", "difference", "jacobian"):
+                viewer.show(look, result.transform)
+        assert sorted(calls) == ["changeOn", "checkerboard", "moved"]
+        viewer.show("checkerboard", result.transform, after=False)
+        assert sorted(calls) == ["changeOn", "checkerboard", "checkerboard", "moved", "moved"]
+        nodes.setField(result.transform, derived.fieldOf(result.transform))  # another field
+        viewer.show("difference", result.transform)
+        assert calls.count("moved") == 3
+        shown = slicer.util.getNode("moving").GetDisplayNode()
+        shown.SetAutoWindowLevel(False)
+        shown.SetWindow(shown.GetWindow() * 2)
+        viewer.show("checkerboard", result.transform)
+        assert calls.count("checkerboard") == 3
 
 
 def test_clear_leaves_nothing_behind(result, viewer):

@@ -118,6 +118,9 @@ def test_the_devices_are_said_with_their_memory():
     assert devices.describe({"cpu": 8e9, "cuda": None}) == (
         "No graphics card that PyTorch can use; processor: 8.0 GB free."
     )
+    assert devices.describe({"cpu": 8e9, "cuda": None, "mps": True}) == (
+        "Apple graphics processor; processor: 8.0 GB free."
+    )
     assert devices.describe({"cpu": 8e9, "cuda": ["H200", 1.4e11]}) == ("H200: 140.0 GB free; processor: 8.0 GB free.")
 
 
@@ -127,33 +130,6 @@ def test_opening_advanced_shows_the_devices(panel):
     interact.wait_until(lambda: "GB free" in panel.ui.deviceLabel.text, 60)
     assert panel.ui.deviceLabel.visible
     assert slicer.mrmlScene is not None
-
-
-def test_the_best_method_is_the_universal_network_where_its_weights_are_and_help(folder, tmp_path, monkeypatch):
-    from DeepRegistrationSlicer.worker import methods
-
-    monkeypatch.setattr(models, "boxFolder", lambda: tmp_path / "empty box")
-    assert methods.resolve("auto") == "none"
-    harmful = HEADER | {"scores": {"start_gain": 0.004}}
-    models.importModel(bundle(tmp_path / "harmful.safetensors", harmful))
-    assert methods.resolve("auto") == "none"
-    models.importModel(bundle(tmp_path / "u.safetensors"))
-    assert methods.resolve("auto") == "universal"
-    assert methods.resolve("auto", isFlat=True) == "none"
-    assert methods.resolve("voxelmorph-1") == "voxelmorph-1"
-
-
-def test_a_name_is_listed_once_and_what_cannot_be_used_comes_last():
-    from DeepRegistrationSlicer.worker.methods import parseMethods
-
-    entries = [
-        {"name": "none", "title": "Refinement alone", "available": True},
-        {"name": "vm", "title": "VoxelMorph", "available": False},
-        {"name": "universal", "title": "Universal", "available": True},
-        {"name": "universal", "title": "Universal: universal", "available": True},
-    ]
-    found = parseMethods(json.dumps(entries))
-    assert [method.title for method in found] == ["Refinement alone", "Universal", "VoxelMorph"]
 
 
 def test_a_model_of_the_box_describes_itself_in_words():
