@@ -41,13 +41,13 @@ def nothing_is_computed(monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"landmarks": (INSIDE, points(np.nan, 1, 1))}, "Landmark 2 of the moving image"),
-        ({"landmarks": (points(np.inf, 1, 1), INSIDE)}, "Landmark 2 of the fixed image"),
-        ({"landmarks": (points(1e300, 1, 1), INSIDE)}, "far outside"),
+        ({"landmarks": (INSIDE, points(np.nan, 1, 1))}, r"moving landmarks have point 2 .* no place"),
+        ({"landmarks": (points(np.inf, 1, 1), INSIDE)}, r"fixed landmarks have point 2 .* no place"),
+        ({"landmarks": (points(1e300, 1, 1), INSIDE)}, "no place"),
         ({"landmarks": (points(-1e5, 1, 1), INSIDE)}, "far outside"),
-        ({"landmarks": (INSIDE[:, :2], INSIDE[:, :2])}, "3 coordinates a point"),
-        ({"landmarks": (INSIDE[:0], INSIDE[:0])}, "3 coordinates a point"),
-        ({"landmarks": ([["a", "b", "c"]], [["a", "b", "c"]])}, "lists of points"),
+        ({"landmarks": (INSIDE[:, :2], INSIDE[:, :2])}, "3-D ones are needed"),
+        ({"landmarks": (INSIDE[:0], INSIDE[:0])}, "3-D ones are needed"),
+        ({"landmarks": ([["a", "b", "c"]], [["a", "b", "c"]])}, "must be numbers, one row of coordinates a point"),
         ({"landmarks": INSIDE[0]}, "are a pair"),
         ({"landmarks": (INSIDE, INSIDE), "refine": "none"}, "act in the refinement only"),
         ({"labels": (ONE, ONE), "refine": "none"}, "act in the refinement only"),
@@ -120,7 +120,7 @@ def test_the_working_grid_does_not_depend_on_what_is_free_just_now_and_a_coarser
     with pytest.raises(InputError, match=r"0\.1 of about 2\.\d GB"):
         working_grid(large, torch.device("cpu"))
     monkeypatch.undo()
-    monkeypatch.setitem(__import__("DeepRegistrationLib.inputs.pair").prepare.MOST_VOXELS, "cpu", 2000)
+    monkeypatch.setitem(__import__("DeepRegistrationLib.inputs.pair").inputs.pair.MOST_VOXELS, "cpu", 2000)
     fixed, moving = pair(GRID, 1.0)
     result = register(fixed, moving, **FAST)
     assert any("instead of 2 x 2 x 2 mm" in warning for warning in result.report.warnings)
