@@ -83,7 +83,7 @@ def read_landmarks(landmarks: Any, pair: Pair) -> Landmarks | None:
     """
     if landmarks is None:
         return None
-    points = check_pairs(*landmarks, pair.given_fixed.ndim)
+    points = check_pairs(landmarks[0], landmarks[1], pair.given_fixed.ndim)
     for image, which, positions in zip((pair.given_fixed, pair.given_moving), ("fixed", "moving"), points, strict=True):
         grid = image.grid
         size = np.maximum(grid.shape, max(grid.extent) / grid.spacing)  # along a thin axis too, as slices have one
