@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,8 @@ def _move_points(transform: sitk.Transform, source: str, target: str) -> None:
             f"{transform.GetDimension()}-D; use the points of that image."
         )
     write_points(points.moved(map_points_inverse(transform, points.positions)), target)
+    for note in points.notes:
+        print(note, file=sys.stderr)
 
 
 def _warp_image(transform: sitk.Transform, options: argparse.Namespace) -> None:

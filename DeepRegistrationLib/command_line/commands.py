@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from ..errors import InputError
 from ..files.endings import PICTURE_FILES, image_endings, transform_endings
 from ..files.writing import together
 from ..geometry.image import read_image
-from ..geometry.points import read_points
+from ..geometry.points import Pairs, paired, read_points
 from ..geometry.transform import read_transform
 from ..models.methods import find_method
 from ..progress import ProgressCallback
@@ -65,7 +66,9 @@ def _add_register(commands: Commands) -> None:
     how.add_argument("--initial-transform", metavar="T0.h5", help="taken instead of the affine stage")
     how.add_argument("--fixed-mask", metavar="F")
     how.add_argument("--moving-mask", metavar="M")
-    how.add_argument("--fixed-points", metavar="P", help="landmarks that the field is drawn to join")
+    how.add_argument(
+        "--fixed-points", metavar="P", help="landmarks that the field is drawn to join, by name, else by row"
+    )
     how.add_argument("--moving-points", metavar="P")
     how.add_argument("--fixed-labels", metavar="L", help="label maps that the field is drawn to join")
     how.add_argument("--moving-labels", metavar="L")
@@ -84,9 +87,10 @@ def run_register(options: argparse.Namespace) -> None:
     """Register, then write what was asked for."""
     _check_register(options)
     keep_freed_memory()
+    pairs = _pairs(options)
     progress = _progress(options.progress)
     try:
-        result = _registered(options, progress)
+        result = _registered(options, pairs, progress)
         with together():
             _save(result, options)
     finally:
@@ -100,21 +104,24 @@ def run_register(options: argparse.Namespace) -> None:
             print(f"{name}: {value}")
 
 
-def _registered(options: argparse.Namespace, progress: ProgressCallback | None) -> Result:
+def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: ProgressCallback | None) -> Result:
     from ..pipeline import register
 
-    return register(
+    result = register(
         options.fixed,
         options.moving,
         settings_from(options),
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
         initial_transform=options.initial_transform,
-        landmarks=_both(options, "points", lambda path: read_points(path).positions),
+        landmarks=None if pairs is None else (pairs.fixed, pairs.moving),
         labels=_both(options, "labels", str),
         progress=progress,
         cancel=options.cancel,
     )
+    if pairs is not None:
+        result.report.warnings += pairs.notes
+    return result
 
 
 def _save(result: Result, options: argparse.Namespace) -> None:
@@ -179,6 +186,11 @@ def _both(options: argparse.Namespace, what: str, read: Any) -> Any:
     return tuple(read(path) for path in pair)
 
 
+def _pairs(options: argparse.Namespace) -> Pairs | None:
+    lists = _both(options, "points", read_points)
+    return None if lists is None else paired(*lists)
+
+
 def _progress(kind: str) -> ProgressCallback | None:
     def as_json(stage: str, fraction: float, message: str) -> None:
         print(json.dumps({"stage": stage, "fraction": round(fraction, 4), "message": message}), flush=True)
@@ -192,7 +204,9 @@ def _add_evaluate(commands: Commands) -> None:
     parser.add_argument("--fixed-labels", metavar="L")
     parser.add_argument("--moving-labels", metavar="L")
     parser.add_argument("--labels", metavar="1-17,20-33", help="only these labels (default: all but 0)")
-    parser.add_argument("--fixed-points", metavar="P", help="LPS mm, the same order in both files")
+    parser.add_argument(
+        "--fixed-points", metavar="P", help="LPS mm; those of the two files belong together by name, else by row"
+    )
     parser.add_argument("--moving-points", metavar="P")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run_evaluate)
@@ -204,16 +218,18 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
     transform = read_transform(options.transform)
     labels = _both(options, "labels", lambda path: read_image(path, "label map"))
-    points = _both(options, "points", lambda path: read_points(path).positions)
-    if labels is None and points is None:
+    pairs = _pairs(options)
+    if labels is None and pairs is None:
         raise InputError(
             "Nothing to score; give --fixed-labels and --moving-labels, or --fixed-points and --moving-points."
         )
     scores: dict[str, Any] = {}
     if labels is not None:
         scores |= score_labels(transform, labels[0], labels[1], parse_labels(options.labels))
-    if points is not None:
-        scores |= score_points(transform, points[0], points[1])
+    if pairs is not None:
+        scores |= score_points(transform, pairs.fixed, pairs.moving)
+        for note in pairs.notes:
+            print(note, file=sys.stderr)
     if options.json:
         print(json.dumps(scores, indent=2))
         return

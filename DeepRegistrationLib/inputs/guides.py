@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry.image import Image, ImageSource
+from ..geometry.points import check_pairs
 from .label_maps import read_label_map
 from .pair import Pair
 
@@ -37,31 +38,20 @@ def read_landmarks(landmarks: Any, pair: Pair) -> Landmarks | None:
     """
     if landmarks is None:
         return None
-    ndim = pair.given_fixed.ndim
-    try:
-        points = [np.asarray(p, dtype=np.float64) for p in landmarks]
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The landmarks are lists of points with {ndim} numbers each.") from error
-    if points[0].shape != points[1].shape or points[0].ndim != 2 or points[0].shape[1] != ndim or not len(points[0]):
-        raise InputError(
-            f"The landmarks must be two lists of the same length with {ndim} coordinates a point, not "
-            f"{points[0].shape} and {points[1].shape}."
-        )
+    points = check_pairs(landmarks[0], landmarks[1], pair.given_fixed.ndim)
     for image, which, positions in zip((pair.given_fixed, pair.given_moving), ("fixed", "moving"), points, strict=True):
         grid = image.grid
         size = np.maximum(grid.shape, max(grid.extent) / grid.spacing)  # along a thin axis too, as slices have one
-        # Numbers as large as 1e300 overflow on the way; they are far outside in any case.
-        with np.errstate(over="ignore", invalid="ignore"):
-            index = grid.to_index(positions)
-            inside = ((index > -0.5 - BEYOND * size) & (index < np.array(grid.shape) - 0.5 + BEYOND * size)).all(1)
-        wrong = np.nonzero(~(inside & np.isfinite(positions).all(1)))[0]
+        index = grid.to_index(positions)
+        inside = ((index > -0.5 - BEYOND * size) & (index < np.array(grid.shape) - 0.5 + BEYOND * size)).all(1)
+        wrong = np.flatnonzero(~inside)
         if len(wrong):
             place = ", ".join(f"{c:g}" for c in positions[wrong[0]])
             raise InputError(
-                f"Landmark {wrong[0] + 1} of the {which} image, at ({place}) mm LPS, lies far outside of it or is no "
-                "number; check the list and its coordinate system."
+                f"Landmark {wrong[0] + 1} of the {which} image, at ({place}) mm LPS, lies far outside of it; "
+                "check the list and its coordinate system."
             )
-    return points[0], points[1]
+    return points
 
 
 def read_labels(labels: tuple[ImageSource, ImageSource] | None, pair: Pair) -> Labels | None:

@@ -156,12 +156,6 @@ def landmark_voxels(
     if landmarks is None:
         return None
     pair = [np.asarray(points, dtype=np.float64) for points in landmarks]
-    ndim = 3 if plane else grid.ndim
-    if pair[0].shape != pair[1].shape or pair[0].ndim != 2 or pair[0].shape[1] != ndim or not len(pair[0]):
-        raise InputError(
-            f"The landmarks must be two lists of the same length with {ndim} coordinates a point, not "
-            f"{pair[0].shape} and {pair[1].shape}."
-        )
     if plane:
         pair = [plane.to_plane(points) for points in pair]
     back = np.linalg.inv(matrix)

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from ..geometry.antialias import averaged_for
 from ..geometry.image import Grid, Image
+from ..geometry.padding import background_of
 from .shape import Shape, measure_shape, points_of
 
 MISS = 0.009
@@ -82,16 +84,17 @@ def measure_doubt(
     """
     grid = fixed.grid.resized(tuple(min(s, MOST_VOXELS) for s in fixed.grid.shape))
     still, source = _onto(_of_unit_range(fixed, mask), grid), _of_unit_range(moving, moving_mask)
-    edges = _Edges(still)
-    energy, explained = edges.local_energy, edges.explained_by(_onto(source, grid, transform))
+    here, there = _measured(fixed.grid, mask), _measured(moving.grid, moving_mask)
+    edges = _Edges(still, here and _onto(here, grid))
+    energy = edges.local_energy
+    explained = edges.explained_by(_onto(source, grid, transform), there and _onto(there, grid, transform))
     enough = max(QUIET * float(np.percentile(energy, 95)), TINY)
     worry = np.clip((ENOUGH - explained) / (ENOUGH - CHANCE), 0, 1)
     if transform is not None:
-        lost = edges.explained_by(_onto(source, grid)) - explained
+        lost = edges.explained_by(_onto(source, grid), there and _onto(there, grid)) - explained
         worry = np.maximum(worry, np.clip(lost / LOSS, 0, 1))
     worry = worry * np.clip(energy / enough, 0, 1)
-    there = np.ones(moving.grid.shape, bool) if moving_mask is None else moving_mask
-    frame = moving.grid.to_sitk(there.reshape(moving.grid.shape).astype(np.float32))
+    frame = there or moving.grid.to_sitk(np.ones(moving.grid.shape, np.float32))
     seen = sitk.GetArrayFromImage(_onto(frame, grid, transform)) > 0.5
     if missed is not None:
         # At the border of the moving image and beyond it there is no way back, nor anything to come back from.
@@ -101,9 +104,8 @@ def measure_doubt(
         far = sitk.GetArrayFromImage(_onto(missed.to_sitk(), grid)) / full
         worry = np.maximum(worry, np.clip(far, 0, 1) * (_local_mean(seen, still) > 0.99))
     anatomy = (energy > enough) & seen
-    if mask is not None:
-        inside = _onto(fixed.grid.to_sitk(mask.reshape(fixed.grid.shape).astype(np.float32)), grid)
-        anatomy &= sitk.GetArrayViewFromImage(inside) > 0.5
+    if here:
+        anatomy &= sitk.GetArrayFromImage(_onto(here, grid)) > 0.5
     return Doubt(
         Image(worry.astype(np.float32), grid, "map of doubt"),
         100 * float((worry[anatomy] >= IN_DOUBT).mean()) if anatomy.any() else 100.0,
@@ -126,19 +128,18 @@ def there_and_back(transform: sitk.Transform, inverse: sitk.Transform, grid: Gri
 def _of_unit_range(image: Image, mask: np.ndarray | None) -> sitk.Image:
     """The image with its background at 0 and a range of 1, float32: intensities can be of any size and offset.
 
-    What was not measured is background. Background is what is typical of the border of what was measured.
+    What was not measured is background.
     """
     array = image.array.astype(np.float64)
     inside = np.ones(array.shape, bool) if mask is None else mask.reshape(array.shape)
-    rim = np.zeros(array.shape, bool)
-    for axis, size in enumerate(array.shape):
-        if size > 1:
-            rim[(slice(None),) * axis + ([0, -1],)] = True
-    border = array[rim & inside]
     low, high = float(array[inside].min()), float(array[inside].max())
-    background = float(np.median(border)) if border.size else low
+    background = background_of(np.where(inside, array, low))
     array = np.where(inside, (array - background) / ((high - low) or 1.0), 0.0)
     return image.grid.to_sitk(array.astype(np.float32))
+
+
+def _measured(grid: Grid, mask: np.ndarray | None) -> sitk.Image | None:
+    return None if mask is None else grid.to_sitk(mask.reshape(grid.shape).astype(np.float32))
 
 
 def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> sitk.Image:
@@ -146,35 +147,45 @@ def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None
     place = points_of(grid)
     if image.GetPixelID() != sitk.sitkFloat32:
         image = sitk.Cast(image, sitk.sitkFloat32)
+    image = averaged_for(image, grid, transform)
     # What lies outside is 0: not doubted, not missed, background.
     return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], 0.0)
 
 
 class _Edges:
-    """The edges of an image (what they are, and their local energy), and how much of them another image has too."""
+    """The edges of an image (what they are, and their local energy), and how much of them another image has too.
 
-    def __init__(self, image: sitk.Image) -> None:
-        self.image, self.gradient = image, _gradient(image)
+    Args:
+        image: of unit range, background 0.
+        measured: 1 where it was measured, 0 elsewhere; None: everywhere.
+    """
+
+    def __init__(self, image: sitk.Image, measured: sitk.Image | None) -> None:
+        self.image, self.gradient = image, _gradient(image, measured)
         self.energy = _squared(self.gradient)
         self.local_energy = _local_mean(self.energy, image)
         # Strong edges (skin, bone) must not drown the others: a voxel's vote grows with the root of its energy.
         self.votes = np.sqrt(self.energy)
         self.total = _local_mean(self.votes, image)
 
-    def explained_by(self, other: sitk.Image) -> np.ndarray:
-        """The share of the edges along those of the other image, 0 (chance) to 1.
+    def explained_by(self, other: sitk.Image, measured: sitk.Image | None) -> np.ndarray:
+        """The share of the edges along those of the other image, 0 (chance) to 1, where that was ``measured``.
 
         After the normalized gradient fields of Haber and Modersitzki (2006): in n dimensions unrelated directions agree
         by 1/n on average.
         """
-        gradient = _gradient(other)
+        gradient = _gradient(other, measured)
         energy = _squared(gradient)
+        votes, total = self.votes, self.total
+        if measured:
+            votes = votes * (sitk.GetArrayViewFromImage(measured) > 0.5)
+            total = _local_mean(votes, self.image)
         noise = NOISE * float(np.percentile(energy, 95)) + TINY
         along = np.einsum("...c,...c->...", self.gradient, gradient) ** 2
         along /= (self.energy + TINY) * (energy + noise)
-        shared = _local_mean(self.votes * along, self.image)
+        shared = _local_mean(votes * along, self.image)
         chance = 1 / max(2, sum(n > 1 for n in self.image.GetSize()))
-        share = (shared / (self.total + 1e-12) - chance) / (1 - chance)
+        share = (shared / (total + 1e-12) - chance) / (1 - chance)
         return np.clip(share, 0, 1)
 
 
@@ -182,16 +193,26 @@ def _squared(gradient: np.ndarray) -> np.ndarray:
     return np.einsum("...c,...c->...", gradient, gradient)
 
 
-def _gradient(image: sitk.Image) -> np.ndarray:
-    """(*shape, axis) change of the smoothed gray value along each axis, per finest side; zero across a single slice."""
+def _gradient(image: sitk.Image, measured: sitk.Image | None) -> np.ndarray:
+    """(*shape, axis) change of the smoothed gray value along each axis, per finest side; zero across a single slice.
+
+    Where ``measured`` ends is no edge: only what lies inside is smoothed (normalized convolution), none is outside.
+    """
     finest = min(s for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True) if n > 1)
     array = sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, (SMOOTH_VOXELS * finest) ** 2))
+    if measured:
+        array /= np.maximum(
+            sitk.GetArrayFromImage(sitk.DiscreteGaussian(measured, (SMOOTH_VOXELS * finest) ** 2)), 0.01
+        )
     steps = [s / finest for s in image.GetSpacing()[::-1]]
     parts = [
         np.gradient(array, steps[axis], axis=axis) if array.shape[axis] > 1 else np.zeros_like(array)
         for axis in range(array.ndim)
     ]
-    return np.stack(parts, -1)
+    gradient = np.stack(parts, -1)
+    if measured:
+        gradient *= (sitk.GetArrayViewFromImage(measured) > 0.5)[..., None]
+    return gradient
 
 
 def _local_mean(array: np.ndarray, image: sitk.Image) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
 MARK = "_pretended_device"
-_HOME = {"to", "copy_", "cpu", "type_as", "to_", "set_", "get_device", "is_cuda"}
+_HOME = {"to", "copy_", "cpu", "type_as", "to_", "set_", "get_device", "is_cuda", "_has_compatible_shallow_copy_type"}
 _TO_NUMPY = {"numpy", "__array__", "from_numpy"}
 
 
@@ -43,6 +43,8 @@ class StrictDevice(TorchFunctionMode):
             self._mark(args[0], _marked(args[1]))
             return func(*args, **kwargs)
         tensors = list(_tensors((args, kwargs)))
+        if name == "_parse_to":  # a module reads its arguments; its tensors follow one by one
+            return func(*args, **kwargs)
         if name in ("to", "_to_copy"):
             return self._to(func, args, kwargs)
         if name == "cpu":
@@ -76,7 +78,9 @@ class StrictDevice(TorchFunctionMode):
                 rest.append(value.dtype)
             elif isinstance(value, torch.device | str):
                 there = torch.device(value).type == self.device.type
-            else:
+            elif isinstance(value, bool):  # without a device before it, its place is another one
+                kwargs["non_blocking"] = value
+            elif value is not None:
                 rest.append(value)
         result = func(source, *rest, **kwargs)
         if there != _marked(source):

@@ -31,8 +31,9 @@ def shift(grid, voxels):
 def doubt(scale=1.0, offset=0.0, spacing=1.0, missing=0.0):
     grid = Grid.from_shape(SHAPE, spacing)
     axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in SHAPE], indexing="ij")
-    ball = sum(axis**2 for axis in axes) < 1
-    first, second = (blobs(SHAPE, seed)[0, 0].numpy() * ball for seed in (0, 1))
+    # It fades into its background: the surface of a ball would be an edge that both halves share.
+    ball = np.clip(1.3 - sum(axis**2 for axis in axes), 0, 1)
+    first, second = ((picture - picture.mean()) * ball for picture in (blobs(SHAPE, k)[0, 0].numpy() for k in (0, 1)))
     half = np.where(np.arange(SHAPE[0])[:, None, None] < 12, first, second)
     fixed, moving = (Image(a.astype(np.float64) * scale + offset, grid) for a in (first, half))
     there, back = shift(grid, 0.2), shift(grid, missing - 0.2)

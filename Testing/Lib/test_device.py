@@ -61,7 +61,7 @@ def pretend(monkeypatch):
     """A function that puts the pipeline onto a pretended device."""
 
     def put(kind):
-        for name in ("pipeline.choose_device", "prepare.available_bytes", "prepare.total_bytes"):
+        for name in ("pipeline.choose_device", "inputs.pair.available_bytes", "inputs.pair.total_bytes"):
             answer = torch.device(kind) if name.endswith("device") else 32 << 30
             monkeypatch.setattr(f"DeepRegistrationLib.{name}", lambda *_, answer=answer: answer)
         monkeypatch.setattr("DeepRegistrationLib.pipeline.measure_mirror", lambda *_, **__: Mirror())  # on the CPU
