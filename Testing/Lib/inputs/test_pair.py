@@ -6,7 +6,8 @@ import SimpleITK as sitk
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.inputs.pair import Pair, label_tensors, read_label_maps
+from DeepRegistrationLib.inputs.choices import read_labels
+from DeepRegistrationLib.inputs.pair import Pair, label_tensors
 from Testing.Lib.geometry.geometries import oblique
 
 RNG = np.random.default_rng(3)
@@ -33,7 +34,7 @@ def test_a_slice_of_labels_of_another_extent_lies_where_it_lies(axis):
     expected = labels.squeeze(axis)
     full = Image(labels, grid)
     for maps in ((full, cropped), (cropped, full), (cropped, cropped)):
-        read = read_label_maps(maps, pair)
+        read = read_labels(maps, pair)
         for tensor in label_tensors(read, pair.fixed.grid, onto, pair.plane):
             np.testing.assert_array_equal(tensor[0, 0].numpy(), expected)
 
@@ -44,14 +45,14 @@ def test_label_maps_that_do_not_fit_are_refused_at_once():
     pair = Pair.read(*images, None, None)
     flat = Image(np.ones((12, 13), np.uint8), Grid.from_shape((12, 13)))
     whole = Image(np.ones(shape, np.uint8), Grid.from_shape(shape))
-    with pytest.raises(InputError, match="2-D and the images are 3-D"):
-        read_label_maps((whole, flat), pair)
+    with pytest.raises(InputError, match="2-D and the images 3-D"):
+        read_labels((whole, flat), pair)
     slices = [Image(image.array[:1], image.grid.cropped([0, 0, 0], [1, 13, 14])) for image in images]
     with pytest.raises(InputError, match="must be a single slice"):
-        read_label_maps((whole, whole), Pair.read(*slices, None, None))
+        read_labels((whole, whole), Pair.read(*slices, None, None))
     turned = Image(np.ones((12, 1, 14), np.uint8), Grid.from_shape((12, 1, 14)))
     with pytest.raises(InputError, match="at an angle"):
-        read_label_maps((turned, turned), Pair.read(*slices, None, None))
+        read_labels((turned, turned), Pair.read(*slices, None, None))
 
 
 def ct(shape=(30, 32, 34)) -> np.ndarray:
