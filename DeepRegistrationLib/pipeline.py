@@ -140,9 +140,9 @@ def register(
     with reporter.stage("output", 0.9, 1.0) as stage:
         measure_field(report, *refined, grid, content)
         stage(0.3, "field measured")
-        result = _finish(pair, grid, *refined, matrix, report)
+        result = _finish(pair, grid, *refined, matrix, report, stage)
         stage(0.7, "transform ready")
-        measure_images(report, pair, result.transform, content)
+        measure_images(report, pair, result.transform, content, stage)
         stage(1.0, "done")
     report.seconds = reporter.seconds
     return result
@@ -265,7 +265,9 @@ def _refined(
     return refined.field.cpu(), refined.inverse.cpu()
 
 
-def _finish(pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.ndarray, report: Report) -> Result:
+def _finish(
+    pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.ndarray, report: Report, reporter: Reporter
+) -> Result:
     moving_grid, fixed_grid = pair.given_moving.grid, pair.given_fixed.grid
     if pair.plane:
         shape = list(grid.shape)
@@ -277,10 +279,11 @@ def _finish(pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.n
         lifted_grid, lifted, lifted_inverse, lifted_matrix = grid, field, inverse, matrix
     make_inverse = partial(Transform.inverse_of, lifted_inverse, lifted_grid, lifted_matrix, moving_grid)
     transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
+    reporter.check()  # each of these can take seconds
     warped = resample(pair.given_moving, fixed_grid, transform)
+    reporter.check()
     missed = misses(field, inverse, grid, lifted_grid)
-    doubt = measure_doubt(
-        pair.clean_fixed, pair.clean_moving, transform, missed, mask=pair.fixed_mask, moving_mask=pair.moving_mask
-    )
+    masks = pair.fixed_mask, pair.moving_mask
+    doubt = measure_doubt(pair.clean_fixed, pair.clean_moving, transform, missed, *masks, reporter=reporter)
     report.doubt_percent, report.shape = doubt.percent, doubt.shape
     return Result(transform, make_inverse, warped, report, doubt, lifted, lifted_grid)

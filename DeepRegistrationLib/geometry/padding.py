@@ -114,10 +114,10 @@ def seen_part(array: np.ndarray) -> np.ndarray | None:
 
     Padding is the value that most corners share, all around a convex part that nearly fills its bounding box.
     """
-    corners, counts = np.unique(array[np.ix_(*[[0, -1]] * array.ndim)].astype(np.float32), return_counts=True)
+    corners, counts = np.unique(array[np.ix_(*[[0, -1]] * array.ndim)], return_counts=True)
     if int(counts.max()) == 1:
         return None
-    inside = array.astype(np.float32, copy=False) != corners[counts.argmax()]
+    inside = array != corners[counts.argmax()]
     count = int(inside.sum())
     box = 1
     for axis in range(inside.ndim):

@@ -145,7 +145,10 @@ def _read_xfm(path: Path, name: str) -> sitk.Transform:
 
 def _read_field(path: Path, name: str) -> tuple[sitk.Transform, bool]:
     with _single_nifti(path) as (readable, is_scrambled):
-        image, _ = read_file(readable, name)
+        try:
+            image, _ = read_file(readable, name)
+        except InputError as error:  # of a copy that is gone by then
+            raise InputError(str(error).replace(str(readable), str(path))) from error
     kinds = {image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.startswith("NRRD_kinds")}
     is_unsigned = "unsigned" in image.GetPixelIDTypeAsString()
     if image.GetNumberOfComponentsPerPixel() != image.GetDimension():

@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from ..geometry.antialias import averaged_for
 from ..geometry.image import Grid, Image
 from ..geometry.padding import background_of
+from ..progress import SILENT, Reporter
 from .shape import Shape, measure_shape, points_of
 
 MISS = 0.009
@@ -71,6 +72,7 @@ def measure_doubt(
     missed: Image | None = None,
     mask: np.ndarray | None = None,
     moving_mask: np.ndarray | None = None,
+    reporter: Reporter = SILENT,
 ) -> Doubt:
     """Compare the fixed image with the moved one, and the way there with the way back.
 
@@ -81,19 +83,26 @@ def measure_doubt(
             ``there_and_back`` finds it; None: not looked at.
         mask: (*fixed.grid.shape) bool; only what is inside was measured and counts as anatomy.
         moving_mask: (*moving.grid.shape) bool, likewise.
+        reporter: asked now and then whether to stop.
+
+    Raises:
+        Cancelled: if the reporter's token is set.
     """
     grid = fixed.grid.resized(tuple(min(s, MOST_VOXELS) for s in fixed.grid.shape))
     still, source = _onto(_of_unit_range(fixed, mask), grid), _of_unit_range(moving, moving_mask)
     here, there = _measured(fixed.grid, mask), _measured(moving.grid, moving_mask)
     edges = _Edges(still, here and _onto(here, grid))
     energy = edges.local_energy
+    reporter.check()
     explained = edges.explained_by(_onto(source, grid, transform), there and _onto(there, grid, transform))
     enough = max(QUIET * float(np.percentile(energy, 95)), TINY)
     worry = np.clip((ENOUGH - explained) / (ENOUGH - CHANCE), 0, 1)
+    reporter.check()
     if transform is not None:
         lost = edges.explained_by(_onto(source, grid), there and _onto(there, grid)) - explained
         worry = np.maximum(worry, np.clip(lost / LOSS, 0, 1))
     worry = worry * np.clip(energy / enough, 0, 1)
+    reporter.check()
     frame = there or moving.grid.to_sitk(np.ones(moving.grid.shape, np.float32))
     seen = sitk.GetArrayFromImage(_onto(frame, grid, transform)) > 0.5
     if missed is not None:

@@ -12,6 +12,7 @@ from ..geometry.image import Grid, Image
 from ..geometry.transform import Transform, displacement_on, resample
 from ..inputs.content import coarse_content
 from ..inputs.pair import Pair
+from ..progress import SILENT, Reporter
 from ..similarity.mutual_information import nmi
 from .doubt import MOST_POINTS
 from .metrics import folds_and_spread
@@ -70,11 +71,16 @@ def misses(u: Tensor, inverse: Tensor, grid: Grid, onto: Grid) -> Image:
     return Image(missed.reshape(lifted.shape).numpy(), lifted)
 
 
-def measure_images(report: Report, pair: Pair, transform: Transform, content: Tensor) -> None:
+def measure_images(
+    report: Report, pair: Pair, transform: Transform, content: Tensor, reporter: Reporter = SILENT
+) -> None:
     """Fill in what the two images and the whole map say, sampled coarsely.
 
     Args:
         content: (1, 1, *working grid) bool: where the fixed image shows something.
+
+    Raises:
+        Cancelled: if the reporter's token is set.
     """
     grid = pair.given_fixed.grid
     coarse = grid.resized(tuple(min(s, COARSE) for s in grid.shape))
@@ -85,7 +91,9 @@ def measure_images(report: Report, pair: Pair, transform: Transform, content: Te
     report.similarity = "normalized mutual information"
     alike = _Likeness(pair)
     report.similarity_before = alike(None)
+    reporter.check()
     report.similarity_interpolated = alike(alike.half_a_voxel)
+    reporter.check()
     report.similarity_after = alike(transform)
 
 

@@ -3,7 +3,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from DeepRegistrationLib import Cancelled, CancelToken, InputError, register
+from DeepRegistrationLib import Cancelled, CancelToken, InputError, pipeline, register
 from DeepRegistrationLib.fields import smooth, warp
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import Transform, resample
@@ -225,6 +225,26 @@ def test_a_cancelled_run_stops_and_says_so():
 
     with pytest.raises(Cancelled):
         register(fixed, moving, progress=stop, cancel=token, **FAST)
+
+
+@pytest.mark.parametrize("last", ["resample", "measure_doubt"])
+def test_a_cancel_while_the_output_is_made_stops_before_its_next_part(monkeypatch, last):
+    fixed, moving = pair(Grid.from_shape((20, 22, 24)), 1.0)
+    token, begun = CancelToken(), []
+    own = getattr(pipeline, last)
+
+    def work(*arguments, **keywords):
+        token.cancel()
+        return own(*arguments, **keywords)
+
+    monkeypatch.setattr(pipeline, last, work)
+    monkeypatch.setattr(pipeline, "misses" if last == "resample" else "measure_images", lambda *_: begun.append(1))
+    monkeypatch.setattr("DeepRegistrationLib.quality.doubt.measure_shape", lambda *_: begun.append(1))
+    if last == "measure_doubt":
+        monkeypatch.setattr(pipeline, "misses", lambda *_: None)
+    with pytest.raises(Cancelled):
+        register(fixed, moving, cancel=token, affine="none", refine="none", device="cpu")
+    assert not begun
 
 
 @pytest.mark.parametrize(

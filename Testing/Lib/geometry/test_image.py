@@ -110,7 +110,7 @@ def test_a_label_map_as_a_picture_keeps_its_labels(tmp_path):
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp"])
 def test_a_volume_as_a_picture_is_refused_but_one_slice_is_none(tmp_path, ending):
     volume = Image(np.arange(60, dtype=np.uint8).reshape(3, 4, 5), Grid.from_shape((3, 4, 5)))
-    with pytest.raises(InputError, match="one slice of the volume only"):
+    with pytest.raises(InputError, match=r"cannot be written as v.* cannot hold it"):
         volume.save(tmp_path / f"v{ending}")
     assert not list(tmp_path.iterdir())
     Image(volume.array[:, 1:2], volume.grid.cropped([0, 1, 0], [3, 2, 5])).save(tmp_path / f"s{ending}")

@@ -3,6 +3,7 @@
 import functools
 import gzip
 import os
+import re
 import struct
 
 import numpy as np
@@ -255,6 +256,27 @@ class TestRefused:
         data = (tmp_path / "t.h5").read_bytes()
         (tmp_path / "t.h5").write_bytes(data[:kept])
         self.refuse(tmp_path / "t.h5", "cut short", capfd)
+
+    @pytest.mark.parametrize("grid", [GRID, PLANE], ids=["3-D", "2-D"])
+    @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+    def test_a_field_that_is_cut_short(self, tmp_path, capfd, ending, grid):
+        path = tmp_path / f"t{ending}"
+        field_transform(grid).save(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        self.refuse(path, rf"t\{ending} (is not whole|could not be read)", capfd)
+
+    def test_two_dimensional_displacement_vectors_that_are_cut_short(self, tmp_path, capfd):
+        field_transform(PLANE).save(tmp_path / "t.nii")
+        data = bytearray((tmp_path / "t.nii").read_bytes())
+        data[68:70] = struct.pack("<h", 1006)
+        packed = gzip.compress(data)
+        for name, part in {
+            "u.nii": data[:-100],
+            "v.nii.gz": packed[:-100],
+            "w.nii.gz": gzip.compress(data[:-99]),
+        }.items():
+            (tmp_path / name).write_bytes(part)
+            self.refuse(tmp_path / name, re.escape(f"{tmp_path / name} ") + "(is not whole|could not be read)", capfd)
 
     def test_a_foreign_hdf5_is_one_sentence(self, tmp_path, capfd):
         h5py = pytest.importorskip("h5py")

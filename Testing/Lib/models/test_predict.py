@@ -242,6 +242,32 @@ def test_a_cancelled_prediction_stops_before_the_network():
         predict(model(lambda f, m: pytest.fail("ran")), image, image, reporter=Reporter(cancel=token))
 
 
+@pytest.mark.parametrize("fit", [None, "lncc"])
+def test_a_cancel_while_the_network_computes_stops_before_its_next_layer(fit):
+    token, ran = CancelToken(), []
+
+    class Layers(Recorder):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = (nn.Conv3d(2, 3, 3, padding=1) for _ in range(2))
+            self.first.register_forward_hook(lambda *_: token.cancel())
+            self.first.register_forward_hook(lambda *_: ran.append("first"))
+            self.second.register_forward_hook(lambda *_: ran.append("second"))
+
+        def forward(self, fixed, moving):
+            both = torch.cat([fixed, moving], 1).to(self.first.weight)
+            return Prediction(self.first(both) + self.second(both))
+
+        def last_convolution(self):
+            return self.second
+
+    image, network = placed(blob(), "SAR"), Layers()
+    with pytest.raises(Cancelled):
+        predict(Model("test", network, HEADER, ""), image, image, reporter=Reporter(cancel=token), fit=fit)
+    assert ran == ["first"]
+    assert not any(module._forward_pre_hooks for module in network.modules())
+
+
 def test_running_a_network_leaves_its_weights_precision_and_mode_alone():
     network = Recorder()
     network.train()
