@@ -4,49 +4,33 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from DeepRegistrationLib.errors import Cancelled, DeepRegistrationError, InputError
-from DeepRegistrationLib.system import wait_briefly
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
+KEPT = "The work was cancelled; what it wrote so far is kept, and the same command goes on where it can."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; 0 done, 1 failed, 2 bad input, 130 cancelled. An error is one sentence on stderr."""
+    from DeepRegistrationLib.command_line.guard import guarded
+    from DeepRegistrationLib.system import wait_briefly
+
     wait_briefly()
-    try:
-        parser = _Parser(prog="python -m Training", description=__doc__)
-        commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-        for add in _commands():
-            add(commands)
-        options = parser.parse_args(arguments)
+    return guarded(lambda: _run(arguments), cancelled=KEPT)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    from DeepRegistrationLib.command_line.guard import Parser
+    from DeepRegistrationLib.command_line.interrupt import on_interrupt
+    from DeepRegistrationLib.progress import CancelToken
+
+    parser = Parser(prog="python -m Training", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    for add in _commands():
+        add(commands)
+    options = parser.parse_args(arguments)
+    with on_interrupt(CancelToken(), patience=None, raises=True):  # a step takes a while, then the run is saved
         options.run(options)
-    except (Cancelled, KeyboardInterrupt) as error:
-        return _say(str(error) or "Cancelled.", 130)
-    except DeepRegistrationError as error:
-        return _say(error, 2 if isinstance(error, InputError) else 1)
-    except OSError as error:
-        return _say(f"A file could not be read or written: {error}; make room, or choose another folder.", 1)
-    except MemoryError:
-        return _say("There is not enough memory; make the images or the batch smaller.", 1)
-    except Exception as error:  # a fault of this program: still one sentence
-        text = (str(error).strip().splitlines() or ["no details"])[0]
-        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
-            return _say("There is not enough memory; make the images or the batch smaller.", 1)
-        return _say(f"The work failed unexpectedly ({type(error).__name__}: {text}).", 1)
-    return 0
-
-
-def _say(message: object, code: int) -> int:
-    print(message, file=sys.stderr, flush=True)
-    return code
 
 
 def add_import_keras(commands: argparse._SubParsersAction) -> None:
@@ -83,7 +67,8 @@ def _commands() -> tuple[Callable[[argparse._SubParsersAction], None], ...]:
 if __name__ == "__main__":
     from DeepRegistrationLib.command_line.interrupt import leave_at_once
 
-    signal.signal(signal.SIGINT, leave_at_once)  # while PyTorch is loaded nothing has begun
-    _commands()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(main())
+    for number in (signal.SIGINT, signal.SIGTERM):  # while PyTorch is loaded nothing has begun
+        signal.signal(number, leave_at_once)
+    from DeepRegistrationLib.command_line.guard import end_process
+
+    end_process(main())

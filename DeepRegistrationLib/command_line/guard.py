@@ -27,8 +27,11 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
 
 
-def guarded(work: Callable[[], None]) -> int:
-    """Do ``work``; what goes wrong becomes one sentence on standard error and an exit code."""
+def guarded(work: Callable[[], None], cancelled: str = SENTENCE) -> int:
+    """Do ``work``; what goes wrong becomes one sentence on standard error and an exit code.
+
+    ``cancelled``: what is said where the work was cancelled and does not say more itself.
+    """
     try:
         with warnings.catch_warnings():
             if not sys.warnoptions:
@@ -38,7 +41,7 @@ def guarded(work: Callable[[], None]) -> int:
     except InputError as error:
         return _say(error, BAD_INPUT)
     except (Cancelled, KeyboardInterrupt) as error:
-        return _say(str(error) or SENTENCE, CANCELLED)
+        return _say(str(error) or cancelled, CANCELLED)
     except DeepRegistrationError as error:
         return _say(error, FAILED)
     except MemoryError:

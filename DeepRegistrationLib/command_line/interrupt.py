@@ -80,7 +80,7 @@ def _watch(reading: socket.socket, token: Any, done: threading.Event, patience: 
 
 
 def _end() -> NoReturn:
-    writing = sys.modules.get(f"{__package__.partition('.')[0]}.files.writing")
+    writing = sys.modules.get(f"{__name__.partition('.')[0]}.files.writing")
     if writing is not None:  # else nothing has been written
         with suppress(Exception):
             writing.remove_unfinished()

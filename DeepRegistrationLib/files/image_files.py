@@ -1,7 +1,8 @@
 """Reading image files through SimpleITK: what it would take for whole, right or its own is looked at first.
 
-ITK reads a file that was cut short as if zeros followed, takes ``a.nii`` for ``a.nii.gz`` where both are there,
-allocates whatever a header declares, and says nothing of the geometry that it left out.
+ITK reads a file that was cut short as if zeros followed, makes zeros of NaN in NIfTI files, takes ``a.nii`` for
+``a.nii.gz`` where both are there, allocates whatever a header declares, and says nothing of the geometry that it left
+out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..errors import InputError
 from ..system import check_memory
 from . import mgz, nifti
 from .dicom_folder import read_folder
+from .nifti_numbers import with_not_numbers
 from .quiet import quiet_libraries
 
 PathLike = str | os.PathLike[str]
@@ -131,11 +133,12 @@ def _value_bytes(pixel: int) -> int:
 
 def _read_nifti(path: Path, name: str) -> tuple[sitk.Image, list[str]]:
     header = nifti.read_header(path) if ".img" not in path.name.lower() else None
+    voxels = next((p for p in _voxel_files(path) if p.is_file()), None)
+    first_byte = header.first_byte if header is not None and voxels == path else 0
     if header is not None:
         check_memory(header.data_bytes, f"{name} {path}")
-        voxels = next((p for p in _voxel_files(path) if p.is_file()), None)
         if voxels is not None:
-            missing = nifti.missing_bytes(voxels, header.data_bytes + (header.first_byte if voxels == path else 0))
+            missing = nifti.missing_bytes(voxels, header.data_bytes + first_byte)
             if missing:
                 raise _cut_short(path, name, missing)
     try:
@@ -144,7 +147,10 @@ def _read_nifti(path: Path, name: str) -> tuple[sitk.Image, list[str]]:
     except InputError as error:
         if header is None or header.sform_code <= 0 or not path.name.lower().endswith((".nii", ".nii.gz")):
             raise _unreadable(path, name) from error
-        return _read_sheared(path, header, name)
+        image, warnings = _read_sheared(path, header, name)
+        return with_not_numbers(image, path, path, first_byte), warnings
+    if header is not None and voxels is not None:
+        image = with_not_numbers(image, path, voxels, first_byte)
     if header is None or image.GetDimension() != 3:
         return image, []
     found = np.eye(4)

@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import NotWritten
+from . import nifti
 from .quiet import quiet_libraries
 from .writing import PathLike, reserve, shown, whole
 
@@ -24,7 +25,9 @@ def write_image_file(image: sitk.Image, path: PathLike, compress: bool = True) -
         try:
             with quiet_libraries():
                 sitk.WriteImage(image, str(partial), useCompression=compress)
-                complete = _same_voxels(image, sitk.ReadImage(str(partial)), partial.suffix.lower() in LOSSY)
+                found = sitk.ReadImage(str(partial))
+            ending = partial.name.lower()
+            complete = _same_voxels(image, found, ending.endswith(LOSSY), zeroed=ending.endswith(nifti.ENDINGS))
         except RuntimeError as error:
             raise _cut_short(path) from error
         if not complete:
@@ -58,7 +61,10 @@ def _cut_short(path: PathLike) -> NotWritten:
     )
 
 
-def _same_voxels(wanted: sitk.Image, found: sitk.Image, lossy: bool = False, rounded: bool = False) -> bool:
+def _same_voxels(
+    wanted: sitk.Image, found: sitk.Image, lossy: bool = False, rounded: bool = False, zeroed: bool = False
+) -> bool:
+    """``zeroed``: ITK reads what is no number as 0 (see ``nifti_numbers``)."""
     a, b = (sitk.GetArrayViewFromImage(image) for image in (wanted, found))
     if a.size != b.size or lossy:  # sizes, not shapes: a 2-D image may come back as one slice
         return bool(a.size == b.size)
@@ -67,6 +73,8 @@ def _same_voxels(wanted: sitk.Image, found: sitk.Image, lossy: bool = False, rou
         return True
     if a.dtype.kind not in "fc":
         return False
+    if zeroed:
+        a = np.where(np.isfinite(a), a, 0)
     return bool(np.allclose(a, b, rtol=1e-6 if rounded else 0, atol=1e-9 if rounded else 0, equal_nan=True))
 
 

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.errors import InputError, NotWritten
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
-from Training import safe_files
 from Training.__main__ import main
 from Training.pairs.manifest import read_manifest
-from Training.plan import plan_of, read_run_plan
+from Training.plan import plan_of
 from Training.runs import checkpoint
 from Training.runs.export import export
 from Training.runs.loop import train
 from Training.runs.train import source_of
 
+from ..Lib.files.full_disk import files_up_to, needs_limit
 from .small_runs import tiny_plan, write_data
 
 CPU = torch.device("cpu")
@@ -264,16 +264,14 @@ def test_a_manifest_that_does_not_fit_leaves_the_one_before(tmp_path: Path, caps
     assert out.read_bytes() == before
 
 
-def test_a_full_disk_leaves_the_plan_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_limit
+def test_a_full_disk_leaves_the_plan_and_the_checkpoint_of_the_run(tmp_path: Path) -> None:
     plan = tiny_plan("voxelmorph-1", 1, 1)
-    train(plan, source_of(plan, CPU), tmp_path, CPU, tensorboard=False, quiet=True)
-    names = {path.name for path in tmp_path.iterdir()}
-
-    def full(file: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(safe_files.os, "fsync", full)
-    with pytest.raises(checkpoint.TrainingFailed, match="is intact"):
+    run = train(plan, source_of(plan, CPU), tmp_path, CPU, tensorboard=False, quiet=True)
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with files_up_to(100), pytest.raises(NotWritten, match="unchanged"):
         train(plan, source_of(plan, CPU), tmp_path, CPU, tensorboard=False, quiet=True)
-    assert read_run_plan(tmp_path).hash() == plan.hash()
-    assert {path.name for path in tmp_path.iterdir()} == names
+    with files_up_to(100), pytest.raises(NotWritten, match="unchanged") as caught:
+        checkpoint.write_checkpoint(tmp_path / checkpoint.NAME, run.state())
+    assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept

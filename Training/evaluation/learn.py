@@ -98,10 +98,11 @@ def read_list(path: Path, only: Sequence[str] | None = None) -> list[Mapping[str
         wrong = next((key for key, value in texts.items() if not isinstance(value, str)), None)
         if wrong or not isinstance(entry.get("change", {}), Mapping):
             raise InputError(f"In the list {path} {wrong or 'change'} must be a {'text' if wrong else 'table'}.")
-    chosen = [entry for entry in entries if only is None or run_name(entry) in only]
-    if not chosen:
-        raise InputError(f"The list {path} has none of these runs; it has {', '.join(map(run_name, entries))}.")
-    return chosen
+    names = [run_name(entry) for entry in entries]
+    unknown = next((name for name in only or () if name not in names), None)
+    if unknown is not None or not names:
+        raise InputError(f"The list {path} has no run {unknown or 'at all'}; it has {', '.join(names) or 'nothing'}.")
+    return [entry for entry in entries if only is None or run_name(entry) in only]
 
 
 def run_name(entry: Mapping[str, Any]) -> str:

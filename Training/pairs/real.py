@@ -28,7 +28,6 @@ from ..synthesis.anatomy import pick
 from ..synthesis.deform import maps
 from ..synthesis.recipe import deform_recipe
 from .batch import VALIDATION, Batch
-from .finite import check_numbers_of
 from .label_maps import label_map, take_labels
 from .manifest import Case, Manifest
 
@@ -107,11 +106,11 @@ class Cases:
             InputError: if they cannot be read or used.
         """
         image = read_image(case.image, "image")
-        check_numbers_of(image, case.image, "image")
+        _check_numbers(image, case.image, "image")
         if case.label is None:
             return image, None
         given = read_image(case.label, "label map")
-        check_numbers_of(given, case.label, "label map")
+        _check_numbers(given, case.label, "label map")
         labels = label_map(given, case.label, self.plan)
         if labels.grid.shape != image.grid.shape:
             raise InputError(f"The label map {case.label} has another size than its image {case.image}.")
@@ -375,3 +374,8 @@ def _joined(batches: Sequence[Batch]) -> Batch:
         join("weight"),
         tuple(name for batch in batches for name in batch.names),
     )
+
+
+def _check_numbers(image: Image, path: Path, name: str) -> None:
+    if not np.isfinite(image.array).all():
+        raise InputError(f"The {name} {path} has values that are not numbers (NaN or infinite); mend it first.")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from DeepRegistrationLib.errors import DeepRegistrationError, InputError
+from DeepRegistrationLib.files.writing import whole
 
 NAME = "checkpoint.pt"
 BEST = "best.pt"
@@ -25,23 +26,15 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Replace ``path`` by ``state`` (tensors, numbers, texts, and tables and lists of them).
 
     Raises:
-        TrainingFailed: if it cannot be written; the file that was there stays.
+        InputError: if its folder cannot be written to.
+        NotWritten: if the disk is full; the file that was there stays.
     """
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise TrainingFailed(
-            f"The checkpoint {path} could not be written ({error.strerror}); the one before it is intact: "
-            "make room and start the same command again."
-        ) from error
+    with whole(path) as partial, partial.open("wb") as file:
+        file.write(buffer.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -41,7 +41,8 @@ def train(
 
     Raises:
         InputError: the data do not fit the method, or the folder holds another run.
-        TrainingFailed: the loss is not finite, or a checkpoint cannot be written.
+        TrainingFailed: the loss is not finite.
+        NotWritten: a checkpoint cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -275,3 +275,40 @@ def test_arrays_that_are_no_image_are_one_sentence():
     for source in (VOXELS, None, 5):
         with pytest.raises(InputError, match="must be a path or an image"):
             read_image(source, "fixed image")
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".hdr"])
+@pytest.mark.parametrize(("kind", "order"), [("f4", "<"), ("f8", ">")])
+def test_values_of_a_nifti_file_that_are_no_numbers_stay_so(tmp_path, ending, kind, order):
+    """ITK reads them as zeros, so that a damaged image would be taken for a whole one."""
+    nibabel = pytest.importorskip("nibabel")
+    array = np.arange(1, 121, dtype=np.float64).reshape(4, 5, 6)
+    array[1, 2, 3], array[0, 0, 1], array[3, 4, 5] = np.nan, np.inf, -np.inf
+    made = nibabel.Nifti1Pair if ending == ".hdr" else nibabel.Nifti1Image
+    header = made.header_class(endianness=order)
+    header.set_data_dtype(np.dtype(order + kind))
+    path = tmp_path / f"a{ending}"
+    made(array.T, np.eye(4), header).to_filename(path)
+    found = read_image(path).array
+    assert np.isnan(found[1, 2, 3])
+    assert np.array_equal(np.isfinite(found), np.isfinite(array))
+    assert np.array_equal(found[np.isfinite(array)], array[np.isfinite(array)])
+
+
+def test_components_of_a_nifti_file_that_are_no_numbers_stay_so(tmp_path):
+    vectors = np.arange(1, 361, dtype=np.float32).reshape(4, 5, 6, 3)
+    vectors[1, 2, 3, 2] = np.nan
+    path = str(tmp_path / "a.nii")
+    sitk.WriteImage(sitk.GetImageFromArray(vectors, isVector=True), path)
+    image, _ = image_files.read_file(path, "image")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), vectors)
+
+
+def test_a_pair_with_a_nifti_image_of_no_numbers_is_refused(tmp_path):
+    array = np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32)
+    whole = Image(array, Grid.from_shape(array.shape))
+    broken = array.copy()
+    broken[3, 4, 5] = np.nan
+    Image(broken, whole.grid).save(tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match="1 voxel without a number"):
+        Pair.read(tmp_path / "a.nii.gz", whole, None, None)

@@ -1,6 +1,5 @@
 """The loop: resumed runs are the runs that were never stopped, several processes are one, nothing is lost."""
 
-import errno
 import json
 import os
 import signal
@@ -21,7 +20,7 @@ from DeepRegistrationLib.models.methods import find_method, fresh_model
 from DeepRegistrationLib.models.safetensors import write_weights
 from Testing.data import ROOT
 from Testing.Training.small_runs import tiny_plan, write_data
-from Training.__main__ import main
+from Training.__main__ import KEPT, main
 from Training.pairs.synthetic import SyntheticSource
 from Training.plan import TrainingPlan
 from Training.runs import checkpoint as files
@@ -130,21 +129,6 @@ def test_two_processes_learn_as_one_with_twice_the_batch(tmp_path: Path) -> None
     assert one == pytest.approx(two, rel=2e-3)
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / files.NAME
-    write_checkpoint(path, {"step": 1, "weights": torch.ones(3)})
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingFailed, match="No space left") as caught:
-        write_checkpoint(path, {"step": 2, "weights": torch.ones(3)})
-    assert "\n" not in str(caught.value)
-    assert read_checkpoint(path)["step"] == 1
-    assert [p.name for p in tmp_path.iterdir()] == [files.NAME]
-
-
 def test_a_folder_with_another_plans_run_is_refused(tmp_path: Path) -> None:
     trained(tiny_plan(steps=1), tmp_path / "run")
     with pytest.raises(InputError, match="another plan"):
@@ -239,6 +223,24 @@ def test_an_interrupted_run_keeps_what_it_has_done(tmp_path: Path, monkeypatch: 
     monkeypatch.undo()
     assert read_checkpoint(tmp_path / "parts" / files.NAME)["step"] == 3
     assert [line["loss"] for line in trained(plan, tmp_path / "parts")] == [line["loss"] for line in whole]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM for one process")
+def test_a_run_that_is_told_to_end_keeps_what_it_has_done(tmp_path: Path) -> None:
+    """SIGTERM, as a cluster sends it before it kills: cancelled in one sentence, and nothing half-written stays."""
+    path = plan_file(tmp_path, 5000)
+    command = [sys.executable, "-m", "Training", "train", str(path), "--output", str(tmp_path / "run")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [*command, "--device", "cpu", "--quiet"], cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE
+    )
+    while len(read_log(tmp_path / "run")) < 4 and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (130, f"{KEPT}\n")
+    assert read_checkpoint(tmp_path / "run" / files.NAME)["step"] >= 1
+    assert not list((tmp_path / "run").glob(".partial-*"))
 
 
 def test_a_run_that_does_not_get_better_ends_early(tmp_path: Path) -> None:
