@@ -83,6 +83,7 @@ def main(folder: Path) -> None:
         button = panel.sections[1].buttons[look]
         if not button.checked:
             interact.click(button)
+        panel.sections[1].viewer.wait()  # doubt is made by the worker
         views(f"look-{look.value}", *(("Red", "Yellow") if look is Look.SIDE_BY_SIDE else ()))
     interact.click(ui.overlayButton)
     interact.click(ui.beforeButton)

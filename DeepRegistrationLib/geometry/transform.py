@@ -17,6 +17,7 @@ from .. import fields
 from ..errors import InputError
 from ..files.endings import FIELD_FILES, check_ending, transform_endings
 from ..files.itk_files import write_transform_file
+from ..files.linear_mark import mark
 from .antialias import averaged_for
 from .image import Grid, Image, PathLike, write_sitk
 from .padding import background_of
@@ -242,9 +243,25 @@ def save_transform(transform: sitk.Transform, path: PathLike, domain: Grid, comp
     check_ending(target, transform_endings(transform.IsLinear()), "A transform")
     if target.name.lower().endswith(FIELD_FILES):
         # In NIfTI these are plain vectors (intent 1007) in LPS: ITK scrambles 2-D displacement vectors (1006).
-        write_sitk(domain.to_sitk(displacement_on(transform, domain), vector=True), target, compress)
+        field = displacement_on(transform, domain)
+        mark(field)
+        write_sitk(domain.to_sitk(field, vector=True), target, compress)
         return
-    write_transform_file(transform, target)
+    write_transform_file(_marked(transform), target)
+
+
+def _marked(transform: sitk.Transform) -> sitk.Transform:
+    """The same with the mark of ``linear_mark.py`` in its fields, for Slicer; what is read of it stays linear."""
+    parts = parts_of(transform)
+    for index, part in enumerate(parts):
+        if isinstance(part, sitk.DisplacementFieldTransform):
+            field = part.GetDisplacementField()
+            vectors = sitk.GetArrayFromImage(field)
+            mark(vectors)
+            marked = sitk.GetImageFromArray(vectors, isVector=True)
+            marked.CopyInformation(field)
+            parts[index] = sitk.DisplacementFieldTransform(marked)
+    return parts[0] if len(parts) == 1 else sitk.CompositeTransform(parts)
 
 
 def read_transform(source: PathLike | sitk.Transform, name: str = "transform") -> sitk.Transform:

@@ -83,7 +83,7 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
     overlap, distance = _("Dice of {name}"), _("Landmark {name}")
     if most is not None:
         overlap = _("Lowest Dice: {name}") if len(dice) > most else overlap
-        distance = _("Farthest landmark: {name}") if len(distances) > most else distance
+        distance = _("Farthest: {name}") if len(distances) > most else distance
         dice = sorted((entry for entry in dice if isMeasured(entry[2])), key=lambda entry: entry[2])[:most]
         distances = sorted((e for e in distances if isMeasured(e[2])), key=lambda entry: -entry[2])[:most]
     found += [(_("Note"), str(warning)) for warning in report.get("warnings") or []]
@@ -108,8 +108,12 @@ def fillTable(tableNode: Any, report: dict[str, Any]) -> None:
 
 def toHtml(report: dict[str, Any]) -> str:
     """The numbers as two columns for a label; of many labels and landmarks the worst."""
+
+    def together(value: str) -> str:
+        return html.escape(value).replace(" mm", "&nbsp;mm").replace(" %", "&nbsp;%")
+
     cells = "".join(
-        f"<tr><td style='white-space: nowrap'>{html.escape(name)}&nbsp;&nbsp;</td><td>{html.escape(value)}</td></tr>"
+        f"<tr><td style='white-space: nowrap'>{html.escape(name)}&nbsp;&nbsp;</td><td>{together(value)}</td></tr>"
         for name, value in rows(report, WORST)
     )
     return f"<table cellspacing='2'>{cells}</table>" if cells else ""

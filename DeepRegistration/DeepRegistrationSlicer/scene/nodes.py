@@ -15,9 +15,10 @@ import slicer
 import vtk
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
 
+from DeepRegistrationLib.files import linear_mark
+
 from ..errors import InputError, RegistrationError
 from ..texts import tr as _
-from . import interpolation
 
 Node = Any
 """A node of the MRML scene; the classes have no Python type."""
@@ -202,7 +203,7 @@ def setField(transformNode: Node, field: sitk.Image) -> None:
     """Make the node map as SimpleITK does: ``field`` (vectors in mm) goes from a point of its grid to point + vector.
 
     The grid is set as the transform *from parent*, which is how Slicer calls the direction from fixed to moving. It is
-    marked as linear between its samples, see ``interpolation``.
+    marked as linear between its samples, see ``interpolation.py``.
     """
     vectors, matrix = fromFile(field)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
@@ -213,7 +214,7 @@ def setField(transformNode: Node, field: sitk.Image) -> None:
     np.multiply(vectors, np.array([-1, -1, 1], np.float32), out=target)
     if not np.isfinite(target).all():
         raise RegistrationError(_("The result holds values that are not numbers; nothing was changed."))
-    interpolation.mark(target)
+    linear_mark.mark(target)
     direction = np.eye(4)
     direction[:3, :3] = matrix[:3, :3] / spacing
     transform = slicer.vtkOrientedGridTransform()

@@ -19,8 +19,11 @@ LOGGER = logging.getLogger(__name__)
 
 BAD_INPUT, CANCELLED = 2, 130
 """Exit codes of the library's command line."""
-NO_MEMORY = ("memoryerror", "out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc")
-"""How Python and numpy, PyTorch on the graphics card and on the processor, ITK, and C++ say it."""
+NO_MEMORY = (
+    *("memoryerror", "out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc"),
+    *("memory allocation still failed", "cannot allocate memory"),
+)
+"""How Python and numpy, PyTorch on the graphics card and on the processor, ITK, C++, OpenBLAS and the system say it."""
 
 
 class Job:

@@ -245,7 +245,7 @@ def test_the_panel_fits_into_slicers_own_width(panel):
         if widget.className() == "ctkCollapsibleButton":
             widget.collapsed = False
     interact.process_events(50)
-    assert panel.parent.minimumSizeHint().width() <= 450
+    assert panel.parent.minimumSizeHint.width() <= 450
 
 
 def test_remarks_need_two_volumes_only():

@@ -16,7 +16,8 @@ FILES = sorted(FOLDER.rglob("*.py"))
 # Importable when Slicer starts; the rest only inside a function.
 ALLOWED_IMPORTS = set(sys.stdlib_module_names) | {"slicer", "vtk", "vtkmodules", "qt", "ctk", "numpy", "SimpleITK"}
 # Of the library, what is free of PyTorch; the package's own __init__ loads nothing.
-LIGHT = {"DeepRegistrationLib.errors", "DeepRegistrationLib.settings", "DeepRegistrationLib.quality.verdict"}
+LIGHT = {f"DeepRegistrationLib.{name}" for name in ("errors", "settings", "quality.verdict", "files.linear_mark")}
+LIGHT |= {"DeepRegistrationLib.files"}  # itself empty
 # Properties in PythonQt, methods in C++ and PySide. The reader of a list or table item is a method in both.
 PROPERTIES = {
     "alignment", "checkable", "checked", "collapsed", "columnCount", "currentData", "currentIndex", "currentNodeID",

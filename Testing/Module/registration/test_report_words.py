@@ -150,6 +150,13 @@ def test_of_many_labels_the_panel_shows_the_worst():
     assert len([r for r in report_words.rows(report) if r[0].startswith("Dice")]) == 50
 
 
+def test_in_the_panel_a_number_and_its_unit_stay_on_one_line_and_names_leave_room():
+    report = {**REPORT, "tre": [[f"right occipital horn {i}", 8.0, 2.0] for i in range(9)]}
+    shown = report_words.toHtml(report)
+    assert "3.2&nbsp;mm mean, 11.0&nbsp;mm largest" in shown
+    assert "Farthest: right occipital horn 0&nbsp;" in shown
+
+
 def test_the_table_node_holds_every_row():
     table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode")
     for _ in range(2):  # again, not twice

@@ -190,6 +190,8 @@ def test_the_last_line_of_a_traceback_is_no_sentence_for_the_user():
         "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 9.00 GiB for an array",
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 9.00 GiB.",
         "RuntimeError: [enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory",
+        "OpenBLAS error: Memory allocation still failed after 10 retries, giving up.",
+        "OSError: [Errno 12] Cannot allocate memory",
         "itk::MemoryAllocationError: Failed to allocate memory for image.",
         "terminate called after throwing an instance of 'std::bad_alloc'",
     ],
