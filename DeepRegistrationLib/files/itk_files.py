@@ -60,6 +60,8 @@ def _cut_short(path: PathLike) -> NotWritten:
 
 def _same_voxels(wanted: sitk.Image, found: sitk.Image, lossy: bool = False, rounded: bool = False) -> bool:
     a, b = (sitk.GetArrayViewFromImage(image) for image in (wanted, found))
+    if wanted.GetNumberOfComponentsPerPixel() == 1 < found.GetNumberOfComponentsPerPixel():
+        b = b[..., 0]  # gray comes back from a .bmp as color
     if a.size != b.size or lossy:  # sizes, not shapes: a 2-D image may come back as one slice
         return bool(a.size == b.size)
     a, b = a.ravel(), b.ravel()
