@@ -66,6 +66,8 @@ def _same_voxels(
 ) -> bool:
     """``zeroed``: ITK reads what is no number as 0 (see ``nifti_numbers``)."""
     a, b = (sitk.GetArrayViewFromImage(image) for image in (wanted, found))
+    if wanted.GetNumberOfComponentsPerPixel() == 1 < found.GetNumberOfComponentsPerPixel():
+        b = b[..., 0]  # gray comes back from a .bmp as color
     if a.size != b.size or lossy:  # sizes, not shapes: a 2-D image may come back as one slice
         return bool(a.size == b.size)
     a, b = a.ravel(), b.ravel()
