@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 from DeepRegistrationLib import register
+from DeepRegistrationLib.command_line.options import add_settings, settings_from
 from DeepRegistrationLib.errors import InputError, RegistrationFailed
 from DeepRegistrationLib.files.writing import write_text
 
 from ..limits import check_pairs, set_threads
 from ..safe_files import keep_inputs
 from .manifest import Case, read_manifest
+
+HOW = ("refine", "affine", "similarity", "smoothness", "device", "seed")
 
 
 def add_fields(commands: argparse._SubParsersAction) -> None:
@@ -30,16 +33,17 @@ def add_fields(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("target", type=Path, metavar="OUT.json", help="the manifest with the fields, to train on")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="gets the fields")
     parser.add_argument("--pairs", type=int, default=100, help="drawn where the manifest lists none (default 100)")
-    parser.add_argument("--refine", choices=("fast", "accurate"), default="fast")
-    parser.add_argument("--affine", choices=("auto", "none"), default="none", help="none: images as they lie")
-    parser.add_argument("--similarity", choices=("auto", "lncc", "mind", "ssd", "gradient"), default="auto")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_settings(parser, HOW)
+    parser.set_defaults(affine="none")  # a network learns from images as they lie in its grid: so does the target
     parser.add_argument("--threads", type=int, help="of the CPU")
 
     def run(options: argparse.Namespace) -> None:
         set_threads(options.threads)
         check_pairs(options.pairs)
-        how = {name: getattr(options, name) for name in ("refine", "affine", "similarity", "device")}
+        chosen = settings_from(options).as_dict()
+        how = {name: chosen[name] for name in HOW}
+        if how["refine"] == "none":
+            raise InputError("Fields need a refinement; choose --refine fast or accurate.")
         count = make_fields(options.manifest, options.target, options.output, options.pairs, how)
         print(f"wrote {options.target}: {count} pairs with fields")
 
@@ -80,9 +84,7 @@ def make_fields(manifest: Path, target: Path, folder: Path, pairs: int, how: dic
             except RegistrationFailed as error:
                 print(f"left out: {error}")
                 continue
-            partial = path.with_name(f"partial-{path.name}")
-            result.transform.save(partial)
-            partial.replace(path)
+            result.transform.save(path)
         entries.append(
             {
                 "fixed": str(fixed.image.resolve()),

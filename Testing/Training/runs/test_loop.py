@@ -251,7 +251,7 @@ def test_a_run_that_does_not_get_better_ends_early(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
-    plan = tiny_plan(steps=3, optimizer={"learning_rate": 1e30})
+    plan = tiny_plan(steps=3, optimizer={"learning_rate": 1e17})
     with pytest.raises(TrainingFailed, match="not a number"):
         start(plan, tmp_path, "cpu", tensorboard=False, quiet=True)
 
