@@ -20,7 +20,7 @@ def add_settings(parser: Any, names: Iterable[str] = NAMES) -> None:
             parser.add_argument(option(each.name), action="store_true", help=about)
             continue
         if each.default is not None:
-            about += f" (default: {each.default})"
+            about += " (default: %(default)s)"
         bounds = each.metadata["bounds"]
         kind = str if bounds is None else type(each.default)
         choices = each.metadata["choices"] or None
