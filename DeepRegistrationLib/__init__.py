@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from .errors import Cancelled, DeepRegistrationError, InputError, RegistrationFailed
     from .geometry.image import Grid, Image, read_image
     from .geometry.transform import Transform, read_transform
-    from .models.bundle import load_model
+    from .models.bundle import load_model, save_bundle
     from .models.methods import methods
     from .pipeline import Result, register
     from .progress import CancelToken
+    from .quality.scores import score_labels, score_points
+    from .settings import Settings
 
 __version__ = "0.1.0"
 
@@ -30,12 +32,16 @@ _HOMES = {
     "InputError": "errors",
     "RegistrationFailed": "errors",
     "Result": "pipeline",
+    "Settings": "settings",
     "Transform": "geometry.transform",
     "load_model": "models.bundle",
     "methods": "models.methods",
     "read_image": "geometry.image",
     "read_transform": "geometry.transform",
     "register": "pipeline",
+    "save_bundle": "models.bundle",
+    "score_labels": "quality.scores",
+    "score_points": "quality.scores",
 }
 
 __all__ = [
@@ -47,12 +53,16 @@ __all__ = [
     "InputError",
     "RegistrationFailed",
     "Result",
+    "Settings",
     "Transform",
     "load_model",
     "methods",
     "read_image",
     "read_transform",
     "register",
+    "save_bundle",
+    "score_labels",
+    "score_points",
 ]
 
 

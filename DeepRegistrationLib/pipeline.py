@@ -44,6 +44,7 @@ class Result:
     Attributes:
         transform: fixed to moving, LPS mm; a SimpleITK transform with ``save(path)``.
         make_inverse: makes ``inverse``.
+        fixed, moving: the images as they were given.
         warped: the moving image on the fixed grid.
         report: what was measured.
         doubt: where the result should not be trusted; ``doubt.on(warped.grid)`` is the map on the fixed grid.
@@ -53,6 +54,8 @@ class Result:
 
     transform: Transform
     make_inverse: Callable[[], Transform]
+    fixed: Image
+    moving: Image
     warped: Image
     report: Report
     doubt: Doubt
@@ -286,4 +289,5 @@ def _finish(
     masks = pair.fixed_mask, pair.moving_mask
     doubt = measure_doubt(pair.clean_fixed, pair.clean_moving, transform, missed, *masks, reporter=reporter)
     report.doubt_percent, report.shape = doubt.percent, doubt.shape
-    return Result(transform, make_inverse, warped, report, doubt, lifted, lifted_grid)
+    images = pair.given_fixed, pair.given_moving, warped
+    return Result(transform, make_inverse, *images, report, doubt, lifted, lifted_grid)

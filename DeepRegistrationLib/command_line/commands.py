@@ -139,8 +139,7 @@ def _save(result: Result, options: argparse.Namespace) -> None:
     if options.report:
         from ..quality.report import save_report
 
-        fixed, moving = read_image(options.fixed, "fixed image"), read_image(options.moving, "moving image")
-        save_report(result.report, options.report, fixed, moving, result.warped)
+        save_report(result.report, options.report, result.fixed, result.moving, result.warped)
 
 
 def _check_register(options: argparse.Namespace) -> None:
