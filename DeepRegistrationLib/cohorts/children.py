@@ -86,6 +86,7 @@ class Child:
             self._stopped = True
             if self._process is not None:
                 self._process.kill()
+                self._process.wait()
 
     @property
     def pid(self) -> int:

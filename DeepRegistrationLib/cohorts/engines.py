@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,6 +18,7 @@ from .content import Task
 from .work import DIED, FAILED, Row, do_on_any_worker, do_pair, row_of, stop_children
 
 INSTALL = "install it with: pip install 'SlicerDeepRegistration[scale]'"
+LOST = "The scheduler was lost; what is done is kept, run the same again to go on."
 AHEAD = 16
 """Tasks at the scheduler beyond two for each thread there: a worker never waits, and memory stays flat."""
 
@@ -77,7 +79,11 @@ class OnDask:
         try:
             if scheduler is None:
                 self._cluster = distributed.LocalCluster(
-                    n_workers=1, threads_per_worker=workers, processes=False, dashboard_address=None, silence_logs=50
+                    n_workers=1,
+                    threads_per_worker=workers,
+                    processes=False,
+                    dashboard_address="127.0.0.1:0",  # None would take its usual port, and complain if that is taken
+                    silence_logs=logging.CRITICAL,
                 )
                 self._client = distributed.Client(self._cluster, set_as_default=False)
             elif Path(scheduler).is_file():
@@ -96,10 +102,13 @@ class OnDask:
         finished = self._distributed.as_completed(loop=self._client.loop)
         self._fill(waiting, running, finished)
         while running:
-            future = next(finished)
-            task = running.pop(future)
-            row = self._row_of(future, task)
-            self._fill(waiting, running, finished)
+            try:
+                future = next(finished)
+                task = running.pop(future)
+                row = self._row_of(future, task)
+                self._fill(waiting, running, finished)
+            except (OSError, CancelledError) as error:  # Dask's CommClosedError is an OSError
+                raise RegistrationFailed(LOST) from error
             yield task, row
 
     def _fill(self, waiting: Iterator[Task], running: dict[Any, Task], finished: Any) -> None:
@@ -118,7 +127,7 @@ class OnDask:
             row: Row = future.result()
             return row
         if future.status in ("cancelled", "lost"):
-            raise RegistrationFailed("The scheduler was lost; what is done is kept, run the same again to go on.")
+            raise RegistrationFailed(LOST)
         error = future.exception()
         if isinstance(error, self._distributed.scheduler.KilledWorker):
             return row_of(task, DIED, "Its worker was ended from outside, most likely for lack of memory.")
@@ -141,6 +150,7 @@ def load_dask() -> Any:
         import distributed
     except ImportError as error:
         raise InputError(f"A scheduler needs Dask, which is not installed here; {INSTALL}.") from error
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters becomes a sentence
     return distributed
 
 

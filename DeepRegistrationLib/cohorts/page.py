@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -58,7 +57,7 @@ def write_pages(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
         links = " ".join(
             f"<b>{k + 1}</b>" if k == number else f'<a href="{page_name(k)}">{k + 1}</a>' for k in range(count)
         )
-        body = "\n".join(_line(rows[k], odd[k], folder) for k in some)
+        body = "\n".join(_line(rows[k], odd[k]) for k in some)
         write_text(path, _page(_counts(rows), pictures, links if count > 1 else "", body))
     for path in folder.glob("index-*.html"):
         if path not in pages and path.stem[6:].isdigit():
@@ -106,13 +105,13 @@ def _counts(rows: Sequence[dict[str, Any]]) -> str:
     return ", ".join(words + ([f"{waiting} not done"] if waiting else []))
 
 
-def _line(row: dict[str, Any], odd: float, folder: Path) -> str:
+def _line(row: dict[str, Any], odd: float) -> str:
     report, name = row["report"], html.escape(str(row["name"]))
     words = row["sentence"] or " ".join(report.get("reasons") or [])
     verdict = report.get("verdict") or row["status"]
     link, picture = name, ""
     if report:
-        here = quote(os.path.relpath(row.get("folder") or folder / str(row["name"]), folder).replace(os.sep, "/"))
+        here = quote(str(row["name"]))
         link = f'<a href="{here}/report.html">{name}</a>'
         picture = f'<img loading="lazy" src="{here}/overlay.png" alt="before, after and checkerboard of {name}">'
     cells = [

@@ -91,7 +91,6 @@ def row_of(task: Task, status: str, sentence: str = "", report: Row | None = Non
         "sentence": sentence,
         "fixed": task.inputs["fixed"],
         "moving": task.inputs["moving"],
-        "folder": task.folder,
         "report": {key: report.get(key) for key in ("verdict", "reasons", *MEASURES)} if report else {},
         "time": time.time(),
         "worker": f"{socket.gethostname()}:{os.getpid()}",
