@@ -31,7 +31,7 @@ OF_IMAGES = ("mask", "points", "labels")
 LISTS = ("pairs", "registration_val", "registration_test")
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".jpg", ".jpeg")
 ALL, TO = "all", "to:"
-_OWN = re.compile(r"reports\.csv|index(-\d+)?\.html|dataset_description\.json", re.IGNORECASE)
+_OWN = re.compile(r"reports\.csv|index(-\d+)?\.html|dataset_description\.json|learn2reg", re.IGNORECASE)
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{n}{k}" for n in ("com", "lpt") for k in range(1, 10))}
 LONGEST_NAME = 150
 

@@ -24,6 +24,7 @@ from ..quality.thumbnail import thumbnail_png
 from ..settings import Settings
 from ..system import keep_freed_memory
 from .content import DONE, REPORT, Hashes, Task, files_behind, made_output, read_json, signature, write_json
+from .learn2reg import save_displacement
 
 
 @functools.cache
@@ -82,10 +83,13 @@ def _save(task: Task, result: Result, inputs: dict[str, Any], started: float) ->
         "jacobian": lambda: result.jacobian,
         "doubt": lambda: result.doubt.on(result.warped.grid),
     }
+    images = read_image(task.inputs["fixed"], "fixed image"), read_image(task.inputs["moving"], "moving image")
     with together():
         for name, path in task.outputs.items():
-            makers[name]().save(path)
-        images = read_image(task.inputs["fixed"], "fixed image"), read_image(task.inputs["moving"], "moving image")
+            if name == "displacement":
+                save_displacement(result.transform, *images, path)
+            else:
+                makers[name]().save(path)
         picture = thumbnail_png(*images, result.warped)
         save_report(result.report, folder, *images, result.warped, picture=picture)
         report = result.report.as_dict() | {"provenance": _provenance(task, inputs, started)}
@@ -107,6 +111,8 @@ def _provenance(task: Task, inputs: dict[str, Any], started: float) -> dict[str,
         if name not in ("fixed", "moving"):
             arguments += [f"--{name.replace('_', '-')}", path]
     for name, path in task.outputs.items():
+        if name == "displacement":  # batch's alone
+            continue
         arguments += [f"--output-{name}", path]
     return {
         "command": ["register", *arguments, *Settings.of(chosen).arguments(), *untrained],

@@ -218,3 +218,17 @@ def is_running(process):
 def test_numbers_of_workers_that_cannot_be(values):
     with pytest.raises(InputError, match="number from"):
         Resources(**values)
+
+
+def test_displacements_are_named_as_the_challenge_wants_them(tmp_path):
+    outcomes = run_list(tmp_path, "a_0001_0000", "b", outputs=["displacement"])
+    assert states(outcomes) == ["done", "done"]
+    (tmp_path / "x_0002.nrrd").write_text("x")
+    pairs = [{"fixed": "a_0001_0000.nrrd", "moving": "x_0002.nrrd", "name": name} for name in ("one", "two")]
+    (tmp_path / "list.json").write_text(json.dumps(pairs[:1]))
+    run(read_jobs(tmp_path / "list.json"), tmp_path / "out", outputs=["displacement"])
+    (tmp_path / "list.json").write_text(json.dumps(pairs))
+    with pytest.raises(InputError, match="Two pairs"):
+        run(read_jobs(tmp_path / "list.json"), tmp_path / "out", outputs=["displacement"])
+    assert (tmp_path / "out" / "b_m" / "disp.nii.gz").is_file()
+    assert (tmp_path / "out" / "learn2reg" / "disp_0001_0002.nii.gz").is_file()
