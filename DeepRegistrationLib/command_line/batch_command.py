@@ -1,77 +1,151 @@
-"""The command ``batch``: many pairs from a list."""
+"""The commands ``batch``, many pairs from a list, and ``collect``, the table and pages of what is done."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from ..errors import RegistrationFailed
-from . import batch
+from ..cohorts import bids, lists
+from ..cohorts.ledger import TABLE, collect
+from ..cohorts.run import OUTPUTS, Outcome, Resources, run_batch
+from ..errors import InputError, RegistrationFailed
+from ..settings import AUTO, Settings
+from .options import settings_from
+
+_UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 
 
 def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) -> None:
-    """Add the parser of ``batch``; ``add_how`` adds the options that it shares with ``register``."""
+    """Add the parsers; ``add_how`` adds the options that ``batch`` shares with ``register``."""
     parser = commands.add_parser(
         "batch",
         help="register many pairs; a second run goes on where the first stopped",
-        description="LIST is a .csv with the columns fixed and moving, or a .json list of such entries. " + EXTRA_HELP,
+        description="LIST is a table (CSV, TSV) with the columns fixed and moving, a .json list of such entries, or a "
+        f"BIDS folder. Each entry may also have name, {', '.join(lists.EXTRAS)}. Paths are relative to the list.",
     )
     parser.add_argument("list", metavar="LIST")
-    parser.add_argument("--output", metavar="DIR", required=True, help="a folder for each pair, and reports.csv")
-    parser.add_argument("--outputs", default="transform,volume", help=f"of {','.join(batch.OUTPUTS)}")
-    parser.add_argument("--workers", type=int, default=1, help="so many pairs at a time (default: %(default)s)")
-    how = add_how(parser)
-    names = [action.dest for action in how._group_actions]
+    parser.add_argument("--output", metavar="DIR", required=True, help=f"a folder for each pair, {TABLE}, index.html")
+    parser.add_argument("--outputs", default="transform,volume", help=f"of {','.join(OUTPUTS)}")
+    parser.add_argument(
+        "--pairs",
+        metavar="HOW",
+        help="of a list with the column image, or a BIDS folder: all (both ways), or to:NAME; of a BIDS folder also "
+        "baseline, each session to the subject's first",
+    )
+    parser.add_argument("--suffix", default="T1w", help="of a BIDS folder: which images (default: %(default)s)")
+    where = parser.add_argument_group("where")
+    where.add_argument("--workers", type=int, default=1, help="so many pairs at a time (default: %(default)s)")
+    where.add_argument("--threads", type=int, default=0, help="of each worker (default: the cores, shared out)")
+    where.add_argument("--memory", metavar="SIZE", default="", help="that a worker may take, such as 4GB (Linux)")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, or its scheduler file")
+    where.add_argument("--shard", metavar="I/N", default="1/1", help="every N-th pair, from the I-th on")
+    add_how(parser)
     parser.add_argument("--progress", choices=("lines", "json", "none"), default="lines")
-    parser.set_defaults(run=lambda options: run_batch(options, names), patience=10.0)
+    parser.set_defaults(run=run_command, patience=10.0)
+    gather = commands.add_parser("collect", help=f"make {TABLE} and index.html of all runs of batch on a folder")
+    gather.add_argument("folder", metavar="DIR")
+    gather.set_defaults(run=run_collect)
 
 
-EXTRA_HELP = f"Each may also have name, {', '.join(batch.EXTRAS)}. Paths are relative to the list."
-
-
-def run_batch(options: argparse.Namespace, shared: list[str]) -> None:
+def run_command(options: argparse.Namespace) -> None:
     """Register all pairs; fails in the end if one failed."""
-    jobs = batch.read_jobs(options.list)
+    settings, untrained = settings_from(options), bool(getattr(options, "untrained", False))
+    resources = Resources(options.workers, options.threads, parse_size(options.memory), options.scheduler)
+    shard = parse_shard(options.shard)
+    weights = _weights(settings, untrained)
+    if Path(options.list).is_dir():
+        jobs = bids.read_folder(options.list, options.pairs, options.suffix)
+        bids.describe(Path(options.output))
+    else:
+        jobs = lists.read_jobs(options.list, options.pairs, lambda sentence: print(sentence, file=sys.stderr))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the workers are ended too
-    outcomes = batch.run_batch(
+    outcomes = run_batch(
         jobs,
         options.output,
-        _shared(options, shared),
+        settings,
         [name.strip() for name in options.outputs.split(",") if name.strip()],
-        options.workers,
+        resources,
         {"lines": _say_line, "json": _say_json, "none": None}[options.progress],
+        untrained=untrained,
+        weights=weights,
+        shard=shard,
+        list_path=str(Path(options.list).resolve()),
     )
     failed = [outcome.job.name for outcome in outcomes if outcome.status == "failed"]
     if failed:
         names = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
         raise RegistrationFailed(
-            f"{len(failed)} of {len(outcomes)} pairs failed ({names}); {batch.TABLE} in {options.output} says why."
+            f"{len(failed)} of {len(outcomes)} pairs failed ({names}); {TABLE} in {options.output} says why."
         )
 
 
-def _shared(options: argparse.Namespace, names: list[str]) -> list[str]:
-    """The shared options as arguments of ``register``."""
-    found: list[str] = []
-    for name in names:
-        value, option = getattr(options, name), f"--{name.replace('_', '-')}"
-        if value is True:
-            found.append(option)
-        elif value is not None and value is not False:
-            found += [option, str(value)]
-    return found
+def run_collect(options: argparse.Namespace) -> None:
+    """The table and the pages; how many pairs are in which state."""
+    rows = collect(Path(options.folder))
+    states = [row["status"] for row in rows]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    print(f"{len(rows)} pairs ({counts}); see {Path(options.folder) / 'index.html'}")
 
 
-def _words(outcome: batch.Outcome) -> str:
+def parse_size(text: str) -> int:
+    """ "4GB" in bytes; "" is 0.
+
+    Raises:
+        InputError: if it is no amount.
+    """
+    if not text:
+        return 0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", text.strip().lower())
+    size = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    if size < 100_000_000:
+        raise InputError(f"--memory is an amount such as 4GB, and at least 100MB, not {text!r}.")
+    return size
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """ "2/5" as numbers.
+
+    Raises:
+        InputError: if it is not of that form.
+    """
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise InputError(f"--shard is I/N with I from 1 to N, such as 2/5, not {text!r}.")
+    return int(found[1]), int(found[2])
+
+
+def _weights(settings: Settings, untrained: bool) -> dict[str, str]:
+    """Hash of each model that the method may take; a method or variant that is not there is refused here."""
+    from ..cohorts.content import content_hash
+    from ..models.methods import bundles_of, default_method, find_method, methods
+
+    chosen = default_method() if settings.method == AUTO else find_method(settings.method)
+    if settings.variant is not None:
+        chosen.variant(settings.variant)
+    if chosen.network is None:
+        return {}
+    if chosen.bundle is not None:
+        return {chosen.bundle.name: content_hash([chosen.bundle])}
+    trained = next((m.trained for m in methods() if m.name == chosen.name), ())
+    if not trained and not untrained:
+        raise InputError(f"The method {chosen.name} has no trained weights here; add --untrained, or choose another.")
+    return {bundle.path.name: content_hash([bundle.path]) for bundle in bundles_of(chosen)}
+
+
+def _words(outcome: Outcome) -> str:
     return outcome.sentence or f"{outcome.status}, {outcome.report.get('verdict', '?')}"
 
 
-def _say_line(done: int, count: int, outcome: batch.Outcome) -> None:
+def _say_line(done: int, count: int, outcome: Outcome) -> None:
     print(f"[{done}/{count}] {outcome.job.name}: {_words(outcome)}", flush=True)
 
 
-def _say_json(done: int, count: int, outcome: batch.Outcome) -> None:
+def _say_json(done: int, count: int, outcome: Outcome) -> None:
     message = f"{outcome.job.name}: {_words(outcome)}"
     print(json.dumps({"stage": "batch", "fraction": round(done / count, 4), "message": message}), flush=True)

@@ -128,8 +128,12 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def save_report(report: Report, folder: PathLike, fixed: Image, moving: Image, warped: Image) -> Path:
+def save_report(
+    report: Report, folder: PathLike, fixed: Image, moving: Image, warped: Image, picture: bytes | None = None
+) -> Path:
     """Write ``report.json``, ``report.html`` and, where matplotlib is installed, ``overlay.png`` into ``folder``.
+
+    With a ``picture`` (PNG) that one is taken, and matplotlib is not needed.
 
     Raises:
         InputError: if the folder cannot be made.
@@ -140,7 +144,7 @@ def save_report(report: Report, folder: PathLike, fixed: Image, moving: Image, w
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The report cannot be written to {target}: {error.strerror}; choose another one.") from error
-    picture = overlay_png(fixed, resample(moving, fixed.grid), warped)
+    picture = picture or overlay_png(fixed, resample(moving, fixed.grid), warped)
     page = target / "report.html"
     with together():
         write_text(target / "report.json", json.dumps(report.as_dict(), indent=2))

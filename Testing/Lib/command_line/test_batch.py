@@ -1,52 +1,30 @@
-"""Many pairs: resumable, and one that fails stops no other."""
+"""The commands batch and collect, with real registrations."""
 
 import csv
 import json
+import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
 
 from DeepRegistrationLib.__main__ import main
-from DeepRegistrationLib.command_line.batch import read_jobs, run_batch
+from DeepRegistrationLib.cohorts import run as runs
+from DeepRegistrationLib.command_line.batch_command import parse_shard, parse_size
 from DeepRegistrationLib.errors import InputError
 from Testing.Lib.geometry.geometries import oblique
 from Testing.Lib.quality.test_doubt import picture
 
-FAKE = """
-import json, os, pathlib, sys, time
-a = sys.argv
-value = lambda name: a[a.index(name) + 1]
-fixed = pathlib.Path(a[2])
-with open(fixed.parent / "calls", "a") as file:
-    file.write(fixed.stem + "\\n")
-if fixed.stem.startswith("bad"):
-    print("The fixed image cannot be read.", file=sys.stderr); sys.exit(2)
-if fixed.stem.startswith("crash"):
-    os.kill(os.getpid(), 9)
-if fixed.stem.startswith("slow"):
-    time.sleep(60)
-pathlib.Path(value("--output-transform")).write_text("t")
-report = {"verdict": "good", "reasons": ["Fine."], "similarity_after": 0.5, "method": "none"}
-(pathlib.Path(value("--report")) / "report.json").write_text(json.dumps(report))
-"""
+ROOT = Path(__file__).resolve().parents[3]
+QUICK = ("--affine", "none", "--refine", "none")
 
 
 @pytest.fixture
-def fake(tmp_path):
-    (tmp_path / "fake.py").write_text(FAKE)
-    return [sys.executable, str(tmp_path / "fake.py")]
-
-
-def listed(folder, *names):
-    path = folder / "list.json"
-    path.write_text(json.dumps([{"fixed": f"{name}.nrrd", "moving": "m.nrrd"} for name in names]))
-    return path
-
-
-def calls(folder):
-    return (folder / "calls").read_text().split()
+def images(tmp_path):
+    for name in ("a", "b"):
+        picture(oblique((20, 22, 24)), ord(name)).save(tmp_path / f"{name}.nrrd")
+    return tmp_path
 
 
 def table(folder):
@@ -54,96 +32,11 @@ def table(folder):
         return list(csv.DictReader(file))
 
 
-def test_one_that_fails_or_crashes_stops_no_other(tmp_path, fake):
-    jobs = read_jobs(listed(tmp_path, "a", "bad", "crash", "b"))
-    told = []
-    out = tmp_path / "out"
-    outcomes = run_batch(jobs, out, outputs=["transform"], told=lambda *x: told.append(x[:2]), command=fake)
-    assert [o.status for o in outcomes] == ["done", "failed", "failed", "done"]
-    assert outcomes[1].sentence == "The fixed image cannot be read."
-    assert "lack of memory" in outcomes[2].sentence
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    rows = table(out)
-    assert [row["name"] for row in rows] == ["a_m", "bad_m", "crash_m", "b_m"]
-    assert rows[0]["verdict"] == "good"
-    assert rows[0]["similarity_after"] == "0.5"
-    assert rows[1]["reasons"] == "The fixed image cannot be read."
-
-
-def test_what_is_done_is_not_done_again_unless_the_settings_or_files_changed(tmp_path, fake):
-    jobs, out = read_jobs(listed(tmp_path, "a", "bad", "b")), tmp_path / "out"
-    run_batch(jobs, out, outputs=["transform"], command=fake)
-    again = run_batch(jobs, out, outputs=["transform"], command=fake)
-    assert [o.status for o in again] == ["skipped", "failed", "skipped"]
-    assert calls(tmp_path) == ["a", "bad", "b", "bad"]
-    assert table(out)[0]["verdict"] == "good"  # also of those that were skipped
-    (out / "b_m" / "transform.h5").unlink()
-    assert [o.status for o in run_batch(jobs, out, outputs=["transform"], command=fake)][2] == "done"
-    other = run_batch(jobs, out, ["--smoothness", "2"], outputs=["transform"], command=fake)
-    assert [o.status for o in other] == ["done", "failed", "done"]
-
-
-def test_several_at_a_time_give_the_same_table(tmp_path, fake):
-    jobs = read_jobs(listed(tmp_path, *"abcdef"))
-    run_batch(jobs, tmp_path / "out", outputs=["transform"], workers=3, command=fake)
-    assert [row["name"][0] for row in table(tmp_path / "out")] == list("abcdef")
-
-
-def test_an_interrupt_ends_the_workers_and_keeps_what_is_finished(tmp_path, fake):
-    jobs = read_jobs(listed(tmp_path, "a", "slow", "b"))
-
-    def interrupt(done, _count, _outcome):
-        if done == 1:
-            raise KeyboardInterrupt
-
-    start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        run_batch(jobs, tmp_path / "out", outputs=["transform"], told=interrupt, command=fake)
-    assert time.monotonic() - start < 30  # not the minute that the slow one sleeps
-    assert table(tmp_path / "out")[0]["name"] == "a_m"
-    assert "b" not in calls(tmp_path)
-
-
-def test_a_csv_list_with_extra_files(tmp_path):
-    (tmp_path / "l.csv").write_text("fixed,moving,name,fixed_mask\nf.nii,m.nrrd,one,mask.nrrd\ng.nii.gz,m.nrrd,,\n")
-    jobs = read_jobs(tmp_path / "l.csv")
-    assert [job.name for job in jobs] == ["one", "g_m"]
-    assert jobs[0].fixed == tmp_path / "f.nii"
-    assert jobs[0].arguments()[2:] == ["--fixed-mask", str(tmp_path / "mask.nrrd")]
-    assert jobs[1].arguments()[2:] == []
-
-
-def test_a_learn2reg_file(tmp_path):
-    pairs = [{"fixed": "./imagesTr/a.nii.gz", "moving": "./imagesTr/b.nii.gz"}]
-    (tmp_path / "dataset.json").write_text(json.dumps({"name": "x", "registration_val": pairs}))
-    assert [job.name for job in read_jobs(tmp_path / "dataset.json")] == ["a_b"]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{", "not valid JSON"),
-        ("[]", "has no pairs"),
-        ('{"name": "x"}', "has no pairs"),
-        ('[{"fixed": "a.nrrd"}]', "Entry 1"),
-        ('[{"fixed": "a.nrrd", "moving": "b.nrrd", "name": "../x"}]', "cannot be a folder's name"),
-        ('[{"fixed": "a.nrrd", "moving": "b.nrrd"}, {"fixed": "a.nii", "moving": "b.nii"}]', "Two pairs"),
-    ],
-)
-def test_a_wrong_list_is_one_sentence(tmp_path, text, words):
-    (tmp_path / "l.json").write_text(text)
-    with pytest.raises(InputError, match=words):
-        read_jobs(tmp_path / "l.json")
-
-
-def test_it_runs_from_the_command_line(tmp_path, capsys):
-    grid = oblique((20, 22, 24))
-    for name in ("a", "b"):
-        picture(grid, ord(name)).save(tmp_path / f"{name}.nrrd")
+def test_it_runs_from_the_command_line(images, capsys):
     entries = [{"fixed": "a.nrrd", "moving": "b.nrrd"}, {"fixed": "a.nrrd", "moving": "nowhere.nrrd"}]
-    (tmp_path / "l.json").write_text(json.dumps(entries))
-    out = tmp_path / "out"
-    same = ["batch", str(tmp_path / "l.json"), "--output", str(out), "--affine", "none", "--refine", "none"]
+    (images / "l.json").write_text(json.dumps(entries))
+    out = images / "out"
+    same = ["batch", str(images / "l.json"), "--output", str(out), *QUICK]
     assert main([*same, "--outputs", "transform,doubt"]) == 1
     said = capsys.readouterr()
     assert "1 of 2 pairs failed (a_nowhere)" in said.err
@@ -152,3 +45,115 @@ def test_it_runs_from_the_command_line(tmp_path, capsys):
     assert (out / "a_b" / "doubt.nii.gz").is_file()
     assert [row["refine"] for row in table(out)] == ["none", ""]
     assert main([*same, "--outputs", "nonsense"]) == 2
+    provenance = json.loads((out / "a_b" / "report.json").read_text())["provenance"]
+    assert [*provenance["inputs"]] == ["fixed", "moving"]
+    assert len(provenance["inputs"]["fixed"]["sha256"]) == 64
+    assert {"versions", "host", "started", "ended", "settings"} <= {*provenance}
+
+    # The command that it names does the same.
+    again = [*provenance["command"], "--progress", "none"]
+    again[again.index("--output-transform") + 1] = str(images / "again.h5")
+    again[again.index("--output-doubt") + 1] = str(images / "again.nii.gz")
+    assert main(again) == 0
+    assert (images / "again.nii.gz").read_bytes() == (out / "a_b" / "doubt.nii.gz").read_bytes()
+
+    capsys.readouterr()
+    (out / "reports.csv").unlink()
+    assert main(["collect", str(out)]) == 0
+    assert "2 pairs (1 done, 1 failed)" in capsys.readouterr().out
+    assert len(table(out)) == 2
+    assert main(["collect", str(images)]) == 2
+    assert not [path for path in out.rglob("*") if path.name.startswith(".partial")]
+
+
+def test_every_setting_reaches_the_workers(images, monkeypatch):
+    (images / "l.csv").write_text("fixed,moving\na.nrrd,b.nrrd\n")
+    seen = []
+    monkeypatch.setattr(runs, "_all_rows", lambda _engine, tasks: seen.extend(tasks) or iter(()))
+    typed = ["--method", "voxelmorph-2", "--untrained", "--fine-tune", "--refine", "accurate", "--affine", "none"]
+    typed += ["--similarity", "mind", "--smoothness", "2", "--device", "cpu", "--seed", "3"]
+    with pytest.raises(KeyError):  # no row comes
+        runs_main(["batch", str(images / "l.csv"), "--output", str(images / "out"), *typed])
+    assert seen[0].settings == {
+        "method": "voxelmorph-2",
+        "variant": None,
+        "fine_tune": True,
+        "refine": "accurate",
+        "affine": "none",
+        "similarity": "mind",
+        "smoothness": 2.0,
+        "device": "cpu",
+        "seed": 3,
+        "untrained": True,
+    }
+    assert seen[0].weights  # of the box
+
+
+def runs_main(arguments):
+    from DeepRegistrationLib.__main__ import _run
+
+    _run(arguments)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--workers", "-5"],
+        ["--workers", "0"],
+        ["--threads", "-1"],
+        ["--memory", "much"],
+        ["--shard", "3/2"],
+        ["--method", "nothing"],
+        ["--method", "voxelmorph-2", "--variant", "nothing"],
+        ["--smoothness", "100"],
+        ["--seed", "-1"],
+        ["--pairs", "all"],
+    ],
+)
+def test_what_cannot_be_is_one_sentence_before_anything_starts(images, capsys, wrong):
+    (images / "l.csv").write_text("fixed,moving\na.nrrd,b.nrrd\n")
+    assert main(["batch", str(images / "l.csv"), "--output", str(images / "out"), *wrong]) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert not (images / "out").exists()
+
+
+def test_a_scheduler_without_dask_says_what_to_install(images, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    (images / "l.csv").write_text("fixed,moving\na.nrrd,b.nrrd\n")
+    same = ["batch", str(images / "l.csv"), "--output", str(images / "out")]
+    assert main([*same, "--scheduler", "tcp://127.0.0.1:1"]) == 2
+    assert "[scale]" in capsys.readouterr().err
+
+
+def test_nothing_of_dask_is_imported_for_one_pair():
+    code = "import sys; import DeepRegistrationLib.command_line.commands; import DeepRegistrationLib.cohorts.one_pair\n"
+    code += "print([m for m in sys.modules if m.split('.')[0] in ('dask', 'distributed')])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_amounts_and_shards():
+    assert [parse_size(text) for text in ("", "4GB", "1.5g", "800 MB", "2GiB")] == [0, 4e9, 1.5e9, 8e8, 2e9]
+    assert parse_shard("2/5") == (2, 5)
+    for wrong in ("0/2", "3/2", "1", "a/b", "-1/2"):
+        with pytest.raises(InputError, match="--shard"):
+            parse_shard(wrong)
+
+
+def test_a_bids_data_set_becomes_a_bids_derivative(images):
+    for number in (1, 2):
+        place = images / "bids" / "sub-01" / f"ses-{number}" / "anat"
+        place.mkdir(parents=True)
+        picture(oblique((20, 22, 24)), number).save(place / f"sub-01_ses-{number}_T1w.nii.gz")
+    out = images / "out"
+    same = ["batch", str(images / "bids"), "--output", str(out), "--outputs", "transform,volume,inverse", *QUICK]
+    assert main(same) == 0
+    place, stem = out / "sub-01" / "ses-2" / "anat", "sub-01_ses-2_"
+    for name in ("from-01ses2_to-01ses1_mode-image_xfm.h5", "from-01ses1_to-01ses2_mode-image_xfm.h5"):
+        assert sitk.ReadTransform(str(place / f"{stem}{name}")).GetDimension() == 3
+    moved = sitk.ReadImage(str(place / f"{stem}space-01ses1_T1w.nii.gz"))
+    fixed = sitk.ReadImage(str(images / "bids" / "sub-01" / "ses-1" / "anat" / "sub-01_ses-1_T1w.nii.gz"))
+    assert moved.GetSize() == fixed.GetSize()
+    assert main(same) == 0
+    assert [row["status"] for row in table(out)] == ["skipped"]

@@ -1,0 +1,128 @@
+"""BIDS: the anatomical images of a data set as pairs, and results under the names of a BIDS derivative.
+
+Source: BIDS 1.9, and its extension proposal 14 on transforms, as fMRIPrep writes them:
+``from-A_to-B_mode-image_xfm.h5`` brings an image from the space A to B, so that its points go from B to A, as ours do
+(fixed to moving).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+from .. import __version__
+from ..errors import InputError
+from ..geometry.image import PathLike
+from .content import write_json
+from .lists import ALL, TO, Job, Names
+
+BASELINE = "baseline"
+_IMAGE = re.compile(r"(sub-[A-Za-z0-9]+)(_ses-[A-Za-z0-9]+)?(_[A-Za-z0-9_-]+)?_([A-Za-z0-9]+)\.nii(\.gz)?")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image: ``space`` is its name inside of ``from-`` and ``to-``, letters and digits alone."""
+
+    path: Path
+    subject: str
+    session: str
+    entities: str
+    suffix: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.subject}{self.session}{self.entities}"
+
+    @property
+    def space(self) -> str:
+        return "".join(re.findall(r"[A-Za-z0-9]+", self.label.removeprefix("sub-")))
+
+
+def read_folder(folder: PathLike, pairs: str | None, suffix: str = "T1w") -> list[Job]:
+    """The pairs of ``sub-*/[ses-*/]anat/*_SUFFIX.nii[.gz]``.
+
+    Args:
+        folder: the data set.
+        pairs: "baseline" (None): of each subject, later sessions to the first; "all"; or "to:LABEL", such as
+            to:sub-01 or to:sub-01_ses-1.
+        suffix: T1w, T2w, ...
+
+    Raises:
+        InputError: if there are no such images, or no pairs of them.
+    """
+    source = Path(folder)
+    scans = [*_scans(source, suffix)]
+    if len(scans) < 2:
+        raise InputError(
+            f"The folder {source} has {len(scans)} images sub-*/anat/*_{suffix}.nii.gz, and pairs need two; give a "
+            "BIDS data set, --suffix, or a list."
+        )
+    chosen = [*_chosen(scans, pairs or BASELINE)]
+    if not chosen:
+        raise InputError(f"No subject in {source} has two sessions; choose --pairs all or --pairs to:SUBJECT.")
+    names = Names(source)
+    return [_job(names, fixed, moving) for fixed, moving in chosen]
+
+
+def _scans(source: Path, suffix: str) -> Iterator[Scan]:
+    found = {*source.glob("sub-*/anat/*.nii*"), *source.glob("sub-*/ses-*/anat/*.nii*")}
+    for path in sorted(found):
+        parts = _IMAGE.fullmatch(path.name)
+        if parts and parts[4] == suffix:
+            yield Scan(path, parts[1], parts[2] or "", parts[3] or "", suffix)
+
+
+def _chosen(scans: list[Scan], pairs: str) -> Iterator[tuple[Scan, Scan]]:
+    if pairs == ALL:
+        yield from permutations(scans, 2)
+    elif pairs == BASELINE:
+        subjects = defaultdict[str, list[Scan]](list)
+        for scan in scans:
+            subjects[scan.subject].append(scan)
+        for mine in subjects.values():
+            yield from ((mine[0], later) for later in mine[1:] if later.session != mine[0].session)
+    else:
+        wanted = pairs.removeprefix(TO)
+        fixed = [scan for scan in scans if wanted in (scan.subject, scan.subject + scan.session, scan.label)]
+        if not pairs.startswith(TO) or not fixed:
+            raise InputError(f"--pairs is baseline, all, or to:SUBJECT that is there, not {pairs!r}.")
+        if len(fixed) > 1:
+            raise InputError(f"{wanted} has {len(fixed)} images; name one of {', '.join(s.label for s in fixed[:5])}.")
+        yield from ((fixed[0], scan) for scan in scans if scan != fixed[0])
+
+
+def _job(names: Names, fixed: Scan, moving: Scan) -> Job:
+    place = "/".join(part for part in (moving.subject, moving.session.strip("_"), "anat") if part)
+    stem = f"{place}/{moving.label}"
+    way = f"from-{moving.space}_to-{fixed.space}_mode-image_xfm.h5"
+    back = f"from-{fixed.space}_to-{moving.space}_mode-image_xfm.h5"
+    space = f"{stem}_space-{fixed.space}"
+    files = {
+        "transform": f"{stem}_{way}",
+        "inverse": f"{stem}_{back}",
+        "volume": f"{space}_{moving.suffix}.nii.gz",
+        "jacobian": f"{space}_desc-jacobian_{moving.suffix}.nii.gz",
+        "doubt": f"{space}_desc-doubt_{moving.suffix}.nii.gz",
+    }
+    return Job(names.take(f"{moving.label}_to_{fixed.label}"), fixed.path, moving.path, files=files)
+
+
+def describe(folder: Path) -> None:
+    """``dataset_description.json`` of a derivative, and that the reports' folders are not BIDS.
+
+    Raises:
+        InputError: if the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".bidsignore").write_text("*_to_*/\n.batch/\nindex*.html\nreports.csv\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be written: {error.strerror}.") from error
+    tool = {"Name": "SlicerDeepRegistration", "Version": __version__}
+    about = {"Name": "Registrations", "BIDSVersion": "1.9.0", "DatasetType": "derivative", "GeneratedBy": [tool]}
+    write_json(folder / "dataset_description.json", about)

@@ -1,0 +1,102 @@
+"""The rows of all runs on one folder, and the table made of them.
+
+Every run appends to a file of its own, one line a pair, so that runs on other machines disturb nothing and a lost one
+loses nothing. ``collect`` makes the table and the pages.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import InputError
+from ..files.writing import write_text
+from .content import read_json, write_json
+from .page import write_pages
+from .work import MEASURES, Row
+
+TABLE, OWN = "reports.csv", ".batch"
+NOT_YET = "not done"
+
+
+class Ledger:
+    """Of one run; made before anything is computed, so that a folder that cannot be written is said at once."""
+
+    def __init__(self, folder: Path, list_path: str, names: Sequence[str]) -> None:
+        self.folder = folder
+        try:
+            own = folder / OWN
+            for part in ("rows", "lists"):
+                (own / part).mkdir(parents=True, exist_ok=True)
+            key = hashlib.sha256(list_path.encode(errors="surrogatepass")).hexdigest()[:16]
+            write_json(own / "lists" / f"{key}.json", {"list": list_path, "time": time.time(), "names": [*names]})
+            run = f"{time.time_ns()}-{socket.gethostname()}-{os.getpid()}"
+            self._file: IO[str] = (own / "rows" / f"{run}.jsonl").open("a", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"The folder {folder} cannot be written: {error.strerror}.") from error
+
+    def append(self, row: Row) -> None:
+        """One line, at once on its way to the disk."""
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def collect(folder: Path) -> list[Row]:
+    """The newest row of every pair of the lists that were run here, in their order; and the table and pages of them.
+
+    Raises:
+        InputError: if no batch was run there.
+    """
+    lists = [read_json(path) for path in sorted((folder / OWN / "lists").glob("*.json"))]
+    lists = sorted((found for found in lists if found.get("names")), key=lambda found: found["time"])
+    if not lists:
+        raise InputError(f"There are no results of batch in {folder}; give the folder that was its --output.")
+    newest: dict[str, Row] = {}
+    for row in _rows(folder / OWN / "rows"):
+        before = newest.get(row["name"])
+        if before is None or before["time"] <= row["time"]:
+            newest[row["name"]] = row
+    names = dict.fromkeys(name for found in lists for name in found["names"])
+    rows = [newest.get(name) or _waiting(name) for name in names]
+    write_text(folder / TABLE, _table(rows))
+    write_pages(rows, folder)
+    return rows
+
+
+def _rows(folder: Path) -> Iterator[Row]:
+    for path in sorted(folder.glob("*.jsonl")):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    row: Any = json.loads(line)
+                except ValueError:
+                    continue  # the last line of a run that was killed
+                if isinstance(row, dict) and {"name", "time", "status"} <= {*row}:
+                    yield row
+
+
+def _waiting(name: str) -> Row:
+    return {"name": name, "status": NOT_YET, "sentence": "", "fixed": "", "moving": "", "report": {}, "time": 0.0}
+
+
+def _table(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["name", "fixed", "moving", "status", "verdict", "reasons", *MEASURES])
+    for row in rows:
+        report = row["report"]
+        reasons = row["sentence"] or " ".join(report.get("reasons") or [])
+        cells = [row["name"], row["fixed"], row["moving"], row["status"], report.get("verdict", ""), reasons]
+        writer.writerow([*cells, *("" if report.get(name) is None else report[name] for name in MEASURES)])
+    return text.getvalue()

@@ -1,0 +1,213 @@
+"""The pairs of a list: a table, JSON, Learn2Reg's JSON; or of images: all pairs of them, all to one.
+
+Paths are relative to the list. JSON is a list of entries, or a Learn2Reg file whose ``registration_val``,
+``registration_test`` or ``pairs`` is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..geometry.image import PathLike
+from . import tables
+
+EXTRAS = (
+    "fixed_mask",
+    "moving_mask",
+    "fixed_points",
+    "moving_points",
+    "fixed_labels",
+    "moving_labels",
+    "initial_transform",
+)
+OF_IMAGES = ("mask", "points", "labels")
+LISTS = ("pairs", "registration_val", "registration_test")
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".jpg", ".jpeg")
+ALL, TO = "all", "to:"
+_OWN = re.compile(r"reports\.csv|index(-\d+)?\.html|dataset_description\.json|learn2reg", re.IGNORECASE)
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{n}{k}" for n in ("com", "lpt") for k in range(1, 10))}
+LONGEST_NAME = 150
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pair; ``options`` are the extra files of ``EXTRAS`` that it has, ``files`` names of outputs of their own."""
+
+    name: str
+    fixed: Path
+    moving: Path
+    options: dict[str, Path] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def arguments(self) -> list[str]:
+        """For the command ``register``."""
+        found = [str(self.fixed), str(self.moving)]
+        for name, path in self.options.items():
+            found += [f"--{name.replace('_', '-')}", str(path)]
+        return found
+
+
+def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], None] | None = None) -> list[Job]:
+    """The pairs of a list.
+
+    Args:
+        path: the list.
+        pairs: for a list of images (a column ``image``): "all", both ways, or "to:NAME", all to that one.
+        note: called with a sentence about what was left aside.
+
+    Raises:
+        InputError: if it cannot be read, is empty, or an entry cannot be used.
+    """
+    source = Path(path)
+    known = ("name", "image", *OF_IMAGES) if pairs else ("name", "fixed", "moving", *EXTRAS)
+    entries, others = _entries(source, known)
+    if others and note is not None:
+        note(f"Left aside in {source}, as they say nothing about a registration: {', '.join(sorted(others)[:10])}.")
+    if pairs:
+        return _pairs_of_images(entries, source, pairs)
+    return [*_jobs(entries, source)]
+
+
+def _entries(source: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, dict[str, str]]], set[str]]:
+    """(where, cells by name) of each entry, and the names that mean nothing."""
+    try:
+        data = source.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"The list {source} cannot be read: {getattr(error, 'strerror', error)}.") from error
+    if data[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
+        raise InputError(f"The list {source} is Excel's own format; save it there as CSV.")
+    text = tables.decode(data)
+    needed = "image" if "image" in known else "fixed and moving"
+    if source.suffix.lower() == ".json":
+        found, others = _json_entries(text, known, source)
+    else:
+        rows, names = tables.read_rows(text, known, str(source))
+        found, others = [(f"Line {line}", row) for line, row in rows], set(names)
+        for name in needed.split(" and ") if rows else ():
+            if name not in rows[0][1]:
+                raise InputError(f"The list {source} has no column {name}; its first line names the columns.")
+    if not found:
+        raise InputError(f"The list {source} has no pairs; it needs entries with {needed}.")
+    return found, others
+
+
+def _json_entries(text: str, known: tuple[str, ...], source: Path) -> tuple[list[tuple[str, dict[str, str]]], set[str]]:
+    try:
+        entries: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The list {source} is not valid JSON ({error}); see the command batch --help.") from error
+    if isinstance(entries, dict):
+        entries = next((entries[key] for key in LISTS if entries.get(key)), None)
+    found: list[tuple[str, dict[str, str]]] = []
+    others: set[str] = set()
+    for number, entry in enumerate(entries if isinstance(entries, list) else (), 1):
+        where = f"Entry {number}"
+        if not isinstance(entry, dict):
+            raise InputError(f"{where} of {source} needs fixed and moving, the paths of two images.")
+        cells = {tables.plain(str(key)): value for key, value in entry.items() if value is not None}
+        others |= set(tables.check_names([*cells], known, f"{where} of {source} has an entry"))
+        wrong = next((key for key in known if not isinstance(cells.get(key, ""), str | int)), None)
+        if wrong:
+            raise InputError(f"{where} of {source} has a {wrong} that is not a text; give one path.")
+        found.append((where, {key: str(value) for key, value in cells.items() if key in known}))
+    return found, others
+
+
+def _jobs(entries: Iterable[tuple[str, dict[str, str]]], source: Path) -> Iterable[Job]:
+    names = Names(source)
+    for where, entry in entries:
+        if not entry.get("fixed") or not entry.get("moving"):
+            raise InputError(f"{where} of {source} needs fixed and moving, the paths of two images.")
+        fixed, moving = (_path(source, entry[side], where) for side in ("fixed", "moving"))
+        name = names.take(entry.get("name") or f"{stem(fixed)}_{stem(moving)}")
+        options = {key: _path(source, entry[key], where) for key in EXTRAS if entry.get(key)}
+        for what in ("points", "labels"):
+            if (f"fixed_{what}" in options) != (f"moving_{what}" in options):
+                raise InputError(f"{where} of {source} has {what} of one image; give those of both, or none.")
+        yield Job(name, fixed, moving, options)
+
+
+def _path(source: Path, text: str, where: str) -> Path:
+    if "\0" in text or "\n" in text:
+        raise InputError(f"{where} of {source} has a path with a line's end or NUL in it; correct it.")
+    return source.parent / text
+
+
+class Names:
+    """The pairs' names so far: each is a folder, so on some systems ``a`` and ``A`` would be one."""
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self._taken: dict[str, str] = {}
+
+    def take(self, name: str) -> str:
+        """The name, if it can be a folder of its own.
+
+        Raises:
+            InputError: otherwise.
+        """
+        bad = re.search(r'[<>:"/\\|?*\x00-\x1f]', name) or name.endswith((".", " ")) or name.startswith((".", " "))
+        if bad or name.split(".")[0].lower() in _DEVICES or len(os.fsencode(name)) > LONGEST_NAME:
+            raise InputError(
+                f"The name {name[:80]!r} in {self._source} cannot be a folder's name; use letters and digits."
+            )
+        if _OWN.fullmatch(name):
+            raise InputError(f"The name {name!r} in {self._source} is that of a file of batch; choose another one.")
+        before = self._taken.get(name.casefold())
+        if before is not None:
+            also = "" if before == name else f" and {before}, which is the same folder on some systems"
+            raise InputError(f"Two pairs of {self._source} are called {name}{also}; give each a name of its own.")
+        self._taken[name.casefold()] = name
+        return name
+
+
+def _pairs_of_images(entries: list[tuple[str, dict[str, str]]], source: Path, pairs: str) -> list[Job]:
+    """All ordered pairs of the images of a list, or each with the one that is named after ``to:``."""
+    images: list[tuple[str, Path, dict[str, Path]]] = []
+    names = Names(source)
+    for where, entry in entries:
+        if not entry.get("image"):
+            raise InputError(f"{where} of {source} needs image, the path of an image.")
+        path = _path(source, entry["image"], where)
+        extras = {what: _path(source, entry[what], where) for what in OF_IMAGES if entry.get(what)}
+        images.append((names.take(entry.get("name") or stem(path)), path, extras))
+    if len(images) < 2:
+        raise InputError(f"The list {source} has one image; pairs need two.")
+    wanted = images
+    if pairs != ALL:
+        one = pairs.removeprefix(TO)
+        wanted = [image for image in images if image[0] == one]
+        if not pairs.startswith(TO) or not wanted:
+            some = ", ".join(image[0] for image in images[:5])
+            raise InputError(f"--pairs is all, or to:NAME with the name of an image ({some}, ...), not {pairs!r}.")
+    names = Names(source)
+    return [
+        Job(names.take(f"{f}_{m}"), fixed, moving, _both(of_fixed, of_moving))
+        for f, fixed, of_fixed in wanted
+        for m, moving, of_moving in images
+        if f != m
+    ]
+
+
+def _both(of_fixed: dict[str, Path], of_moving: dict[str, Path]) -> dict[str, Path]:
+    found = {}
+    for what in OF_IMAGES:
+        if what == "mask" or (what in of_fixed and what in of_moving):
+            for side, extras in (("fixed", of_fixed), ("moving", of_moving)):
+                if what in extras:
+                    found[f"{side}_{what}"] = extras[what]
+    return found
+
+
+def stem(path: Path) -> str:
+    """A file's name without the ending of an image."""
+    name = path.name
+    ending = next((e for e in IMAGE_ENDINGS if name.lower().endswith(e)), path.suffix)
+    return name[: len(name) - len(ending)] if ending else name

@@ -1,0 +1,132 @@
+"""One pair from files to files, inside a process that stays warm; loads PyTorch."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+import torch
+
+from .. import __version__
+from ..errors import InputError
+from ..files.writing import together
+from ..geometry.image import read_image
+from ..geometry.points import read_points
+from ..pipeline import Result, register
+from ..quality.report import save_report
+from ..quality.thumbnail import thumbnail_png
+from ..settings import Settings
+from ..system import keep_freed_memory
+from .content import DONE, REPORT, Hashes, Task, files_behind, made_output, read_json, signature, write_json
+from .learn2reg import save_displacement
+
+
+@functools.cache
+def _begin() -> None:
+    keep_freed_memory()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def register_pair(task: Task, hashes: Hashes) -> dict[str, Any]:
+    """Register, write everything at once, ``done.json`` last; returns the report.
+
+    Raises:
+        InputError: if the pair cannot be used, or a file was replaced meanwhile.
+    """
+    _begin()
+    started = time.time()
+    inputs = {what: hashes.of(path) for what, path in task.inputs.items()}
+    fixed, moving = task.inputs["fixed"], task.inputs["moving"]
+    if Path(fixed).exists() and Path(moving).exists() and Path(fixed).samefile(moving):
+        raise InputError("The fixed and the moving image are the same file; choose two different images.")
+    result = register(
+        fixed,
+        moving,
+        **_settings(task),
+        fixed_mask=task.inputs.get("fixed_mask"),
+        moving_mask=task.inputs.get("moving_mask"),
+        initial_transform=task.inputs.get("initial_transform"),
+        landmarks=_both(task, "points"),
+        labels=_both(task, "labels"),
+    )
+    for what, path in task.inputs.items():
+        if signature(files_behind(Path(path))) != inputs[what]["signature"]:
+            raise InputError(f"The file {path} was changed while the pair was registered; run again.")
+    return _save(task, result, inputs, started)
+
+
+def _settings(task: Task) -> dict[str, Any]:
+    chosen = dict(task.settings)
+    untrained = chosen.pop("untrained", False)
+    return Settings.of(chosen).as_dict() | ({"untrained": True} if untrained else {})
+
+
+def _both(task: Task, what: str) -> Any:
+    paths = [task.inputs.get(f"{side}_{what}") for side in ("fixed", "moving")]
+    if None in paths:
+        return None
+    return tuple(read_points(str(path)).positions if what == "points" else path for path in paths)
+
+
+def _save(task: Task, result: Result, inputs: dict[str, Any], started: float) -> dict[str, Any]:
+    folder = Path(task.folder)
+    makers: dict[str, Any] = {
+        "transform": lambda: result.transform,
+        "volume": lambda: result.warped,
+        "inverse": lambda: result.inverse,
+        "jacobian": lambda: result.jacobian,
+        "doubt": lambda: result.doubt.on(result.warped.grid),
+    }
+    images = read_image(task.inputs["fixed"], "fixed image"), read_image(task.inputs["moving"], "moving image")
+    with together():
+        for name, path in task.outputs.items():
+            if name == "displacement":
+                save_displacement(result.transform, *images, path)
+            else:
+                makers[name]().save(path)
+        picture = thumbnail_png(*images, result.warped)
+        save_report(result.report, folder, *images, result.warped, picture=picture)
+        report = result.report.as_dict() | {"provenance": _provenance(task, inputs, started)}
+        write_json(folder / REPORT, report)
+    done = {
+        "recipe": task.recipe(),
+        "inputs": inputs,
+        "outputs": {name: made_output(Path(path)) for name, path in task.outputs.items()},
+    }
+    write_json(folder / DONE, done)
+    return read_json(folder / REPORT)
+
+
+def _provenance(task: Task, inputs: dict[str, Any], started: float) -> dict[str, Any]:
+    chosen = dict(task.settings)
+    untrained = ["--untrained"] if chosen.pop("untrained", False) else []
+    arguments = [task.inputs["fixed"], task.inputs["moving"]]
+    for name, path in task.inputs.items():
+        if name not in ("fixed", "moving"):
+            arguments += [f"--{name.replace('_', '-')}", path]
+    for name, path in task.outputs.items():
+        if name == "displacement":  # batch's alone
+            continue
+        arguments += [f"--output-{name}", path]
+    return {
+        "command": ["register", *arguments, *Settings.of(chosen).arguments(), *untrained],
+        "settings": task.settings,
+        "inputs": {what: {"path": i["path"], "sha256": i["sha256"]} for what, i in inputs.items()},
+        "weights": task.weights,
+        "versions": {
+            "SlicerDeepRegistration": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "SimpleITK": sitk.Version_VersionString(),
+        },
+        "host": socket.gethostname(),
+        "threads": torch.get_num_threads(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

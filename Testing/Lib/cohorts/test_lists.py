@@ -1,0 +1,173 @@
+"""Lists as people have them, and what is said of those that cannot be used."""
+
+import json
+
+import pytest
+
+from DeepRegistrationLib.cohorts.bids import describe, read_folder
+from DeepRegistrationLib.cohorts.lists import EXTRAS, read_jobs
+from DeepRegistrationLib.errors import InputError
+
+
+def written(folder, text, name="l.csv", encoding="utf-8"):
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_a_csv_list_with_extra_files(tmp_path):
+    path = written(tmp_path, "fixed,moving,name,fixed_mask\nf.nii,m.nrrd,one,mask.nrrd\ng.nii.gz,m.nrrd,,\n")
+    jobs = read_jobs(path)
+    assert [job.name for job in jobs] == ["one", "g_m"]
+    assert jobs[0].fixed == tmp_path / "f.nii"
+    assert jobs[0].arguments()[2:] == ["--fixed-mask", str(tmp_path / "mask.nrrd")]
+    assert jobs[1].arguments()[2:] == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_what_excel_makes_of_a_list(tmp_path, encoding, delimiter):
+    rows = ["Fixed,Moving,Fixed-Mask,", ",,,", '"Müller a.nii",b.nii,mask é.nii,', ",,,", ""]
+    text = "\r\n".join(rows).replace(",", delimiter)
+    (job,) = read_jobs(written(tmp_path, text, encoding=encoding))
+    assert (job.fixed.name, job.moving.name) == ("Müller a.nii", "b.nii")
+    assert job.options == {"fixed_mask": tmp_path / "mask é.nii"}
+
+
+def test_a_separator_that_the_list_declares(tmp_path):
+    (job,) = read_jobs(written(tmp_path, "sep=;\nfixed;moving\na,1.nii;b.nii\n"))
+    assert job.fixed.name == "a,1.nii"
+
+
+def test_every_extra_may_be_written_with_dashes_in_any_case(tmp_path):
+    names = [name.replace("_", "-").title() for name in EXTRAS]
+    (job,) = read_jobs(written(tmp_path, f"fixed,moving,{','.join(names)}\na,b,{','.join(EXTRAS)}\n"))
+    assert {name: path.name for name, path in job.options.items()} == {name: name for name in EXTRAS}
+
+
+def test_columns_about_something_else_are_left_aside_and_that_is_said(tmp_path):
+    said = []
+    jobs = read_jobs(written(tmp_path, "fixed,moving,age,site\na,b,70,x\n"), note=said.append)
+    assert len(jobs) == 1
+    assert "age, site" in said[0]
+
+
+def test_a_learn2reg_file(tmp_path):
+    pairs = [{"fixed": "./imagesTr/a.nii.gz", "moving": "./imagesTr/b.nii.gz"}]
+    path = written(tmp_path, json.dumps({"name": "x", "registration_val": pairs}), "dataset.json")
+    assert [job.name for job in read_jobs(path)] == ["a_b"]
+
+
+PAIR = '"fixed": "a.nrrd", "moving": "b.nrrd"'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[]", "has no pairs"),
+        ('{"name": "x"}', "has no pairs"),
+        ('[{"fixed": "a.nrrd"}]', "Entry 1"),
+        ('["a"]', "Entry 1"),
+        (f'[{{{PAIR}, "name": "../x"}}]', "cannot be a folder's name"),
+        (f'[{{{PAIR}, "name": "a:b"}}]', "cannot be a folder's name"),
+        (f'[{{{PAIR}, "name": "CON"}}]', "cannot be a folder's name"),
+        (f'[{{{PAIR}, "name": ".batch"}}]', "cannot be a folder's name"),
+        (f'[{{{PAIR}, "name": "{"n" * 300}"}}]', "cannot be a folder's name"),
+        (f'[{{{PAIR}, "name": "Reports.csv"}}]', "a file of batch"),
+        (f'[{{{PAIR}, "name": "index-2.html"}}]', "a file of batch"),
+        (f'[{{{PAIR}}}, {{"fixed": "a.nii", "moving": "b.nii"}}]', "Two pairs"),
+        (f'[{{{PAIR}, "name": "x"}}, {{{PAIR}, "name": "X"}}]', "the same folder on some systems"),
+        (f'[{{{PAIR}, "fixed_msk": "x"}}]', "did you mean fixed_mask"),
+        (f'[{{{PAIR}, "mask": "x"}}]', "'mask' that is not known"),
+        (f'[{{{PAIR}, "fixed_mask": ["x"]}}]', "not a text"),
+        (f'[{{{PAIR}, "fixed_points": "x.csv"}}]', "points of one image"),
+        ('[{"fixed": "a\\u0000.nrrd", "moving": "b.nrrd"}]', "NUL"),
+    ],
+)
+def test_a_wrong_json_list_is_one_sentence(tmp_path, text, words):
+    with pytest.raises(InputError, match=words):
+        read_jobs(written(tmp_path, text, "l.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "has no pairs"),
+        ("fixed,moving\n,,\n", "has no pairs"),
+        ("a.nii,b.nii\nc.nii,d.nii\n", "no column fixed"),
+        ("fixed,moved\na,b\n", "no column moving"),
+        ("fixed,moving,fixed-msk\na,b,c\n", "did you mean fixed_mask"),
+        ("fixed,moving,fixed\na,b,c\n", "two columns fixed"),
+        ("fixed,moving\na,1.nii,b.nii\n", "Line 2 .* has 3 cells"),
+        ("fixed,moving\n\na,\n", "Line 3 .* needs fixed and moving"),
+        ("PK\x03\x04...", "Excel's own format"),
+    ],
+)
+def test_a_wrong_table_is_one_sentence(tmp_path, text, words):
+    with pytest.raises(InputError, match=words):
+        read_jobs(written(tmp_path, text))
+
+
+def test_a_long_list_is_read_in_linear_time(tmp_path, monkeypatch):
+    """Counted, not timed: every name is looked at a fixed number of times."""
+    count = 0
+    original = str.casefold
+
+    class Counted(str):
+        def __eq__(self, other):
+            nonlocal count
+            count += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    monkeypatch.setattr("DeepRegistrationLib.cohorts.lists.stem", lambda path: Counted(original(path.name)))
+    rows = "".join(f"a{k}.nii,b.nii,\n" for k in range(2000))
+    assert len(read_jobs(written(tmp_path, "fixed,moving,name\n" + rows))) == 2000
+    assert count < 20_000
+
+
+def test_all_pairs_of_images_and_all_to_one(tmp_path):
+    path = written(tmp_path, "image,name,labels\na.nii,a,al.nii\nb.nii,b,bl.nii\nc.nii,c,\n")
+    jobs = read_jobs(path, "all")
+    assert [job.name for job in jobs] == ["a_b", "a_c", "b_a", "b_c", "c_a", "c_b"]
+    assert {k: v.name for k, v in jobs[0].options.items()} == {"fixed_labels": "al.nii", "moving_labels": "bl.nii"}
+    assert jobs[1].options == {}
+    assert [(job.name, job.moving.name) for job in read_jobs(path, "to:b")] == [("b_a", "a.nii"), ("b_c", "c.nii")]
+    for wrong in ("to:z", "each", "to:"):
+        with pytest.raises(InputError, match="--pairs is all"):
+            read_jobs(path, wrong)
+    with pytest.raises(InputError, match="one image"):
+        read_jobs(written(tmp_path, "image\na.nii\n"), "all")
+
+
+def bids(folder):
+    for text in ("sub-01/ses-1", "sub-01/ses-2", "sub-02/ses-1"):
+        place = folder / text / "anat"
+        place.mkdir(parents=True)
+        for suffix in ("T1w", "T2w"):
+            (place / f"{text.replace('/', '_')}_{suffix}.nii.gz").touch()
+    return folder
+
+
+def test_a_bids_folder(tmp_path):
+    (job,) = read_folder(bids(tmp_path), None)
+    assert (job.fixed.name, job.moving.name) == ("sub-01_ses-1_T1w.nii.gz", "sub-01_ses-2_T1w.nii.gz")
+    # The moving image comes to the fixed one's space, as fMRIPrep names it.
+    assert job.files["transform"] == "sub-01/ses-2/anat/sub-01_ses-2_from-01ses2_to-01ses1_mode-image_xfm.h5"
+    assert job.files["volume"] == "sub-01/ses-2/anat/sub-01_ses-2_space-01ses1_T1w.nii.gz"
+    assert len(read_folder(tmp_path, "all", "T2w")) == 6
+    assert [j.moving.name[:12] for j in read_folder(tmp_path, "to:sub-02")] == ["sub-01_ses-1", "sub-01_ses-2"]
+    describe(tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "suffix", "words"),
+    [(None, "FLAIR", "has 0 images"), ("to:sub-01", "T1w", "has 2 images; name one"), ("to:x", "T1w", "that is there")],
+)
+def test_a_bids_folder_without_such_pairs_is_one_sentence(tmp_path, pairs, suffix, words):
+    with pytest.raises(InputError, match=words):
+        read_folder(bids(tmp_path), pairs, suffix)
