@@ -30,7 +30,7 @@ class Task:
         folder: where its results go.
         inputs: paths by what they are ("fixed", "moving" and ``lists.EXTRAS``).
         outputs: path by what it is ("transform", "volume", ...).
-        settings: of ``Settings``, with ``untrained`` where it was asked for.
+        settings: of ``Settings``, by name.
         weights: hashes of the models that the method may take.
         alone: whether it has the machine for itself, after its worker died.
     """

@@ -48,7 +48,7 @@ def register_pair(task: Task, hashes: Hashes) -> dict[str, Any]:
     result = register(
         fixed,
         moving,
-        **_settings(task),
+        Settings.of(task.settings),
         fixed_mask=task.inputs.get("fixed_mask"),
         moving_mask=task.inputs.get("moving_mask"),
         initial_transform=task.inputs.get("initial_transform"),
@@ -59,12 +59,6 @@ def register_pair(task: Task, hashes: Hashes) -> dict[str, Any]:
         if signature(files_behind(Path(path))) != inputs[what]["signature"]:
             raise InputError(f"The file {path} was changed while the pair was registered; run again.")
     return _save(task, result, inputs, started)
-
-
-def _settings(task: Task) -> dict[str, Any]:
-    chosen = dict(task.settings)
-    untrained = chosen.pop("untrained", False)
-    return Settings.of(chosen).as_dict() | ({"untrained": True} if untrained else {})
 
 
 def _both(task: Task, what: str) -> Any:
@@ -104,8 +98,6 @@ def _save(task: Task, result: Result, inputs: dict[str, Any], started: float) ->
 
 
 def _provenance(task: Task, inputs: dict[str, Any], started: float) -> dict[str, Any]:
-    chosen = dict(task.settings)
-    untrained = ["--untrained"] if chosen.pop("untrained", False) else []
     arguments = [task.inputs["fixed"], task.inputs["moving"]]
     for name, path in task.inputs.items():
         if name not in ("fixed", "moving"):
@@ -115,7 +107,7 @@ def _provenance(task: Task, inputs: dict[str, Any], started: float) -> dict[str,
             continue
         arguments += [f"--output-{name}", path]
     return {
-        "command": ["register", *arguments, *Settings.of(chosen).arguments(), *untrained],
+        "command": ["register", *arguments, *Settings.of(task.settings).arguments()],
         "settings": task.settings,
         "inputs": {what: {"path": i["path"], "sha256": i["sha256"]} for what, i in inputs.items()},
         "weights": task.weights,

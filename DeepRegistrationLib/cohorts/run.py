@@ -89,7 +89,6 @@ def run_batch(
     resources: Resources | None = None,
     told: Callable[[int, int, Outcome], None] | None = None,
     *,
-    untrained: bool = False,
     weights: Mapping[str, str] | None = None,
     shard: tuple[int, int] = (1, 1),
     list_path: str = "",
@@ -103,7 +102,6 @@ def run_batch(
         outputs: of ``OUTPUTS``, what to keep besides the report.
         resources: who does the work.
         told: called with how many are done, how many there are, and the last one.
-        untrained: allow a method that has no trained weights here.
         weights: hashes of the models that may be taken; other ones make another result.
         shard: (i, n): only every n-th pair, from the i-th on.
         list_path: of the list, whose pairs are told of in the table.
@@ -124,7 +122,7 @@ def run_batch(
     if "displacement" in outputs:
         jobs = _named_as_submitted(jobs)
     target = Path(folder).absolute()
-    chosen = (settings or Settings()).as_dict() | ({"untrained": True} if untrained else {})
+    chosen = (settings or Settings()).as_dict()
     jobs_here = {job.name: job for job in jobs[index - 1 :: count]}
     tasks = (_task(job, target, outputs, chosen, weights or {}) for job in jobs_here.values())
     resources = resources or Resources()

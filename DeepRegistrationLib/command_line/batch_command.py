@@ -55,10 +55,10 @@ def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) 
 
 def run_command(options: argparse.Namespace) -> None:
     """Register all pairs; fails in the end if one failed."""
-    settings, untrained = settings_from(options), bool(getattr(options, "untrained", False))
+    settings = settings_from(options)
     resources = Resources(options.workers, options.threads, parse_size(options.memory), options.scheduler)
     shard = parse_shard(options.shard)
-    weights = _weights(settings, untrained)
+    weights = _weights(settings)
     if Path(options.list).is_dir():
         jobs = bids.read_folder(options.list, options.pairs, options.suffix)
         bids.describe(Path(options.output))
@@ -72,7 +72,6 @@ def run_command(options: argparse.Namespace) -> None:
         [name.strip() for name in options.outputs.split(",") if name.strip()],
         resources,
         {"lines": _say_line, "json": _say_json, "none": None}[options.progress],
-        untrained=untrained,
         weights=weights,
         shard=shard,
         list_path=str(Path(options.list).resolve()),
@@ -120,7 +119,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _weights(settings: Settings, untrained: bool) -> dict[str, str]:
+def _weights(settings: Settings) -> dict[str, str]:
     """Hash of each model that the method may take; a method or variant that is not there is refused here."""
     from ..cohorts.content import content_hash
     from ..models.methods import bundles_of, default_method, find_method, methods
@@ -133,7 +132,7 @@ def _weights(settings: Settings, untrained: bool) -> dict[str, str]:
     if chosen.bundle is not None:
         return {chosen.bundle.name: content_hash([chosen.bundle])}
     trained = next((m.trained for m in methods() if m.name == chosen.name), ())
-    if not trained and not untrained:
+    if not trained and not settings.untrained:
         raise InputError(f"The method {chosen.name} has no trained weights here; add --untrained, or choose another.")
     return {bundle.path.name: content_hash([bundle.path]) for bundle in bundles_of(chosen)}
 

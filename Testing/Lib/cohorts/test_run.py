@@ -76,7 +76,7 @@ def test_what_is_done_is_not_done_again_unless_the_settings_or_files_changed(tmp
     assert states(run(jobs, out))[2] == "done"
     assert states(run(jobs, out, settings=Settings(smoothness=2.0))) == ["done", "failed", "done"]
     assert states(run(jobs, out, settings=Settings(smoothness=2.0), weights={"x": "1"})) == ["done", "failed", "done"]
-    again = run(jobs, out, settings=Settings(smoothness=2.0), weights={"x": "1"}, untrained=True)
+    again = run(jobs, out, settings=Settings(smoothness=2.0, untrained=True), weights={"x": "1"})
     assert states(again) == ["done", "failed", "done"]
     assert '"untrained": true' in (out / "a_m" / "transform.h5").read_text()
 
