@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,10 +24,12 @@ from ..fields.inverse import invert
 from ..fields.kernels import BandFilter, Sampler, central_difference, gaussian_weights
 from ..progress import SILENT, Reporter
 from ..similarity.mind_ssc import compact, mind_ssc
-from .choose import choose_similarity
+from .coarse import coarse_levels, run_coarse
 from .counterparts import fill_in, trust_in
 from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
 from .guidance import LandmarkPull, label_codes
+from .hypotheses import STILL, Choice
+from .information import Information
 from .levels import Level, Rim, Window, erode, keep_inside, normalize, shrink, working_window
 from .pace import Pace
 from .schedule import RefineSettings, plan
@@ -45,15 +48,18 @@ class Refined:
         inverse: (1, ndim, *S) voxels, moving to fixed.
         similarity: the measure that was used.
         iterations: steps taken on each level, coarse to fine.
+        choice: what was tried on the coarse levels, the evidence for each, and what went on.
     """
 
     field: Tensor
     inverse: Tensor
     similarity: str
     iterations: tuple[int, ...]
+    choice: Choice
 
 
 Planner = Callable[[Sequence[int], Sequence[float], RefineSettings, str], list[Level]]
+RunLevel = Callable[[Level, "Pair", Tensor, Rim, Tensor | None, Reporter, str], int]
 
 
 def refine(
@@ -107,13 +113,13 @@ def refine(
         fixed_mask, moving_mask = (
             None if mask is None else window.cut(mask.float()) for mask in (fixed_mask, moving_mask)
         )
-        images = _Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.stiffness)
+        images = Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.stiffness)
         begin = None if start is None else window.cut(start.float())
-        similarity = settings.similarity
-        if similarity == "auto":
-            similarity = choose_similarity(shrink(f, multiples), shrink(m, multiples))
-        levels = (planner or plan)(window.shape, mm, settings, similarity)
-        u, counts = _descend(images, levels, begin, reporter)
+
+        plans = partial(planner or plan, window.shape, mm, settings)
+        part = reporter.stage(reporter.name, 0, 0.3)
+        choice = run_coarse(images, plans, settings.similarity, begin, _run_level, part)
+        u, counts = _descend(images, plans(choice.similarity), choice, begin, reporter)
         reporter(0.87, "removing folds")
         u = _whole(u, window, shape, start)
         if start is None:
@@ -126,38 +132,31 @@ def refine(
         reporter(0.92, "inverting")
         inverse = invert(u, reporter)
         reporter(1.0, "")
-    return Refined(u, inverse, similarity, counts)
+    return Refined(u, inverse, choice.similarity, counts, choice)
 
 
 def _descend(
-    images: _Images, levels: Sequence[Level], begin: Tensor | None, reporter: Reporter
+    images: Images, levels: Sequence[Level], choice: Choice, begin: Tensor | None, reporter: Reporter
 ) -> tuple[Tensor, tuple[int, ...]]:
-    """The field on the last level, and how many steps each took."""
-    coarse = next((number for number, level in enumerate(levels) if not level.both_ways), len(levels))
-    u = begin if begin is not None else images.fixed.new_zeros(1, images.fixed.ndim - 2, *images.window.shape)
-    v, v_begin = u, None
-    if begin is not None and coarse:
-        v = v_begin = invert(resize(begin, levels[coarse - 1].shape).contiguous())
-    trust: Tensor | None = None
-    counts: list[int] = []
-    costs = [level.cost * (2 if number < coarse else 1) for number, level in enumerate(levels)]
-    for number, level in enumerate(levels):
-        low, high = (0.85 * sum(costs[:n]) / sum(costs) for n in (number, number + 1))
-        middle = (low + high) / 2 if number < coarse else high
-        rim, message = Rim(level, images.window, images.shape, u.device), f"level {number + 1} of {len(levels)}"
-        u, pair = _carry(u, level, begin), images.on(level)
-        counts.append(_run_level(level, pair, u, rim, trust, reporter.stage(reporter.name, low, middle), message))
-        if number < coarse:
-            v = _carry(v, level, v_begin)
-            part = reporter.stage(reporter.name, middle, high)
-            _run_level(level, pair.swapped(), v, rim, None, part, message)
-        if number + 1 == coarse:
-            trust = trust_in(pair.fixed, pair.moving, u, v, level)
-            fill_in(u, trust, level)
-        if number + 1 < len(levels):
+    """The field on the last level, from what was chosen on the coarse ones, and how many steps each took."""
+    done = coarse_levels(levels)
+    counts = [0 if choice.chosen == STILL else level.iterations for level in levels[:done]]
+    if choice.chosen == STILL:
+        return choice.there if begin is None else begin, (*counts, *[0] * (len(levels) - done))
+    level, u, trust = levels[done - 1], choice.there, None
+    if level.both_ways:
+        pair = images.on(level)
+        trust = trust_in(pair.fixed, pair.moving, u, choice.back, level)
+        fill_in(u, trust, level)
+    costs = [level.cost for level in levels[done:]]
+    for number, level in enumerate(levels[done:]):
+        low, high = (0.3 + 0.55 * sum(costs[:n]) / sum(costs) for n in (number, number + 1))
+        rim, message = Rim(level, images.window, images.shape, u.device), f"level {done + number + 1} of {len(levels)}"
+        u = _carry(u, level, begin)
+        part = reporter.stage(reporter.name, low, high)
+        counts.append(_run_level(level, images.on(level), u, rim, trust, part, message))
+        if number + 1 < len(costs):
             u = unfold(u, 0.02, reporter)
-        if number + 1 < coarse:
-            v = unfold(v, 0.02, reporter)
     return u, tuple(counts)
 
 
@@ -179,7 +178,7 @@ def _whole(u: Tensor, window: Window, shape: tuple[int, ...], start: Tensor | No
 
 
 @dataclass(frozen=True, eq=False)
-class _Pair:
+class Pair:
     """The images of one level and what helps; landmarks, and how far each reaches, in voxels of the level."""
 
     fixed: Tensor
@@ -190,9 +189,9 @@ class _Pair:
     codes: tuple[Tensor, Tensor] | None
     reach: float
 
-    def swapped(self) -> _Pair:
+    def swapped(self) -> Pair:
         """The way back."""
-        return _Pair(
+        return Pair(
             self.moving,
             self.fixed,
             self.moving_mask,
@@ -204,7 +203,7 @@ class _Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class _Images:
+class Images:
     """What is aligned, at full resolution in ``window`` of a grid of ``shape``; landmarks and labels on that grid."""
 
     fixed: Tensor
@@ -217,11 +216,11 @@ class _Images:
     shape: tuple[int, ...]
     stiffness: float
 
-    def on(self, level: Level) -> _Pair:
+    def on(self, level: Level) -> Pair:
         fixed_mask, moving_mask = (
             None if mask is None else shrink(mask, level.factors) for mask in (self.fixed_mask, self.moving_mask)
         )
-        return _Pair(
+        return Pair(
             shrink(self.fixed, level.factors),
             shrink(self.moving, level.factors),
             fixed_mask,
@@ -250,11 +249,13 @@ def _make_force(
         pair = translate(fixed, moving, sampler.take(moving, torch.empty_like(moving)))
         if pair is not None:
             return Lncc(pair[0], level.windows(level.radius), spare=spare), pair[1]
-        similarity = "mind"
+        similarity = "information"
     if similarity == "lncc":
         return Lncc(fixed, level.windows(level.radius), spare=spare), moving
     if similarity == "gradient":
         return LocalGradient(fixed, moving, level.windows(1.0), level.in_voxels(1.0)), moving
+    if similarity == "information":
+        return Information(fixed), moving
     if similarity == "mind":
         features = compact(mind_ssc(fixed), mind_ssc(moving), MIND_CHANNELS)
         return Ssd(features[0]), features[1]
@@ -285,7 +286,7 @@ class _Term:
 
 
 def _run_level(
-    level: Level, pair: _Pair, u: Tensor, rim: Rim, trust: Tensor | None, reporter: Reporter, message: str
+    level: Level, pair: Pair, u: Tensor, rim: Rim, trust: Tensor | None, reporter: Reporter, message: str
 ) -> int:
     """Steps on one level; ``u`` is updated in place. Returns how many. ``trust`` may be of a coarser level."""
     d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
@@ -351,7 +352,7 @@ def _run_level(
     return level.iterations
 
 
-def _same(pair: _Pair, sampler: Sampler, spare: Tensor) -> bool:
+def _same(pair: Pair, sampler: Sampler, spare: Tensor) -> bool:
     """Whether the moving image where ``sampler`` aims is the fixed one: what is left is rounding, and must not pull."""
     return float(sampler.take(pair.moving, spare[:, :1]).sub_(pair.fixed).abs_().max()) < SAME
 

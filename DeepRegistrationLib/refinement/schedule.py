@@ -14,7 +14,8 @@ from ..settings import SIMILARITIES
 from .levels import Level, factors_for
 
 QUALITIES = ("fast", "accurate")
-TRANSLATED_ELASTIC = 0.9
+_SMOOTHING = {"lncc": (1.5, 0.5), "ssd": (1.5, 0.5), "translated": (1.5, 0.9), "information": (2.0, 0.8)}
+"""Of the coarser levels: Gaussians on the force and on the field, voxels of the level."""
 BOTH_WAYS = 4
 """From this factor on levels of volumes are gone through both ways: that is a few hundredths of the work. In 2-D tissue
 leaves the plane everywhere, or lies behind other tissue: there and back says little then."""
@@ -28,8 +29,9 @@ class RefineSettings:
 
     Attributes:
         quality: on large images "fast" takes a few steps at full resolution, "accurate" more of them.
-        similarity: "lncc" for one modality; across modalities "translated" (MIND first, then LNCC after one image was
-            put into the other's contrast), "mind" or "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
+        similarity: "lncc" for one modality; across modalities "translated" (LNCC after one image was put into the
+            other's contrast), "information" (mutual information, then the same), "mind" or "gradient"; "ssd" for equal
+            intensities; "auto" tries several.
         stiffness: 1 is the default; 2 smooths every step twice as far, 0.5 half as far.
     """
 
@@ -52,15 +54,17 @@ def plan(
     """The levels, coarse to fine, for a grid of ``shape`` voxels of ``spacing`` mm; shapes are rounded up."""
     soft = settings.stiffness
     small = math.prod(shape) < SMALL
-    first = "mind" if similarity == "translated" else similarity
     # A little stiffness keeps what has no counterpart from being dragged about; the last level can afford less.
-    force, elastic = (1.5, 0.5) if first in ("lncc", "ssd") else (2.5, 1.0)
+    force, elastic = _SMOOTHING.get(similarity, (2.5, 1.0))
+    # Once aligned roughly, the curve from one image's intensities to the other's is known well enough.
+    then = "translated" if similarity == "information" else similarity
+    finer = _SMOOTHING.get(then, (2.5, 1.0))
     # Where full resolution takes over, what more than 20 steps would add here is no better.
-    steps = [_Steps(4, first, force, elastic), _Steps(2, first, force, elastic, 30 if small else 20)]
+    many = 30 if small or then == "translated" else 20
+    steps = [_Steps(4, similarity, force, elastic), _Steps(2, then, *finer, many)]
     if len(shape) == 2 and _rounded(min(shape), 4) >= 128:  # as the window will be: it must not gain a level
-        steps.insert(0, _Steps(8, first, force, elastic))
-    if similarity == "translated":
-        steps.append(_Steps(2, similarity, 1.5, TRANSLATED_ELASTIC))
+        steps.insert(0, _Steps(8, similarity, force, elastic))
+    similarity = then
     steps += _full_resolution(settings.quality, similarity, small)
     out: list[Level] = []
     for part in steps:
