@@ -24,12 +24,14 @@ from ..fields.inverse import invert
 from ..fields.kernels import BandFilter, Sampler, central_difference, gaussian_weights
 from ..progress import SILENT, Reporter
 from ..similarity.mind_ssc import compact, mind_ssc
-from .coarse import coarse_levels, run_coarse
+from .choose import choose_similarity
 from .counterparts import fill_in, trust_in
 from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
-from .guidance import LandmarkPull, label_codes
-from .hypotheses import STILL, Choice
+from .guard import Choice, coarse_levels, guard
+from .guidance import LandmarkPull
+from .hypotheses import STILL, Fields
 from .information import Information
+from .level_images import Images, Pair
 from .levels import Level, Rim, Window, erode, keep_inside, normalize, shrink, working_window
 from .pace import Pace
 from .schedule import RefineSettings, plan
@@ -48,7 +50,7 @@ class Refined:
         inverse: (1, ndim, *S) voxels, moving to fixed.
         similarity: the measure that was used.
         iterations: steps taken on each level, coarse to fine.
-        choice: what was tried on the coarse levels, the evidence for each, and what went on.
+        choice: what went on from the coarse levels, and the evidence for it; see ``guard.py``.
     """
 
     field: Tensor
@@ -59,7 +61,6 @@ class Refined:
 
 
 Planner = Callable[[Sequence[int], Sequence[float], RefineSettings, str], list[Level]]
-RunLevel = Callable[[Level, "Pair", Tensor, Rim, Tensor | None, Reporter, str], int]
 
 
 def refine(
@@ -115,11 +116,13 @@ def refine(
         )
         images = Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.stiffness)
         begin = None if start is None else window.cut(start.float())
-
+        similarity = settings.similarity
+        if similarity == "auto":
+            similarity = choose_similarity(shrink(f, multiples), shrink(m, multiples))
+        # What was asked for or guided by hand is not judged by the images alone.
+        guarded = settings.similarity == "auto" and begin is None and landmarks is None and labels is None
         plans = partial(planner or plan, window.shape, mm, settings)
-        part = reporter.stage(reporter.name, 0, 0.3)
-        choice = run_coarse(images, plans, settings.similarity, begin, _run_level, part)
-        u, counts = _descend(images, plans(choice.similarity), choice, begin, reporter)
+        u, counts, choice = _descend(images, plans, similarity, begin, guarded, reporter)
         reporter(0.87, "removing folds")
         u = _whole(u, window, shape, start)
         if start is None:
@@ -136,28 +139,70 @@ def refine(
 
 
 def _descend(
-    images: Images, levels: Sequence[Level], choice: Choice, begin: Tensor | None, reporter: Reporter
-) -> tuple[Tensor, tuple[int, ...]]:
-    """The field on the last level, from what was chosen on the coarse ones, and how many steps each took."""
-    done = coarse_levels(levels)
-    counts = [0 if choice.chosen == STILL else level.iterations for level in levels[:done]]
+    images: Images,
+    plans: Callable[[str], list[Level]],
+    similarity: str,
+    begin: Tensor | None,
+    guarded: bool,
+    reporter: Reporter,
+) -> tuple[Tensor, tuple[int, ...], Choice]:
+    """The field on the last level, how many steps each took, and what went on from the coarse levels."""
+    levels = plans(similarity)
+    coarse = coarse_levels(levels) if guarded else sum(level.both_ways for level in levels)
+    u = begin if begin is not None else images.fixed.new_zeros(1, images.fixed.ndim - 2, *images.window.shape)
+    begins: tuple[Tensor | None, Tensor | None] = (begin, None)
+    if begin is not None and coarse:
+        begins = begin, invert(resize(begin, levels[coarse - 1].shape).contiguous())
+    costs = [level.cost * (2 if number < coarse else 1) for number, level in enumerate(levels)]
+    share = 0.85 * sum(costs[:coarse]) / sum(costs)
+    fields = u, (u if begins[1] is None else begins[1])
+    u, v, counts = _there_and_back(images, levels[:coarse], fields, begins, reporter.stage(reporter.name, 0, share))
+    choice = Choice(similarity, u, v, similarity)
+    if guarded:
+        part = reporter.stage(reporter.name, share, share)
+        choice = guard(images, plans, choice, partial(_there_and_back, images, begins=(None, None), reporter=part))
     if choice.chosen == STILL:
-        return choice.there if begin is None else begin, (*counts, *[0] * (len(levels) - done))
-    level, u, trust = levels[done - 1], choice.there, None
-    if level.both_ways:
-        pair = images.on(level)
-        trust = trust_in(pair.fixed, pair.moving, u, choice.back, level)
-        fill_in(u, trust, level)
-    costs = [level.cost for level in levels[done:]]
-    for number, level in enumerate(levels[done:]):
-        low, high = (0.3 + 0.55 * sum(costs[:n]) / sum(costs) for n in (number, number + 1))
-        rim, message = Rim(level, images.window, images.shape, u.device), f"level {done + number + 1} of {len(levels)}"
-        u = _carry(u, level, begin)
-        part = reporter.stage(reporter.name, low, high)
-        counts.append(_run_level(level, images.on(level), u, rim, trust, part, message))
-        if number + 1 < len(costs):
+        return choice.there, (0,) * len(levels), choice
+    if choice.chosen != similarity:
+        levels, u = plans(choice.similarity), choice.there
+        coarse = coarse_levels(levels)
+        counts = [level.iterations for level in levels[:coarse]]
+    trust: Tensor | None = None
+    if coarse and levels[coarse - 1].both_ways:
+        pair = images.on(levels[coarse - 1])
+        trust = trust_in(pair.fixed, pair.moving, u, choice.back, levels[coarse - 1])
+        fill_in(u, trust, levels[coarse - 1])
+    costs = [level.cost for level in levels[coarse:]]
+    for number, level in enumerate(levels[coarse:]):
+        if coarse + number:
             u = unfold(u, 0.02, reporter)
-    return u, tuple(counts)
+        low, high = (share + (0.85 - share) * sum(costs[:n]) / sum(costs) for n in (number, number + 1))
+        part, message = reporter.stage(reporter.name, low, high), f"level {coarse + number + 1} of {len(levels)}"
+        u = _carry(u, level, begin)
+        rim = Rim(level, images.window, images.shape, u.device)
+        counts.append(_run_level(level, images.on(level), u, rim, trust, part, message))
+    return u, tuple(counts), choice
+
+
+def _there_and_back(
+    images: Images, levels: Sequence[Level], fields: Fields, begins: tuple[Tensor | None, ...], reporter: Reporter
+) -> tuple[Tensor, Tensor, list[int]]:
+    """Coarse ``levels`` from ``fields``, each way by itself: the fields, and how many steps each level took."""
+    u, v = fields
+    counts: list[int] = []
+    costs = [level.cost for level in levels]
+    for number, level in enumerate(levels):
+        low, high = (sum(costs[:n]) / sum(costs) for n in (number, number + 1))
+        there = reporter.stage(reporter.name, low, (low + high) / 2)
+        back = reporter.stage(reporter.name, (low + high) / 2, high)
+        if number:
+            u, v = unfold(u, 0.02, reporter), unfold(v, 0.02, reporter)
+        u, v = _carry(u, level, begins[0]), _carry(v, level, begins[1])
+        rim, message = Rim(level, images.window, images.shape, u.device), f"coarse level {number + 1} of {len(levels)}"
+        pair = images.on(level)
+        counts.append(_run_level(level, pair, u, rim, None, there, message))
+        _run_level(level, pair.swapped(), v, rim, None, back, message)
+    return u, v, counts
 
 
 def _carry(u: Tensor, level: Level, begin: Tensor | None) -> Tensor:
@@ -177,66 +222,6 @@ def _whole(u: Tensor, window: Window, shape: tuple[int, ...], start: Tensor | No
     return start.float() + window.paste(resize(added, window.shape), shape)
 
 
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """The images of one level and what helps; landmarks, and how far each reaches, in voxels of the level."""
-
-    fixed: Tensor
-    moving: Tensor
-    fixed_mask: Tensor | None
-    moving_mask: Tensor | None
-    landmarks: tuple[Tensor, Tensor] | None
-    codes: tuple[Tensor, Tensor] | None
-    reach: float
-
-    def swapped(self) -> Pair:
-        """The way back."""
-        return Pair(
-            self.moving,
-            self.fixed,
-            self.moving_mask,
-            self.fixed_mask,
-            None if self.landmarks is None else self.landmarks[::-1],
-            None if self.codes is None else self.codes[::-1],
-            self.reach,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Images:
-    """What is aligned, at full resolution in ``window`` of a grid of ``shape``; landmarks and labels on that grid."""
-
-    fixed: Tensor
-    moving: Tensor
-    fixed_mask: Tensor | None
-    moving_mask: Tensor | None
-    landmarks: tuple[Tensor, Tensor] | None
-    labels: tuple[Tensor, Tensor] | None
-    window: Window
-    shape: tuple[int, ...]
-    stiffness: float
-
-    def on(self, level: Level) -> Pair:
-        fixed_mask, moving_mask = (
-            None if mask is None else shrink(mask, level.factors) for mask in (self.fixed_mask, self.moving_mask)
-        )
-        return Pair(
-            shrink(self.fixed, level.factors),
-            shrink(self.moving, level.factors),
-            fixed_mask,
-            moving_mask,
-            None if self.landmarks is None else self._landmarks(self.landmarks, level),
-            None if self.labels is None else label_codes(self.labels, self.window, level),
-            3.0 * self.stiffness,
-        )
-
-    def _landmarks(self, landmarks: tuple[Tensor, Tensor], level: Level) -> tuple[Tensor, Tensor]:
-        low = torch.tensor(self.window.low, dtype=torch.float32, device=landmarks[0].device)
-        factors = torch.tensor(level.factors, dtype=torch.float32, device=landmarks[0].device)
-        fixed, moving = (((p.float() - low + 0.5) / factors - 0.5) for p in landmarks)
-        return fixed, moving
-
-
 def _make_force(
     fixed: Tensor, moving: Tensor, level: Level, sampler: Sampler, spare: tuple[Tensor, ...]
 ) -> tuple[Force, Tensor]:
@@ -249,7 +234,7 @@ def _make_force(
         pair = translate(fixed, moving, sampler.take(moving, torch.empty_like(moving)))
         if pair is not None:
             return Lncc(pair[0], level.windows(level.radius), spare=spare), pair[1]
-        similarity = "information"
+        similarity = "mind"
     if similarity == "lncc":
         return Lncc(fixed, level.windows(level.radius), spare=spare), moving
     if similarity == "gradient":

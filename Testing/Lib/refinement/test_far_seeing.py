@@ -28,7 +28,7 @@ def inner_error(found, truth):
     return float((found - truth).square().sum(1).sqrt()[(slice(None), *middle)].mean())
 
 
-@pytest.mark.parametrize("shape", [(32, 36, 32)])
+@pytest.mark.parametrize("shape", [(26, 28, 26)])
 def test_motion_of_a_fifth_of_the_image_is_seen_in_inverted_contrast(shape):
     moving, u = texture(shape), motion(shape, 0.2 * sum(shape) / len(shape))
     fixed = 1 - warp(moving, u)
@@ -39,8 +39,8 @@ def test_motion_of_a_fifth_of_the_image_is_seen_in_inverted_contrast(shape):
 
 
 def test_thick_slices_are_searched_as_far_in_mm():
-    shape, spacing = (16, 60, 60), (4.0, 1.0, 1.0)
-    moving = texture((64, 60, 60))
+    shape, spacing = (12, 44, 44), (4.0, 1.0, 1.0)
+    moving = texture((48, 44, 44))
     u = torch.zeros(1, 3, *shape)
     u[:, 0] = 2.0  # slices: 8 mm
     slices = torch.nn.functional.avg_pool3d(moving, (4, 1, 1))
@@ -49,7 +49,7 @@ def test_thick_slices_are_searched_as_far_in_mm():
 
 
 def test_the_identity_stays_and_an_empty_image_moves_nothing():
-    image = texture((28, 30, 24))
+    image = texture((18, 20, 16))
     there, back = far_fields(image, image, (1.0, 1.0, 1.0))
     assert float(there.abs().max()) < 1e-3
     assert float(back.abs().max()) < 1e-3
