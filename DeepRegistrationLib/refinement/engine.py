@@ -29,7 +29,7 @@ from .counterparts import fill_in, trust_in
 from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
 from .guard import Choice, coarse_levels, guard
 from .guidance import LandmarkPull
-from .hypotheses import STILL, Fields
+from .hypotheses import STILL
 from .information import Information
 from .level_images import Images, Pair
 from .levels import Level, Rim, Window, erode, keep_inside, normalize, shrink, working_window
@@ -153,14 +153,20 @@ def _descend(
     begins: tuple[Tensor | None, Tensor | None] = (begin, None)
     if begin is not None and coarse:
         begins = begin, invert(resize(begin, levels[coarse - 1].shape).contiguous())
-    costs = [level.cost * (2 if number < coarse else 1) for number, level in enumerate(levels)]
+    v_start = u if begins[1] is None else begins[1]
+    both = coarse > 0 and levels[coarse - 1].both_ways
+    costs = [level.cost * (2 if number < coarse and both else 1) for number, level in enumerate(levels)]
     share = 0.85 * sum(costs[:coarse]) / sum(costs)
-    fields = u, (u if begins[1] is None else begins[1])
-    u, v, counts = _there_and_back(images, levels[:coarse], fields, begins, reporter.stage(reporter.name, 0, share))
+    middle = share / 2 if both else share
+    v: Tensor | None = None
+    u, counts = _one_way(images, levels[:coarse], u, begins[0], reporter.stage(reporter.name, 0, middle))
+    if both:
+        back = reporter.stage(reporter.name, middle, share)
+        v, _ = _one_way(images.swapped(), levels[:coarse], v_start, begins[1], back)
     choice = Choice(similarity, u, v, similarity)
     if guarded:
         part = reporter.stage(reporter.name, share, share)
-        choice = guard(images, plans, choice, partial(_there_and_back, images, begins=(None, None), reporter=part))
+        choice = guard(images, plans, choice, partial(_one_way, begin=None, reporter=part))
     if choice.chosen == STILL:
         return choice.there, (0,) * len(levels), choice
     if choice.chosen != similarity:
@@ -168,7 +174,7 @@ def _descend(
         coarse = coarse_levels(levels)
         counts = [level.iterations for level in levels[:coarse]]
     trust: Tensor | None = None
-    if coarse and levels[coarse - 1].both_ways:
+    if coarse and levels[coarse - 1].both_ways and choice.back is not None:
         pair = images.on(levels[coarse - 1])
         trust = trust_in(pair.fixed, pair.moving, u, choice.back, levels[coarse - 1])
         fill_in(u, trust, levels[coarse - 1])
@@ -184,25 +190,18 @@ def _descend(
     return u, tuple(counts), choice
 
 
-def _there_and_back(
-    images: Images, levels: Sequence[Level], fields: Fields, begins: tuple[Tensor | None, ...], reporter: Reporter
-) -> tuple[Tensor, Tensor, list[int]]:
-    """Coarse ``levels`` from ``fields``, each way by itself: the fields, and how many steps each level took."""
-    u, v = fields
+def _one_way(
+    images: Images, levels: Sequence[Level], u: Tensor, begin: Tensor | None, reporter: Reporter
+) -> tuple[Tensor, list[int]]:
+    """Coarse ``levels`` from the field ``u``: the field, and how many steps each level took."""
     counts: list[int] = []
     costs = [level.cost for level in levels]
     for number, level in enumerate(levels):
-        low, high = (sum(costs[:n]) / sum(costs) for n in (number, number + 1))
-        there = reporter.stage(reporter.name, low, (low + high) / 2)
-        back = reporter.stage(reporter.name, (low + high) / 2, high)
-        if number:
-            u, v = unfold(u, 0.02, reporter), unfold(v, 0.02, reporter)
-        u, v = _carry(u, level, begins[0]), _carry(v, level, begins[1])
+        part = reporter.stage(reporter.name, *(sum(costs[:n]) / sum(costs) for n in (number, number + 1)))
+        u = _carry(unfold(u, 0.02, reporter) if number else u, level, begin)
         rim, message = Rim(level, images.window, images.shape, u.device), f"coarse level {number + 1} of {len(levels)}"
-        pair = images.on(level)
-        counts.append(_run_level(level, pair, u, rim, None, there, message))
-        _run_level(level, pair.swapped(), v, rim, None, back, message)
-    return u, v, counts
+        counts.append(_run_level(level, images.on(level), u, rim, None, part, message))
+    return u, counts
 
 
 def _carry(u: Tensor, level: Level, begin: Tensor | None) -> Tensor:

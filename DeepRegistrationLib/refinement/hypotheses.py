@@ -71,12 +71,11 @@ class Scale:
     spacing: tuple[float, ...]
 
 
-def weigh(name: str, scale: Scale, fields: Fields) -> Evidence:
-    """The evidence for ``fields`` there and back, (1, ndim, *S) voxels of the level."""
-    there, back = fields
+def weigh(name: str, scale: Scale, there: Tensor, back: Tensor | None) -> Evidence:
+    """The evidence for a field, (1, ndim, *S) voxels of the level; without the way back nothing is known to miss."""
     body = _body(scale, there)
     rough = jacobian_determinant(there).clamp_min(0.02).log_()
-    missed = _mean(_length(scale, there + warp(back, there)), body)
+    missed = 0.0 if back is None else _mean(_length(scale, there + warp(back, there)), body)
     before = _information(scale, there.new_zeros(there.shape))
     return Evidence(
         name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,18 +23,6 @@ class Pair:
     codes: tuple[Tensor, Tensor] | None
     reach: float
 
-    def swapped(self) -> Pair:
-        """The way back."""
-        return Pair(
-            self.moving,
-            self.fixed,
-            self.moving_mask,
-            self.fixed_mask,
-            None if self.landmarks is None else self.landmarks[::-1],
-            None if self.codes is None else self.codes[::-1],
-            self.reach,
-        )
-
 
 @dataclass(frozen=True, eq=False)
 class Images:
@@ -49,6 +37,18 @@ class Images:
     window: Window
     shape: tuple[int, ...]
     stiffness: float
+
+    def swapped(self) -> Images:
+        """The way back."""
+        return replace(
+            self,
+            fixed=self.moving,
+            moving=self.fixed,
+            fixed_mask=self.moving_mask,
+            moving_mask=self.fixed_mask,
+            landmarks=None if self.landmarks is None else self.landmarks[::-1],
+            labels=None if self.labels is None else self.labels[::-1],
+        )
 
     def on(self, level: Level) -> Pair:
         fixed_mask, moving_mask = (

@@ -1,6 +1,6 @@
 """Trust on the unseen: ``python -m benchmarks robustness`` writes docs/robustness.md.
 
-All pairs of the data folder that have a truth, as they are and made harder in known ways (``robustness_cases.py``).
+All pairs of the data folder that have a truth, as they are and made harder in known ways (``cases.py``).
 Every method starts from the same affine alignment, which is computed once. A result is harm where it is worse than that
 alignment by more than 0.01 Dice or 0.3 mm (or pixels).
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ import SimpleITK as sitk
 
 from DeepRegistrationLib.errors import InputError
 
-from ..tables import processor
+from ..tables import processor, read_results
+from .page import write
 
-HARM_DICE, HARM_MM = 0.01, 0.3
 OURS = ("ours, fast", "ours, accurate")
 PEERS = ("ConvexAdam, MIND", "SyN, Mattes 40-20-0", "elastix, B-spline", "greedy, NCC")
 _COMMAND = "robustness"
@@ -39,6 +39,7 @@ def add_robustness(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--kinds", nargs="*", help="default: all")
     parser.add_argument("--changes", nargs="*", help="default: all; 'as it is' is the pair itself")
     parser.add_argument("--pairs", type=int, default=4, help="at most so many of a kind")
+    parser.add_argument("--cases", type=int, help="only so many, drawn at random and always the same, kinds in turn")
     parser.add_argument("--seeds", type=int, default=1, help="so many random draws of each change")
     parser.add_argument("--quick", action="store_true", help="half the resolution of what is large")
     parser.add_argument("--threads", type=int, default=2)
@@ -49,15 +50,12 @@ def add_robustness(commands: argparse._SubParsersAction) -> None:
 def _run(options: argparse.Namespace) -> None:
     import torch
 
-    from ..__main__ import read_results
-    from .page import write
-
     torch.set_num_threads(options.threads)
     if not options.page_only:
         options.results.parent.mkdir(parents=True, exist_ok=True)
         done = {_key(r) for r in read_results(options.results)}
         affines = {r["case"]: r["matrix"] for r in read_results(options.affines)}
-        for case_key, load in _wanted(options):
+        for case_key, load in _drawn(list(_wanted(options)), options.cases):
             missing = [m for m in options.methods if (case_key, m) not in done]
             if not missing:
                 continue
@@ -109,6 +107,20 @@ def _wanted(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
                 yield f"{kind} | {name} | {change} {seed}{suffix}", make
 
 
+def _drawn(cases: list[tuple[str, Any]], count: int | None) -> list[tuple[str, Any]]:
+    """``count`` of ``cases``, the same each time: of every kind one in random order, then a second, and so on."""
+    if count is None:
+        return cases
+    order = np.random.default_rng(0).permutation(len(cases))
+    turns: dict[str, int] = {}
+    ranked = []
+    for number in order:
+        kind = cases[number][0].split(" | ")[0]
+        turns[kind] = turns.get(kind, 0) + 1
+        ranked.append((turns[kind], int(number)))
+    return [cases[number] for _, number in sorted(ranked, key=lambda pair: pair[0])[:count]]
+
+
 def affine_of(case: Any) -> np.ndarray:
     """(ndim + 1, ndim + 1) LPS mm; where the truth is a known field, the images already lie as they should."""
     from DeepRegistrationLib.affine.align import align
@@ -134,6 +146,7 @@ def measure(case: Any, affine: np.ndarray, method: str) -> dict[str, Any]:
             whole: sitk.Transform = result.transform
             found["verdict"] = result.report.judge()[0]
             found["chosen"] = result.report.chosen
+            found["guard_acted"] = len(result.report.hypotheses) > 1
         else:
             from ..peers import METHODS
 
@@ -143,26 +156,3 @@ def measure(case: Any, affine: np.ndarray, method: str) -> dict[str, Any]:
     except Exception as error:  # a peer may fail in any way; the run goes on and the page says so
         return {**found, "error": f"{type(error).__name__}: {str(error)[:200]}"}
     return {**found, "after": case.score(whole), "seconds": time.perf_counter() - started}
-
-
-def harmed(record: Mapping[str, Any]) -> bool:
-    """Whether the result is worse than the affine alignment; of several landmark groups each counts."""
-    after, affine = record["after"], record["affine"]
-    for key, value in after.items():
-        if key == "dice" and value < affine[key] - HARM_DICE:
-            return True
-        if key.startswith("mm") and value > affine[key] + HARM_MM:
-            return True
-    return False
-
-
-def loss(record: Mapping[str, Any], which: str = "after") -> float:
-    """What is left to be done, lower is better: 1 - Dice, or mm."""
-    scores = record[which]
-    return 1 - scores["dice"] if "dice" in scores else float(scores["mm"])
-
-
-def worst_tenth(values: Sequence[float]) -> float:
-    """Mean of the worst tenth (at least one) of losses."""
-    ordered = sorted(values, reverse=True)
-    return float(np.mean(ordered[: max(1, round(len(ordered) / 10))]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .measure import HARM_DICE, HARM_MM, harmed, loss, worst_tenth
+from .harm import HARM_DICE, HARM_MM, harmed, loss, worst_tenth
 
 Record = Mapping[str, Any]
 
@@ -26,13 +26,16 @@ def write(records: Sequence[Record], output: Path, machine: str) -> None:
         "1 - Dice, or mm (pixels in 2-D). Harm: worse than the affine alignment by more than "
         f"{HARM_DICE} Dice or {HARM_MM} mm. Worst tenth: mean loss of the worst tenth of the cases.",
         "",
-        f"Machine: {machine}.",
+        f"Machine: {machine}. {len({r['case'] for r in records})} cases.",
     ]
     if any(r.get("quick") for r in records):
         lines += ["", "Images of more than 100 voxels along an axis at half their resolution (`--quick`)."]
     for title, key in (("By kind of image", "kind"), ("By what was done to the pair", "change")):
         lines += ["", f"## {title}", "", *_table(good, methods, key)]
     lines += ["", "## Verdicts", "", *_verdicts(good, methods)]
+    acted = [r for r in good if r.get("guard_acted")]
+    if acted:
+        lines += ["", *_guard(acted)]
     failed = [r for r in records if "error" in r]
     if failed:
         lines += ["", "## Failed", "", *(f"* {r['method']} on {r['case']}: {r['error']}" for r in failed)]
@@ -73,6 +76,18 @@ def _verdicts(records: Sequence[Record], methods: Sequence[str]) -> list[str]:
                 better = sum(loss(r) < loss(r, "affine") for r in rows)
                 lines.append(f"| {method} | {verdict} | {len(rows)} | {sum(map(harmed, rows))} | {better} |")
     return lines
+
+
+def _guard(acted: Sequence[Record]) -> list[str]:
+    """Where the harm guard of the engine acted."""
+    kept = sum(r["chosen"] == "affine" for r in acted)
+    better = sum(loss(r) < loss(r, "affine") for r in acted)
+    return [
+        f"The engine's harm guard acted on {len(acted)} results: {kept} are the affine alignment, {better} are "
+        f"better than it, {sum(map(harmed, acted))} harmed.",
+        "",
+        *(f"* {r['case']}: {r['chosen']}, loss {loss(r, 'affine'):.3f} -> {loss(r):.3f}" for r in acted),
+    ]
 
 
 def _plot(records: Sequence[Record], methods: Sequence[str], path: Path) -> bool:

@@ -51,9 +51,10 @@ def test_the_true_field_is_worth_more_than_nothing_and_a_torn_one_less():
     moving, u = texture((64, 60)), motion((64, 60), 4.0)
     scale = Scale(warp(moving, u), moving, None, None, (1.0, 1.0))
     torn = 3 * torch.randn(u.shape, generator=torch.Generator().manual_seed(2))
-    right, nothing, wrong = (weigh("lncc", scale, f) for f in ((u, invert(u)), (0 * u, 0 * u), (torn, torn)))
+    right, nothing, wrong = (weigh("lncc", scale, *f) for f in ((u, invert(u)), (0 * u, 0 * u), (torn, torn)))
     assert right.worth > nothing.worth == 0 > wrong.worth
     assert right.miss < 0.1 < wrong.miss
-    twice = weigh("lncc", Scale(scale.fixed, moving, None, None, (2.0, 2.0)), (torn, torn))
+    twice = weigh("lncc", Scale(scale.fixed, moving, None, None, (2.0, 2.0)), torn, torn)
     assert twice.miss_mm == pytest.approx(2 * wrong.miss_mm)
     assert twice.miss == pytest.approx(wrong.miss)
+    assert weigh("lncc", scale, torn, None).miss == 0
