@@ -43,6 +43,7 @@ def add_robustness(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--seeds", type=int, default=1, help="so many random draws of each change")
     parser.add_argument("--quick", action="store_true", help="half the resolution of what is large")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--note", default="", help="a sentence for the page, as on what else the machine did")
     parser.add_argument("--page-only", action="store_true", help="measure nothing")
     parser.set_defaults(run=_run)
 
@@ -68,7 +69,7 @@ def _run(options: argparse.Namespace) -> None:
                 record = {"case": case_key, "kind": case.kind, "name": case.name, "change": case.change, **found}
                 _append(options.results, {**record, "method": method, "quick": options.quick})
                 print(case_key, "|", method, "|", found.get("error") or found["after"], flush=True)
-    write(read_results(options.results), options.output, processor())
+    write(read_results(options.results), options.output, processor(), options.note)
 
 
 def _key(record: Mapping[str, Any]) -> tuple[str, str]:

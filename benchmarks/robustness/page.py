@@ -13,7 +13,7 @@ from .harm import HARM_DICE, HARM_MM, harmed, loss, worst_tenth
 Record = Mapping[str, Any]
 
 
-def write(records: Sequence[Record], output: Path, machine: str) -> None:
+def write(records: Sequence[Record], output: Path, machine: str, note: str = "") -> None:
     """robustness.md, and robustness.png where matplotlib is installed."""
     good = [r for r in records if "after" in r]
     methods = list(dict.fromkeys(r["method"] for r in records))
@@ -26,7 +26,7 @@ def write(records: Sequence[Record], output: Path, machine: str) -> None:
         "1 - Dice, or mm (pixels in 2-D). Harm: worse than the affine alignment by more than "
         f"{HARM_DICE} Dice or {HARM_MM} mm. Worst tenth: mean loss of the worst tenth of the cases.",
         "",
-        f"Machine: {machine}. {len({r['case'] for r in records})} cases.",
+        f"Machine: {machine}. {len({r['case'] for r in records})} cases. {note}".rstrip(),
     ]
     if any(r.get("quick") for r in records):
         lines += ["", "Images of more than 100 voxels along an axis at half their resolution (`--quick`)."]
@@ -41,7 +41,7 @@ def write(records: Sequence[Record], output: Path, machine: str) -> None:
         lines += ["", "## Failed", "", *(f"* {r['method']} on {r['case']}: {r['error']}" for r in failed)]
     output.mkdir(parents=True, exist_ok=True)
     if _plot(good, methods, output / "robustness.png"):
-        lines[5:5] = ["![Loss after the affine stage and after each method](robustness.png)", ""]
+        lines[6:6] = ["![Loss after the affine stage and after each method](robustness.png)", ""]
     (output / "robustness.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -107,6 +107,9 @@ def _plot(records: Sequence[Record], methods: Sequence[str], path: Path) -> bool
         axes.plot([0, top], [0, top], color="0.6", linewidth=0.8)
         axes.set_xlabel(f"{name} after the affine stage")
         axes.set_ylabel(f"{name} at the end")
+        if truth == "mm":  # from nothing to a start that failed
+            axes.set_xscale("symlog", linthresh=1.0)
+            axes.set_yscale("symlog", linthresh=1.0)
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)
     return True
