@@ -137,7 +137,7 @@ def register(
             field = _predicted(model, prepared, field, place, stage, fit)
 
     with reporter.stage("refine", predicted, 0.9) as stage:
-        refined = _refined(prepared, pair, field, matrix, guides, chosen, place, stage)
+        refined = _refined(prepared, pair, field, matrix, guides, chosen, report, place, stage)
     del prepared, field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
@@ -240,6 +240,7 @@ def _refined(
     matrix: np.ndarray,
     guides: tuple[Landmarks | None, Labels | None],
     settings: Settings,
+    report: Report,
     device: torch.device,
     reporter: Reporter,
 ) -> tuple[Tensor, Tensor]:
@@ -265,6 +266,7 @@ def _refined(
         labels=label_tensors(guides[1], prepared.grid, affine_to_sitk(matrix), pair.plane),
         reporter=reporter,
     )
+    report.chosen, report.hypotheses = refined.choice.chosen, refined.choice.weighed
     return refined.field.cpu(), refined.inverse.cpu()
 
 

@@ -18,7 +18,7 @@ from .errors import InputError
 AUTO, NO_NETWORK = "auto", "none"
 REFINEMENTS = ("none", "fast", "accurate")
 ALIGNMENTS = ("auto", "rigid", "none")
-SIMILARITIES = ("auto", "lncc", "translated", "mind", "ssd", "gradient")
+SIMILARITIES = ("auto", "lncc", "translated", "information", "mind", "ssd", "gradient")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 

@@ -15,6 +15,7 @@ from . import scaling, tables
 from .attempts import add_attempts
 from .pairs import Pair, project_pairs, read_pairs, write_pairs
 from .peers import METHODS, ONE_CONTRAST, VOLUMES_ONLY
+from .robustness.measure import add_robustness
 from .running import run_command
 from .worker import environment
 
@@ -52,6 +53,7 @@ def main() -> int:
     growing.add_argument("--threads", type=int, default=2)
     growing.set_defaults(run=run_scaling)
     add_attempts(commands)
+    add_robustness(commands)
     return run_command(parser)
 
 

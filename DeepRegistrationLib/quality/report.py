@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..files.writing import together, write_bytes, write_text
 from ..geometry.image import Grid, Image, PathLike
 from ..geometry.transform import resample
+from ..refinement.hypotheses import Evidence
 from .shape import Mirror, Shape
 from .verdict import judge, mm
 
@@ -41,6 +42,9 @@ class Report:
         shape: how the anatomy is turned, scaled, bent and squeezed; see ``shape.py``.
         mirror: how the moving image would fit if it were mirrored; see ``orientation.py``.
         orientation_open: whether the images are about as alike in an orientation far from the one that was found.
+        chosen: the measure and start that went on from the coarse levels; "affine" where nothing was better than the
+            affine alignment, which then is the answer.
+        hypotheses: what was tried there, best first, and the evidence for each; see ``hypotheses.py``.
         seconds: wall time of each stage.
         warnings: sentences the user should read.
     """
@@ -69,6 +73,8 @@ class Report:
     mirror: Mirror = field(default_factory=Mirror)
     orientation_open: bool = False
     working_spacing_mm: tuple[float, ...] = ()
+    chosen: str = ""
+    hypotheses: tuple[Evidence, ...] = ()
     seed: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -76,6 +82,12 @@ class Report:
     @property
     def total_seconds(self) -> float:
         return sum(self.seconds.values())
+
+    def _chosen(self) -> str:
+        if not self.chosen:
+            return "nothing to choose"
+        tried = ", ".join(f"{e.name} {e.worth:+.3f}" for e in self.hypotheses)
+        return f"{self.chosen} (worth of what was tried: {tried})"
 
     def judge(self) -> tuple[str, list[str]]:
         """("good" | "check" | "bad", the reasons in words)."""
@@ -111,6 +123,7 @@ class Report:
                 f"{self.method}{' (fine-tuned)' if self.fine_tune else ''}, refinement {self.refine}, "
                 f"affine {self.affine}, on {self.device}",
             ),
+            ("Chosen", self._chosen()),
             ("Model", f"{self.model} {self.model_hash}".strip() or "no network"),
             ("Working resolution", " x ".join(f"{s:.3g}" for s in reversed(self.working_spacing_mm)) + " mm"),
             ("Version", f"SlicerDeepRegistration {self.version}, seed {self.seed}"),

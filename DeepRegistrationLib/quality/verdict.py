@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ..refinement.hypotheses import STILL
+
 if TYPE_CHECKING:
     from .report import Report
 
@@ -69,6 +71,10 @@ def judge(report: Report) -> tuple[str, list[str]]:
         return "bad", bad + check
     if check:
         return "check", check
+    if report.chosen == STILL:
+        return "good", [
+            "No deformation that was tried explained the images better than the affine alignment, which is the answer."
+        ]
     if not math.isfinite(report.doubt_percent):
         return "good", ["The field is smooth and invertible, and the images are more alike than before."]
     share = 100 - report.doubt_percent

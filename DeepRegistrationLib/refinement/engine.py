@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,7 +27,11 @@ from ..similarity.mind_ssc import compact, mind_ssc
 from .choose import choose_similarity
 from .counterparts import fill_in, trust_in
 from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
-from .guidance import LandmarkPull, label_codes
+from .guard import Choice, coarse_levels, guard
+from .guidance import LandmarkPull
+from .hypotheses import STILL
+from .information import Information
+from .level_images import Images, Pair
 from .levels import Level, Rim, Window, erode, keep_inside, normalize, shrink, working_window
 from .pace import Pace
 from .schedule import RefineSettings, plan
@@ -45,12 +50,14 @@ class Refined:
         inverse: (1, ndim, *S) voxels, moving to fixed.
         similarity: the measure that was used.
         iterations: steps taken on each level, coarse to fine.
+        choice: what went on from the coarse levels, and the evidence for it; see ``guard.py``.
     """
 
     field: Tensor
     inverse: Tensor
     similarity: str
     iterations: tuple[int, ...]
+    choice: Choice
 
 
 Planner = Callable[[Sequence[int], Sequence[float], RefineSettings, str], list[Level]]
@@ -107,13 +114,15 @@ def refine(
         fixed_mask, moving_mask = (
             None if mask is None else window.cut(mask.float()) for mask in (fixed_mask, moving_mask)
         )
-        images = _Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.stiffness)
+        images = Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.stiffness)
         begin = None if start is None else window.cut(start.float())
         similarity = settings.similarity
         if similarity == "auto":
             similarity = choose_similarity(shrink(f, multiples), shrink(m, multiples))
-        levels = (planner or plan)(window.shape, mm, settings, similarity)
-        u, counts = _descend(images, levels, begin, reporter)
+        # What was asked for or guided by hand is not judged by the images alone.
+        guarded = settings.similarity == "auto" and begin is None and landmarks is None and labels is None
+        plans = partial(planner or plan, window.shape, mm, settings)
+        u, counts, choice = _descend(images, plans, similarity, begin, guarded, reporter)
         reporter(0.87, "removing folds")
         u = _whole(u, window, shape, start)
         if start is None:
@@ -126,39 +135,73 @@ def refine(
         reporter(0.92, "inverting")
         inverse = invert(u, reporter)
         reporter(1.0, "")
-    return Refined(u, inverse, similarity, counts)
+    return Refined(u, inverse, choice.similarity, counts, choice)
 
 
 def _descend(
-    images: _Images, levels: Sequence[Level], begin: Tensor | None, reporter: Reporter
-) -> tuple[Tensor, tuple[int, ...]]:
-    """The field on the last level, and how many steps each took."""
-    coarse = next((number for number, level in enumerate(levels) if not level.both_ways), len(levels))
+    images: Images,
+    plans: Callable[[str], list[Level]],
+    similarity: str,
+    begin: Tensor | None,
+    guarded: bool,
+    reporter: Reporter,
+) -> tuple[Tensor, tuple[int, ...], Choice]:
+    """The field on the last level, how many steps each took, and what went on from the coarse levels."""
+    levels = plans(similarity)
+    coarse = coarse_levels(levels) if guarded else sum(level.both_ways for level in levels)
     u = begin if begin is not None else images.fixed.new_zeros(1, images.fixed.ndim - 2, *images.window.shape)
-    v, v_begin = u, None
+    begins: tuple[Tensor | None, Tensor | None] = (begin, None)
     if begin is not None and coarse:
-        v = v_begin = invert(resize(begin, levels[coarse - 1].shape).contiguous())
+        begins = begin, invert(resize(begin, levels[coarse - 1].shape).contiguous())
+    v_start = u if begins[1] is None else begins[1]
+    both = coarse > 0 and levels[coarse - 1].both_ways
+    costs = [level.cost * (2 if number < coarse and both else 1) for number, level in enumerate(levels)]
+    share = 0.85 * sum(costs[:coarse]) / sum(costs)
+    middle = share / 2 if both else share
+    v: Tensor | None = None
+    u, counts = _one_way(images, levels[:coarse], u, begins[0], reporter.stage(reporter.name, 0, middle))
+    if both:
+        back = reporter.stage(reporter.name, middle, share)
+        v, _ = _one_way(images.swapped(), levels[:coarse], v_start, begins[1], back)
+    choice = Choice(similarity, u, v, similarity)
+    if guarded:
+        part = reporter.stage(reporter.name, share, share)
+        choice = guard(images, plans, choice, partial(_one_way, begin=None, reporter=part))
+    if choice.chosen == STILL:
+        return choice.there, (0,) * len(levels), choice
+    if choice.chosen != similarity:
+        levels, u = plans(choice.similarity), choice.there
+        coarse = coarse_levels(levels)
+        counts = [level.iterations for level in levels[:coarse]]
     trust: Tensor | None = None
-    counts: list[int] = []
-    costs = [level.cost * (2 if number < coarse else 1) for number, level in enumerate(levels)]
-    for number, level in enumerate(levels):
-        low, high = (0.85 * sum(costs[:n]) / sum(costs) for n in (number, number + 1))
-        middle = (low + high) / 2 if number < coarse else high
-        rim, message = Rim(level, images.window, images.shape, u.device), f"level {number + 1} of {len(levels)}"
-        u, pair = _carry(u, level, begin), images.on(level)
-        counts.append(_run_level(level, pair, u, rim, trust, reporter.stage(reporter.name, low, middle), message))
-        if number < coarse:
-            v = _carry(v, level, v_begin)
-            part = reporter.stage(reporter.name, middle, high)
-            _run_level(level, pair.swapped(), v, rim, None, part, message)
-        if number + 1 == coarse:
-            trust = trust_in(pair.fixed, pair.moving, u, v, level)
-            fill_in(u, trust, level)
-        if number + 1 < len(levels):
+    if coarse and levels[coarse - 1].both_ways and choice.back is not None:
+        pair = images.on(levels[coarse - 1])
+        trust = trust_in(pair.fixed, pair.moving, u, choice.back, levels[coarse - 1])
+        fill_in(u, trust, levels[coarse - 1])
+    costs = [level.cost for level in levels[coarse:]]
+    for number, level in enumerate(levels[coarse:]):
+        if coarse + number:
             u = unfold(u, 0.02, reporter)
-        if number + 1 < coarse:
-            v = unfold(v, 0.02, reporter)
-    return u, tuple(counts)
+        low, high = (share + (0.85 - share) * sum(costs[:n]) / sum(costs) for n in (number, number + 1))
+        part, message = reporter.stage(reporter.name, low, high), f"level {coarse + number + 1} of {len(levels)}"
+        u = _carry(u, level, begin)
+        rim = Rim(level, images.window, images.shape, u.device)
+        counts.append(_run_level(level, images.on(level), u, rim, trust, part, message))
+    return u, tuple(counts), choice
+
+
+def _one_way(
+    images: Images, levels: Sequence[Level], u: Tensor, begin: Tensor | None, reporter: Reporter
+) -> tuple[Tensor, list[int]]:
+    """Coarse ``levels`` from the field ``u``: the field, and how many steps each level took."""
+    counts: list[int] = []
+    costs = [level.cost for level in levels]
+    for number, level in enumerate(levels):
+        part = reporter.stage(reporter.name, *(sum(costs[:n]) / sum(costs) for n in (number, number + 1)))
+        u = _carry(unfold(u, 0.02, reporter) if number else u, level, begin)
+        rim, message = Rim(level, images.window, images.shape, u.device), f"coarse level {number + 1} of {len(levels)}"
+        counts.append(_run_level(level, images.on(level), u, rim, None, part, message))
+    return u, counts
 
 
 def _carry(u: Tensor, level: Level, begin: Tensor | None) -> Tensor:
@@ -178,66 +221,6 @@ def _whole(u: Tensor, window: Window, shape: tuple[int, ...], start: Tensor | No
     return start.float() + window.paste(resize(added, window.shape), shape)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """The images of one level and what helps; landmarks, and how far each reaches, in voxels of the level."""
-
-    fixed: Tensor
-    moving: Tensor
-    fixed_mask: Tensor | None
-    moving_mask: Tensor | None
-    landmarks: tuple[Tensor, Tensor] | None
-    codes: tuple[Tensor, Tensor] | None
-    reach: float
-
-    def swapped(self) -> _Pair:
-        """The way back."""
-        return _Pair(
-            self.moving,
-            self.fixed,
-            self.moving_mask,
-            self.fixed_mask,
-            None if self.landmarks is None else self.landmarks[::-1],
-            None if self.codes is None else self.codes[::-1],
-            self.reach,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Images:
-    """What is aligned, at full resolution in ``window`` of a grid of ``shape``; landmarks and labels on that grid."""
-
-    fixed: Tensor
-    moving: Tensor
-    fixed_mask: Tensor | None
-    moving_mask: Tensor | None
-    landmarks: tuple[Tensor, Tensor] | None
-    labels: tuple[Tensor, Tensor] | None
-    window: Window
-    shape: tuple[int, ...]
-    stiffness: float
-
-    def on(self, level: Level) -> _Pair:
-        fixed_mask, moving_mask = (
-            None if mask is None else shrink(mask, level.factors) for mask in (self.fixed_mask, self.moving_mask)
-        )
-        return _Pair(
-            shrink(self.fixed, level.factors),
-            shrink(self.moving, level.factors),
-            fixed_mask,
-            moving_mask,
-            None if self.landmarks is None else self._landmarks(self.landmarks, level),
-            None if self.labels is None else label_codes(self.labels, self.window, level),
-            3.0 * self.stiffness,
-        )
-
-    def _landmarks(self, landmarks: tuple[Tensor, Tensor], level: Level) -> tuple[Tensor, Tensor]:
-        low = torch.tensor(self.window.low, dtype=torch.float32, device=landmarks[0].device)
-        factors = torch.tensor(level.factors, dtype=torch.float32, device=landmarks[0].device)
-        fixed, moving = (((p.float() - low + 0.5) / factors - 0.5) for p in landmarks)
-        return fixed, moving
-
-
 def _make_force(
     fixed: Tensor, moving: Tensor, level: Level, sampler: Sampler, spare: tuple[Tensor, ...]
 ) -> tuple[Force, Tensor]:
@@ -255,6 +238,8 @@ def _make_force(
         return Lncc(fixed, level.windows(level.radius), spare=spare), moving
     if similarity == "gradient":
         return LocalGradient(fixed, moving, level.windows(1.0), level.in_voxels(1.0)), moving
+    if similarity == "information":
+        return Information(fixed), moving
     if similarity == "mind":
         features = compact(mind_ssc(fixed), mind_ssc(moving), MIND_CHANNELS)
         return Ssd(features[0]), features[1]
@@ -285,7 +270,7 @@ class _Term:
 
 
 def _run_level(
-    level: Level, pair: _Pair, u: Tensor, rim: Rim, trust: Tensor | None, reporter: Reporter, message: str
+    level: Level, pair: Pair, u: Tensor, rim: Rim, trust: Tensor | None, reporter: Reporter, message: str
 ) -> int:
     """Steps on one level; ``u`` is updated in place. Returns how many. ``trust`` may be of a coarser level."""
     d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
@@ -351,7 +336,7 @@ def _run_level(
     return level.iterations
 
 
-def _same(pair: _Pair, sampler: Sampler, spare: Tensor) -> bool:
+def _same(pair: Pair, sampler: Sampler, spare: Tensor) -> bool:
     """Whether the moving image where ``sampler`` aims is the fixed one: what is left is rounding, and must not pull."""
     return float(sampler.take(pair.moving, spare[:, :1]).sub_(pair.fixed).abs_().max()) < SAME
 

@@ -14,7 +14,10 @@ from ..settings import SIMILARITIES
 from .levels import Level, factors_for
 
 QUALITIES = ("fast", "accurate")
-TRANSLATED_ELASTIC = 0.9
+_SMOOTHING = {"lncc": (1.5, 0.5), "ssd": (1.5, 0.5), "translated": (1.5, 0.9), "information": (2.0, 0.8)}
+"""Of the coarser levels: Gaussians on the force and on the field, voxels of the level; (2.5, 1.0) for the others."""
+DIRECT = "translated, direct"
+"""As "translated", which begins with MIND, from the first level on; not for users, the guard tries it."""
 BOTH_WAYS = 4
 """From this factor on levels of volumes are gone through both ways: that is a few hundredths of the work. In 2-D tissue
 leaves the plane everywhere, or lies behind other tissue: there and back says little then."""
@@ -29,7 +32,8 @@ class RefineSettings:
     Attributes:
         quality: on large images "fast" takes a few steps at full resolution, "accurate" more of them.
         similarity: "lncc" for one modality; across modalities "translated" (MIND first, then LNCC after one image was
-            put into the other's contrast), "mind" or "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
+            put into the other's contrast), "information" (mutual information first, then LNCC likewise), "mind" or
+            "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
         stiffness: 1 is the default; 2 smooths every step twice as far, 0.5 half as far.
     """
 
@@ -52,15 +56,18 @@ def plan(
     """The levels, coarse to fine, for a grid of ``shape`` voxels of ``spacing`` mm; shapes are rounded up."""
     soft = settings.stiffness
     small = math.prod(shape) < SMALL
-    first = "mind" if similarity == "translated" else similarity
+    # Once aligned roughly, the curve from one image's intensities to the other's is known well enough.
+    first = {"translated": "mind", DIRECT: "translated"}.get(similarity, similarity)
+    then = "translated" if similarity in ("information", DIRECT) else first
     # A little stiffness keeps what has no counterpart from being dragged about; the last level can afford less.
-    force, elastic = (1.5, 0.5) if first in ("lncc", "ssd") else (2.5, 1.0)
     # Where full resolution takes over, what more than 20 steps would add here is no better.
-    steps = [_Steps(4, first, force, elastic), _Steps(2, first, force, elastic, 30 if small else 20)]
+    many = 30 if small or then == "translated" else 20
+    steps = [_Steps(4, first, *_smoothing(first)), _Steps(2, then, *_smoothing(then), many)]
     if len(shape) == 2 and _rounded(min(shape), 4) >= 128:  # as the window will be: it must not gain a level
-        steps.insert(0, _Steps(8, first, force, elastic))
+        steps.insert(0, _Steps(8, first, *_smoothing(first)))
     if similarity == "translated":
-        steps.append(_Steps(2, similarity, 1.5, TRANSLATED_ELASTIC))
+        steps.append(_Steps(2, similarity, *_smoothing(similarity)))
+    similarity = "translated" if then == "translated" else similarity
     steps += _full_resolution(settings.quality, similarity, small)
     out: list[Level] = []
     for part in steps:
@@ -84,6 +91,10 @@ def plan(
             )
         )
     return out
+
+
+def _smoothing(similarity: str) -> tuple[float, float]:
+    return _SMOOTHING.get(similarity, (2.5, 1.0))
 
 
 def _rounded(n: int, multiple: int) -> int:

@@ -1,0 +1,71 @@
+"""The images as one level of the refinement sees them, with what helps: masks, landmarks, labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .guidance import label_codes
+from .levels import Level, Window, shrink
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The images of one level and what helps; landmarks, and how far each reaches, in voxels of the level."""
+
+    fixed: Tensor
+    moving: Tensor
+    fixed_mask: Tensor | None
+    moving_mask: Tensor | None
+    landmarks: tuple[Tensor, Tensor] | None
+    codes: tuple[Tensor, Tensor] | None
+    reach: float
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """What is aligned, at full resolution in ``window`` of a grid of ``shape``; landmarks and labels on that grid."""
+
+    fixed: Tensor
+    moving: Tensor
+    fixed_mask: Tensor | None
+    moving_mask: Tensor | None
+    landmarks: tuple[Tensor, Tensor] | None
+    labels: tuple[Tensor, Tensor] | None
+    window: Window
+    shape: tuple[int, ...]
+    stiffness: float
+
+    def swapped(self) -> Images:
+        """The way back."""
+        return replace(
+            self,
+            fixed=self.moving,
+            moving=self.fixed,
+            fixed_mask=self.moving_mask,
+            moving_mask=self.fixed_mask,
+            landmarks=None if self.landmarks is None else self.landmarks[::-1],
+            labels=None if self.labels is None else self.labels[::-1],
+        )
+
+    def on(self, level: Level) -> Pair:
+        fixed_mask, moving_mask = (
+            None if mask is None else shrink(mask, level.factors) for mask in (self.fixed_mask, self.moving_mask)
+        )
+        return Pair(
+            shrink(self.fixed, level.factors),
+            shrink(self.moving, level.factors),
+            fixed_mask,
+            moving_mask,
+            None if self.landmarks is None else self._landmarks(self.landmarks, level),
+            None if self.labels is None else label_codes(self.labels, self.window, level),
+            3.0 * self.stiffness,
+        )
+
+    def _landmarks(self, landmarks: tuple[Tensor, Tensor], level: Level) -> tuple[Tensor, Tensor]:
+        low = torch.tensor(self.window.low, dtype=torch.float32, device=landmarks[0].device)
+        factors = torch.tensor(level.factors, dtype=torch.float32, device=landmarks[0].device)
+        fixed, moving = (((p.float() - low + 0.5) / factors - 0.5) for p in landmarks)
+        return fixed, moving

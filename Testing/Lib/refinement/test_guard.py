@@ -1,0 +1,92 @@
+"""The harm guard: ordinary pairs go on as they are, others take another measure or stay as the affine left them."""
+
+import pytest
+import torch
+
+from DeepRegistrationLib import register
+from DeepRegistrationLib.fields import warp
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.refinement import guard
+from DeepRegistrationLib.refinement.engine import refine
+from DeepRegistrationLib.refinement.hypotheses import STILL
+from DeepRegistrationLib.refinement.schedule import DIRECT, RefineSettings
+from Testing.Lib.refinement.test_far_seeing import inner_error, motion, texture
+from Testing.Lib.refinement.test_hypotheses import CURVE, ball, remapped
+
+WAVES = ((0.0, 0.25, 0.5, 0.75, 1.0), (0.2, 1.0, 0.3, 0.8, 0.1))
+
+
+def other_contrast(shape, largest, curve=CURVE):
+    """Fixed, moving, and the true field: tissue in air, whose contrast no sign and no steady curve explains."""
+    moving, inside = ball(texture(shape, 3))
+    u = motion(shape, largest)
+    return remapped(warp(moving, u), curve) * (warp(inside, u) > 0.5), moving, u
+
+
+def error_of_plain(fixed, moving, u):
+    plain = refine(fixed, moving, RefineSettings(similarity="lncc"))
+    return inner_error(plain.field, u)
+
+
+@pytest.mark.parametrize("shape", [(64, 60), (96, 104), (20, 24, 20)])
+def test_on_an_ordinary_pair_the_guard_does_not_act_and_the_field_is_that_of_the_plain_path(shape):
+    moving = texture(shape)
+    fixed = warp(moving, motion(shape, 5.0 if len(shape) == 2 else 3.0))
+    found = refine(fixed, moving)
+    plain = refine(fixed, moving, RefineSettings(similarity="lncc"))
+    assert found.choice.chosen == found.similarity == "lncc"
+    assert [e.name for e in found.choice.weighed] == ["lncc"]
+    assert torch.equal(found.field, plain.field)
+    assert torch.equal(found.inverse, plain.inverse)
+    assert found.iterations == plain.iterations
+    # In 2-D the way back is a tenth of the work: where much was gained it is not gone.
+    seen = found.choice.weighed[0]
+    assert (seen.miss > 0) == (len(shape) == 3 or seen.gain < guard.LITTLE)
+
+
+@pytest.mark.parametrize("shape", [(96, 104), (26, 28, 26)])
+def test_another_contrast_that_hardly_moved_is_not_torn_apart(shape):
+    """LNCC, which the pair looks like, tears it apart."""
+    fixed, moving, u = other_contrast(shape, 0.1, WAVES)
+    found = refine(fixed, moving)
+    assert found.choice.chosen != "lncc"
+    assert "lncc" in {e.name for e in found.choice.weighed}
+    assert error_of_plain(fixed, moving, u) > 1.0
+    assert inner_error(found.field, u) < inner_error(torch.zeros_like(u), u) + 0.1
+
+
+def test_another_contrast_that_moved_is_aligned_by_the_worthiest_and_all_that_was_tried_is_told():
+    fixed, moving, u = other_contrast((96, 104), 4.0)
+    before = inner_error(torch.zeros_like(u), u)
+    assert error_of_plain(fixed, moving, u) > 1.5 * before
+    found = refine(fixed, moving)
+    assert inner_error(found.field, u) < 0.3 * before
+    names = {e.name for e in found.choice.weighed}
+    assert names >= {STILL, "lncc", DIRECT, "information"}
+    assert any(name.startswith("far, ") for name in names)
+    best = max(found.choice.weighed, key=lambda e: e.worth)
+    assert found.choice.chosen == found.choice.weighed[0].name == best.name
+    assert best.apart_mm == 0
+    assert next(e for e in found.choice.weighed if e.name == STILL).apart_mm > 0
+
+
+def test_what_the_user_asked_for_is_not_judged(monkeypatch):
+    monkeypatch.setattr(guard, "AGAINST", float("inf"))
+    moving, u = texture((64, 60)), motion((64, 60), 3.0)
+    fixed = warp(moving, u)
+    points = torch.tensor([[30.0, 30.0], [20.0, 40.0]])
+    asked = refine(fixed, moving, RefineSettings(similarity="gradient")).choice
+    assert (asked.similarity, asked.chosen, asked.weighed) == ("gradient", "gradient", ())
+    assert refine(fixed, moving, landmarks=(points, points)).choice.weighed == ()
+    assert refine(fixed, moving, start=u).choice.weighed == ()
+
+
+def test_where_nothing_is_worth_it_the_affine_alignment_is_the_answer_and_the_report_says_so():
+    fixed, moving, _ = other_contrast((96, 104), 1e-6, WAVES)
+    images = [Image(x[0, 0].numpy(), Grid.from_shape((96, 104))) for x in (fixed, moving)]
+    result = register(*images, affine="none")
+    assert result.report.chosen == STILL
+    assert float(result.field.abs().max()) == 0
+    assert dict(result.report.lines())["Chosen"].startswith(STILL)
+    named = {e["name"] for e in result.report.as_dict()["hypotheses"]}
+    assert named >= {STILL, "lncc", DIRECT, "information"}

@@ -1,0 +1,60 @@
+"""The evidence for a field: what it gains in mutual information, and what it pays for that."""
+
+import numpy as np
+import pytest
+import torch
+
+from DeepRegistrationLib.fields import warp
+from DeepRegistrationLib.fields.inverse import invert
+from DeepRegistrationLib.refinement.hypotheses import STILL, Evidence, Scale, weigh
+from DeepRegistrationLib.refinement.information import Information, normalized_information
+from Testing.Lib.refinement.test_far_seeing import motion, texture
+
+CURVE = ((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), (0.7, 0.2, 0.9, 0.3, 1.0, 0.1))
+"""Fluid bright in one image and dark in the other, and worse: no value says how bright it is in the other image."""
+
+
+def remapped(image, curve=CURVE):
+    return torch.from_numpy(np.interp(image.numpy(), *curve)).float()
+
+
+def ball(image):
+    """Tissue in air: the outline is in every contrast."""
+    axes = [torch.linspace(-1, 1, n) for n in image.shape[2:]]
+    distance = sum(x.square() for x in torch.meshgrid(*axes, indexing="ij")).sqrt()
+    inside = (distance < 0.85).float()[None, None]
+    return (0.15 + 0.85 * image) * inside, inside
+
+
+def test_worth_pays_for_missing_and_roughness_and_discounts_what_was_optimized():
+    assert Evidence("lncc", gain=0.2).worth > Evidence("lncc", gain=0.2, miss=0.5).worth
+    assert Evidence("lncc", gain=0.2).worth > Evidence("lncc", gain=0.2, rough=0.2).worth
+    assert Evidence("lncc", gain=0.2).worth > Evidence("far, information", gain=0.2).worth > 0
+    assert Evidence(STILL).worth == 0
+    assert Evidence("information", gain=-0.1).worth == pytest.approx(-0.1)
+
+
+def test_information_grows_along_its_gradient_and_is_normalized():
+    moving = texture((36, 40, 32))
+    u = motion((36, 40, 32), 2.0)
+    fixed = remapped(warp(moving, u))
+    force = Information(fixed)
+    value, gradient = force(moving)
+    step = 1e-2 * gradient / gradient.abs().max()
+    assert float(force(moving + step)[0]) > float(value) > float(force(moving - step)[0])
+    aligned = normalized_information(fixed, warp(moving, u))
+    assert 0 <= normalized_information(fixed, moving) < aligned <= 1
+    assert normalized_information(moving, moving) > aligned
+
+
+def test_the_true_field_is_worth_more_than_nothing_and_a_torn_one_less():
+    moving, u = texture((64, 60)), motion((64, 60), 4.0)
+    scale = Scale(warp(moving, u), moving, None, None, (1.0, 1.0))
+    torn = 3 * torch.randn(u.shape, generator=torch.Generator().manual_seed(2))
+    right, nothing, wrong = (weigh("lncc", scale, *f) for f in ((u, invert(u)), (0 * u, 0 * u), (torn, torn)))
+    assert right.worth > nothing.worth == 0 > wrong.worth
+    assert right.miss < 0.1 < wrong.miss
+    twice = weigh("lncc", Scale(scale.fixed, moving, None, None, (2.0, 2.0)), torn, torn)
+    assert twice.miss_mm == pytest.approx(2 * wrong.miss_mm)
+    assert twice.miss == pytest.approx(wrong.miss)
+    assert weigh("lncc", scale, torn, None).miss == 0

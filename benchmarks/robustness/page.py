@@ -1,0 +1,115 @@
+"""The page of the robustness benchmark: share of harm and the worst tenth beside the mean, by kind and by change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .harm import HARM_DICE, HARM_MM, harmed, loss, worst_tenth
+
+Record = Mapping[str, Any]
+
+
+def write(records: Sequence[Record], output: Path, machine: str, note: str = "") -> None:
+    """robustness.md, and robustness.png where matplotlib is installed."""
+    good = [r for r in records if "after" in r]
+    methods = list(dict.fromkeys(r["method"] for r in records))
+    lines = [
+        "# Trust on the unseen",
+        "",
+        "Written by `python -m benchmarks robustness`; do not edit.",
+        "",
+        "Pairs as they are and made harder in known ways; every method starts from the same affine alignment. Loss: "
+        "1 - Dice, or mm (pixels in 2-D). Harm: worse than the affine alignment by more than "
+        f"{HARM_DICE} Dice or {HARM_MM} mm. Worst tenth: mean loss of the worst tenth of the cases.",
+        "",
+        f"Machine: {machine}. {len({r['case'] for r in records})} cases. {note}".rstrip(),
+    ]
+    if any(r.get("quick") for r in records):
+        lines += ["", "Images of more than 100 voxels along an axis at half their resolution (`--quick`)."]
+    for title, key in (("By kind of image", "kind"), ("By what was done to the pair", "change")):
+        lines += ["", f"## {title}", "", *_table(good, methods, key)]
+    lines += ["", "## Verdicts", "", *_verdicts(good, methods)]
+    acted = [r for r in good if r.get("guard_acted")]
+    if acted:
+        lines += ["", *_guard(acted)]
+    failed = [r for r in records if "error" in r]
+    if failed:
+        lines += ["", "## Failed", "", *(f"* {r['method']} on {r['case']}: {r['error']}" for r in failed)]
+    output.mkdir(parents=True, exist_ok=True)
+    if _plot(good, methods, output / "robustness.png"):
+        lines[6:6] = ["![Loss after the affine stage and after each method](robustness.png)", ""]
+    (output / "robustness.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _table(records: Sequence[Record], methods: Sequence[str], key: str) -> list[str]:
+    lines = [
+        f"| {key} | truth | method | cases | loss, affine | loss, mean | worst tenth, affine | worst tenth | harm % |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for value in [*dict.fromkeys(r[key] for r in records), "all"]:
+        for truth in ("dice", "mm"):
+            for method in methods:
+                rows = [
+                    r for r in records if value in (r[key], "all") and truth in r["after"] and r["method"] == method
+                ]
+                if rows:
+                    before, after = ([loss(r, which) for r in rows] for which in ("affine", "after"))
+                    harm = 100 * float(np.mean([harmed(r) for r in rows]))
+                    lines.append(
+                        f"| {value} | {'Dice' if truth == 'dice' else 'mm'} | {method} | {len(rows)} | "
+                        f"{np.mean(before):.3f} | {np.mean(after):.3f} | {worst_tenth(before):.3f} | "
+                        f"{worst_tenth(after):.3f} | {harm:.1f} |"
+                    )
+    return lines
+
+
+def _verdicts(records: Sequence[Record], methods: Sequence[str]) -> list[str]:
+    lines = ["| method | verdict | cases | harmed | better than the affine alignment |", "|---|---|---|---|---|"]
+    for method in methods:
+        for verdict in ("good", "check", "bad"):
+            rows = [r for r in records if r["method"] == method and r.get("verdict") == verdict]
+            if rows:
+                better = sum(loss(r) < loss(r, "affine") for r in rows)
+                lines.append(f"| {method} | {verdict} | {len(rows)} | {sum(map(harmed, rows))} | {better} |")
+    return lines
+
+
+def _guard(acted: Sequence[Record]) -> list[str]:
+    """Where the harm guard of the engine acted."""
+    kept = sum(r["chosen"] == "affine" for r in acted)
+    better = sum(loss(r) < loss(r, "affine") for r in acted)
+    return [
+        f"The engine's harm guard acted on {len(acted)} results: {kept} are the affine alignment, {better} are "
+        f"better than it, {sum(map(harmed, acted))} harmed.",
+        "",
+        *(f"* {r['case']}: {r['chosen']}, loss {loss(r, 'affine'):.3f} -> {loss(r):.3f}" for r in acted),
+    ]
+
+
+def _plot(records: Sequence[Record], methods: Sequence[str], path: Path) -> bool:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, truth, name in zip(figure.subplots(1, 2), ("dice", "mm"), ("1 - Dice", "mm"), strict=True):
+        rows = [r for r in records if truth in r["after"]]
+        for method in methods:
+            own = [r for r in rows if r["method"] == method]
+            axes.scatter([loss(r, "affine") for r in own], [loss(r) for r in own], s=9, label=method, alpha=0.7)
+        top = max([loss(r, which) for r in rows for which in ("affine", "after")], default=1.0)
+        axes.plot([0, top], [0, top], color="0.6", linewidth=0.8)
+        axes.set_xlabel(f"{name} after the affine stage")
+        axes.set_ylabel(f"{name} at the end")
+        if truth == "mm":  # from nothing to a start that failed
+            axes.set_xscale("symlog", linthresh=1.0)
+            axes.set_yscale("symlog", linthresh=1.0)
+        axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    return True
