@@ -30,7 +30,7 @@ from .models.methods import chosen_method, find_method, model_for
 from .models.predict import predict
 from .progress import CancelToken, ProgressCallback, Reporter
 from .quality.doubt import Doubt, measure_doubt
-from .quality.measure import measure_field, measure_images, misses
+from .quality.measure import measure_error, measure_field, measure_images, misses
 from .quality.report import Report
 from .refinement.engine import refine as refine_field
 from .refinement.schedule import RefineSettings
@@ -143,6 +143,7 @@ def register(
         result = _finish(pair, grid, *refined, matrix, report)
         stage(0.7, "transform ready")
         measure_images(report, pair, result.transform, content)
+        measure_error(report, pair, result.transform, matrix, content, result.grid)
         stage(1.0, "done")
     report.seconds = reporter.seconds
     return result

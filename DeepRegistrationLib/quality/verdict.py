@@ -41,6 +41,13 @@ SCALE_CHECK = 1.5
 gave 0.80 to 1.18, wrong ones 0.53 to 1.12."""
 
 
+AFFINE_BETTER, AFFINE_MARGIN = 1.1, 0.2
+"""The estimated error is so many times that of the affine alone, and so many coarse voxels (0.4 % of the content) more.
+Leaving one kind out: see docs/reliability.md."""
+ERROR_CHECK = 4.5
+"""Coarse voxels (8 % of the content's size) of estimated error."""
+
+
 def mm(length: float, digits: int = 1) -> str:
     """A length in words, with ``digits`` behind the point or, below half a millimeter, as many as show two."""
     if not math.isfinite(length):
@@ -63,6 +70,7 @@ def judge(report: Report) -> tuple[str, list[str]]:
         bad.append("The images are less alike after the registration than before.")
     if report.inverse_error_mm > INVERSE_CHECK * min(report.working_spacing_mm, default=1.0):
         check.append(f"Forward and back do not cancel: {mm(report.inverse_error_mm)} remain on average.")
+    _judge_error(report, check)
     _judge_doubt(report, bad, check)
     _judge_shape(report, bad, check)
     if bad:
@@ -76,6 +84,22 @@ def judge(report: Report) -> tuple[str, list[str]]:
         "The field is smooth and invertible, the images are more alike than before, and nothing speaks against the "
         f"result in {share:.0f} % of the anatomy."
     ]
+
+
+def affine_fits_better(report: Report) -> bool:
+    """Whether points found again lie nearer with the affine part alone; False where it was not measured."""
+    return report.estimated_error_mm > AFFINE_BETTER * report.affine_error_mm + AFFINE_MARGIN * report.error_step_mm
+
+
+def _judge_error(report: Report, check: list[str]) -> None:
+    error = report.estimated_error_mm
+    if affine_fits_better(report):
+        check.append(
+            f"The alignment as a whole alone fits better: {mm(report.affine_error_mm)} of estimated error instead of "
+            f"{mm(error)}; use it (no refinement), or try another similarity."
+        )
+    if error > ERROR_CHECK * report.error_step_mm:
+        check.append(f"Points of the anatomy lie about {mm(error)} from where they belong: compare the images closely.")
 
 
 def _judge_doubt(report: Report, bad: list[str], check: list[str]) -> None:
