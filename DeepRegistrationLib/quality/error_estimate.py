@@ -2,7 +2,8 @@
 
 Distinctive points of the fixed image are searched in the moved one, a few coarse voxels around, with MIND-SSC
 descriptors, which are the same in every contrast, and what was found is searched in the fixed image. Points that come
-back say how far the result is off there. The same for the affine alignment alone says which of the two fits better.
+back say how far the result is off there, at least: what was made to look alike in a wrong place is found there. The
+same for the affine alignment alone says which of the two fits better.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class Report:
                 f"({_said('{:.0f} % of its size', self.shape.bend_percent)}) or less in 95 % of it",
             ),
             (
-                "Estimated error",
+                "Estimated error, at least",
                 f"{mm(self.estimated_error_mm)} on average, {mm(self.affine_error_mm)} with the affine alignment alone",
             ),
             ("In doubt", _said("{:.0f} % of the anatomy", self.doubt_percent)),
