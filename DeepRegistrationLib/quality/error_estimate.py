@@ -165,7 +165,7 @@ class Searcher:
         for first in range(0, count, 64):
             part = slice(first, first + 64)
             around = b[self._flat(there[part, None] + window)].view(-1, *sides, b.shape[-1])
-            total: Tensor | float = 0.0
+            total = torch.zeros(())
             for arm in cross:
                 at = tuple(
                     slice(s + o, s + o + 2 * r * every + 1, every)
@@ -250,21 +250,26 @@ def search_again(
     """
     fine = coarse_grid(inside.grid, inside.array > 0.5)
     step = min(float(s) for s, n in zip(fine.spacing, fine.shape, strict=True) if n > 1)
-    seen = Image(
-        np.ones(moving.grid.shape, np.float32) if moving_mask is None else moving_mask.astype(np.float32), moving.grid
-    )
+    if moving_mask is None:
+        few = moving.grid.resized(tuple(min(n, 8) for n in moving.grid.shape))
+        seen = Image(np.ones(few.shape, np.float32), few)
+    else:
+        seen = Image(moving_mask.astype(np.float32), moving.grid)
+    still, shown = resample(fixed, fine, dtype=np.float32), resample(inside, fine, fill=0.0)
+    moved = [resample(moving, fine, transform, dtype=np.float32) for transform in transforms]
+    known = [resample(seen, fine, transform, fill=0.0) for transform in transforms]
     found: list[list[Found]] = [[] for _ in transforms]
     for level in (1, 2):
         grid = fine if level == 1 else fine.with_spacing(np.maximum(fine.spacing, 2 * step))
         live = [axis for axis, n in enumerate(grid.shape) if n > 1]
         spacing = [float(grid.spacing[axis]) / (level * step) for axis in live]
-        searcher = Searcher(_on(fixed, grid), _on(inside, grid, fill=0.0) > 0.5, spacing)
-        for one, transform in zip(found, transforms, strict=True):
-            one.append(searcher.search(_on(moving, grid, transform), _on(seen, grid, transform, 0.0) > 0.99))
+        searcher = Searcher(_on(still, grid), _on(shown, grid) > 0.5, spacing)
+        for one, image, there in zip(found, moved, known, strict=True):
+            one.append(searcher.search(_on(image, grid), _on(there, grid) > 0.99))
     return step, [(one[0], one[1]) for one in found]
 
 
-def _on(image: Image, grid: Grid, transform: sitk.Transform | None = None, fill: float | None = None) -> Tensor:
-    """Coarse, without axes of a single voxel."""
-    array = resample(image, grid, transform, fill=fill, dtype=np.float32).array
+def _on(image: Image, grid: Grid) -> Tensor:
+    """Without axes of a single voxel."""
+    array = image.array if grid is image.grid else resample(image, grid).array
     return torch.from_numpy(np.ascontiguousarray(array)).squeeze()
