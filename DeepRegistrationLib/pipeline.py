@@ -30,7 +30,7 @@ from .models.methods import chosen_method, find_method, model_for
 from .models.predict import predict
 from .progress import CancelToken, ProgressCallback, Reporter
 from .quality.doubt import Doubt, measure_doubt
-from .quality.measure import measure_field, measure_images, misses
+from .quality.measure import measure_error, measure_field, measure_images, misses
 from .quality.report import Report
 from .refinement.engine import refine as refine_field
 from .refinement.schedule import RefineSettings
@@ -146,6 +146,8 @@ def register(
         result = _finish(pair, grid, *refined, matrix, report, stage)
         stage(0.7, "transform ready")
         measure_images(report, pair, result.transform, content, stage)
+        stage.check()
+        measure_error(report, pair, result.transform, matrix, content, result.grid)
         stage(1.0, "done")
     report.seconds = reporter.seconds
     return result

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from .. import fields
 from ..geometry.image import Grid, Image
-from ..geometry.transform import Transform, displacement_on, resample
+from ..geometry.transform import Transform, affine_to_sitk, displacement_on, resample
 from ..inputs.content import coarse_content
 from ..inputs.pair import Pair
 from ..progress import SILENT, Reporter
 from ..similarity.mutual_information import nmi
 from .doubt import MOST_POINTS
+from .error_estimate import estimate_errors
 from .metrics import folds_and_spread
 from .report import Report
 
@@ -95,6 +96,24 @@ def measure_images(
     report.similarity_interpolated = alike(alike.half_a_voxel)
     reporter.check()
     report.similarity_after = alike(transform)
+
+
+def measure_error(
+    report: Report, pair: Pair, transform: sitk.Transform, matrix: np.ndarray, content: Tensor, grid: Grid
+) -> None:
+    """Fill in how far the result is off, and how far its affine part alone.
+
+    Args:
+        transform: fixed to moving.
+        matrix: its affine part, in the plane where the images are single slices.
+        content: (1, 1, *working grid) bool: where the fixed image shows something.
+        grid: the working grid, with one more axis of a single voxel where the images are single slices.
+    """
+    whole = affine_to_sitk(pair.plane.lift_affine(matrix) if pair.plane else matrix)
+    shown = Image(content.numpy().reshape(grid.shape).astype(np.float32), grid)
+    mask = None if pair.moving_mask is None else pair.moving_mask.reshape(pair.clean_moving.grid.shape)
+    report.error_step_mm, errors = estimate_errors(pair.clean_fixed, pair.clean_moving, (transform, whole), shown, mask)
+    report.estimated_error_mm, report.affine_error_mm = errors
 
 
 class _Likeness:

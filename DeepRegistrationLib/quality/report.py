@@ -38,6 +38,9 @@ class Report:
         max_displacement_mm, mean_displacement_mm: of the whole map, over the fixed image's content.
         max_deformation_mm: of the map without its affine part, over the same.
         inverse_error_mm, max_inverse_error_mm: what is left of inverse(transform(p)) - p.
+        estimated_error_mm, affine_error_mm: how far the result, and its affine part alone, are off on average, found by
+            looking for points again, whatever was optimized; see ``error_estimate.py``.
+        error_step_mm: the coarse voxel they were looked for with, about a 56th of the content's size.
         doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
         shape: how the anatomy is turned, scaled, bent and squeezed; see ``shape.py``.
         mirror: how the moving image would fit if it were mirrored; see ``orientation.py``.
@@ -68,6 +71,9 @@ class Report:
     max_deformation_mm: float = NOT_MEASURED
     inverse_error_mm: float = NOT_MEASURED
     max_inverse_error_mm: float = NOT_MEASURED
+    estimated_error_mm: float = NOT_MEASURED
+    affine_error_mm: float = NOT_MEASURED
+    error_step_mm: float = NOT_MEASURED
     doubt_percent: float = NOT_MEASURED
     shape: Shape = field(default_factory=Shape)
     mirror: Mirror = field(default_factory=Mirror)
@@ -114,6 +120,10 @@ class Report:
                 "Bending of the anatomy",
                 f"{mm(self.shape.bend_mm)} "
                 f"({_said('{:.0f} % of its size', self.shape.bend_percent)}) or less in 95 % of it",
+            ),
+            (
+                "Estimated error, at least",
+                f"{mm(self.estimated_error_mm)} on average, {mm(self.affine_error_mm)} with the affine alignment alone",
             ),
             ("In doubt", _said("{:.0f} % of the anatomy", self.doubt_percent)),
             ("Inverse error", f"{mm(self.inverse_error_mm, 3)} mean, {mm(self.max_inverse_error_mm, 2)} largest"),

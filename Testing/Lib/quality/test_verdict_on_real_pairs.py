@@ -74,6 +74,12 @@ def test_the_light_is_green_for(name):
     assert light(*GOOD[name]())[0] == "good"
 
 
+@pytest.mark.parametrize("name", ["hippocampi of two people", "a heart at two phases", "CT and MR of one head"])
+def test_points_are_found_nearer_than_with_the_affine_alone(name):
+    report = register(*GOOD[name](), device="cpu").report
+    assert 0 < report.estimated_error_mm < report.affine_error_mm
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_the_light_is_not_green_for(name):
     verdict, reasons = light(*WRONG[name]())

@@ -1,0 +1,107 @@
+"""How far a result is off is found whatever the contrast; and that the affine alone was better is said."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from DeepRegistrationLib import fields, register
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.geometry.transform import Transform
+from DeepRegistrationLib.phantom.pair import head_phantom
+from DeepRegistrationLib.quality.error_estimate import estimate_errors
+from DeepRegistrationLib.quality.report import Report
+from DeepRegistrationLib.quality.verdict import affine_fits_better
+
+SIZE = (70, 88, 70)
+SPACING = 2.7
+
+
+@cache
+def head():
+    """(labels, T1, T2), and where the head is."""
+    labels, t1, t2 = head_phantom(SIZE, SPACING)
+    return t1, t2, Image((labels.array > 0).astype(np.float32), labels.grid)
+
+
+def inverted(image):
+    return Image(np.where(image.array > 20, image.array.max() - image.array, 0).astype(np.float32), image.grid)
+
+
+def off_by(grid, mm, seed=0):
+    """A smooth transform that is off by ``mm`` on average over the head."""
+    u = fields.smooth(torch.randn(1, 3, *grid.shape, generator=torch.Generator().manual_seed(seed)), 10.0)
+    inside = torch.from_numpy(head()[2].array > 0.5)
+    u *= mm / SPACING / u.square().sum(1).sqrt()[0][inside].mean()
+    return Transform.from_field(u, grid)
+
+
+def estimates(fixed, moving, transforms):
+    return estimate_errors(fixed, moving, transforms, head()[2])[1]
+
+
+@pytest.mark.parametrize("contrast", ["same", "inverted", "T2"])
+def test_the_error_of_a_known_field_is_estimated_within_a_factor_of_two(contrast):
+    t1, t2, _ = head()
+    fixed = {"same": t1, "inverted": inverted(t1), "T2": t2}[contrast]
+    still, three, eight = estimates(fixed, t1, (None, off_by(t1.grid, 3.0), off_by(t1.grid, 8.0)))
+    assert still < SPACING / 2
+    assert 1.5 < three < 6
+    assert 4 < eight < 16
+
+
+@pytest.mark.parametrize("shape", [(120, 140), (1, 120, 140)], ids=["2-D", "one slice"])
+def test_planes_are_measured_likewise(shape):
+    noise = np.random.default_rng(0).normal(size=(120, 140)).astype(np.float32)
+    image = sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(noise), 3.0))
+    image = Image(image.reshape(shape), Grid.from_shape(shape))
+    inside = Image(np.ones(shape, np.float32), image.grid)
+    shift = [3.0, 0.0, 0.0][: len(shape)]
+    step, (still, moved) = estimate_errors(image, image, (None, sitk.TranslationTransform(len(shape), shift)), inside)
+    assert still < step / 2
+    assert 1.5 < moved < 6
+
+
+def test_nothing_to_look_for_is_not_measured():
+    grid = Grid.from_shape((30, 30, 30))
+    flat, inside = Image(np.zeros(grid.shape, np.float32), grid), Image(np.ones(grid.shape, np.float32), grid)
+    away = sitk.TranslationTransform(3, [500.0, 0, 0])
+    assert np.isnan(estimate_errors(flat, flat, (away,), inside)[1][0])
+
+
+def test_points_outside_of_the_moving_image_do_not_count():
+    t1 = head()[0]
+    half = t1.grid.cropped(np.zeros(3, int), np.array([SIZE[0], SIZE[1], SIZE[2] // 2]))
+    part = Image(np.ascontiguousarray(t1.array[:, :, : SIZE[2] // 2]), half)
+    assert estimates(t1, part, (None,))[0] < SPACING / 2
+
+
+def report(**changes):
+    values = {"similarity_before": 0.2, "similarity_after": 0.4, "error_step_mm": 3.0, **changes}
+    return Report("none", "fast", "auto", "cpu", "1.0", **values)
+
+
+def test_a_result_worse_than_the_affine_is_said():
+    found, reasons = report(estimated_error_mm=4.0, affine_error_mm=2.0).judge()
+    assert found == "check"
+    assert "The alignment as a whole alone fits better: 2.0 mm" in reasons[0]
+    assert report(estimated_error_mm=2.1, affine_error_mm=2.0).judge()[0] == "good"  # within what the estimate misses
+
+
+def test_a_large_error_is_said_and_one_not_measured_is_not():
+    found, reasons = report(estimated_error_mm=16.0, affine_error_mm=18.0).judge()
+    assert found == "check"
+    assert "16.0 mm from where they belong" in reasons[0]
+    lines = dict(report().lines())
+    assert report().judge()[0] == "good"
+    assert lines["Estimated error, at least"] == "not measured on average, not measured with the affine alignment alone"
+
+
+def test_a_field_given_that_spoils_the_alignment_is_found_by_a_registration():
+    t1 = head()[0]
+    spoiled = register(t1, t1, initial_transform=off_by(t1.grid, 6.0), refine="none", method="none", device="cpu")
+    assert affine_fits_better(spoiled.report)
+    assert spoiled.report.judge()[0] != "good"
+    assert "fits better" in " ".join(spoiled.report.judge()[1])
