@@ -39,7 +39,7 @@ NEAR, FAR = 2.0, 3.0
 """Coarse voxels: a median up to here is believed; from there on, near what chance gives, the longer step is."""
 FLOOR = 0.25
 """Coarse voxels that the search gives where nothing is off. This and the two above came of known errors of 0 to 7
-coarse voxels in real images of other contrasts and noise; leaving one kind out chose the same (docs/reliability.md)."""
+coarse voxels in real images of other contrasts and noise; leaving one kind out chose the same."""
 
 
 @dataclass(frozen=True)
