@@ -25,7 +25,7 @@ lint: $(VENV)/.ready
 
 test: $(VENV)/.ready lint
 	$(BIN)/python -m Testing.system_libraries qt gl
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m Testing.system_libraries qt gl

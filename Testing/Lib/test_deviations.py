@@ -21,8 +21,6 @@ NAME = re.compile(r"presets? ((?:`[\w-]+`[^`|;]{0,12}(?:, | and ))*`[\w-]+`)")
 def presets_by_section():
     found, section = {}, ""
     for line in (ROOT / "docs" / "deviations.md").read_text(encoding="utf-8").splitlines():
-        if line == "## Rows of the papers' tables":  # another table
-            break
         if line.startswith("## "):
             section = line[3:]
             found[section] = set()

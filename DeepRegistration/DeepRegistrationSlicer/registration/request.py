@@ -100,6 +100,8 @@ class Request:
         """All that decides what one moving volume becomes, as text: two runs that differ in it are not the same."""
         values = self.settings.as_dict()
         chosen = {n: values[name] for n, name in SETTINGS.items() if name not in ELSEWHERE and values[name] is not None}
+        if not self.settings.untrained:  # as before it was a setting
+            del chosen["untrained"]
         given = {"fixedMask": self.fixedMask, "movingMask": self.movingMask, "initialTransform": self.initialTransform}
         given |= {"fixedLandmarks": self.fixedLandmarks, "movingLandmarks": self.movingLandmarks}
         given |= {"fixedLabels": self.fixedLabels, "movingLabels": self.movingLabels}

@@ -107,5 +107,5 @@ def test_scores_name_the_landmarks_and_what_was_left_out():
     scores = {"mean_tre_before_mm": 8.0, "mean_tre_after_mm": 2.0}
     scores["tre_mm"] = {"1": {"before": 8.0, "after": 2.0}, "2": {"before": 8.0, "after": 2.0}}
     rows = report_words.rows(report_words.withScores({"verdict": "good"}, scores, {}, pairs))
-    assert ("Landmark chin", "8.00 → 2.00 mm") in rows
+    assert ("Landmark chin", "8.00 mm → 2.00 mm") in rows
     assert ("Note", "Landmarks that only one volume has do not count: ear.") in rows

@@ -13,6 +13,7 @@ from Testing.host import interact
 from ..cases import OBLIQUE, PLAIN, addVolume, blobs
 
 import slicer  # isort: skip
+from DeepRegistrationSlicer.viewing.looks import Look  # isort: skip
 from DeepRegistrationSlicer.worker.methods import Method  # isort: skip
 
 
@@ -138,8 +139,9 @@ def test_colors_can_be_looked_at_in_every_way(faked, ui):
     for look, button in faked.panel.sections[1].buttons.items():
         if not button.checked:
             interact.click(button)
+        faked.panel.sections[1].viewer.wait()  # doubt is measured by the worker
         assert button.checked, look
-        assert "Done" in ui.statusLabel.text, look
+        assert ("The map of doubt is shown." if look is Look.DOUBT else "Done") in ui.statusLabel.text, look
 
 
 @pytest.mark.parametrize(("scale", "skew"), [(1e-6, False), (1.0, True)])
