@@ -16,6 +16,8 @@ from typing import Any, TypedDict
 from .errors import InputError
 
 AUTO, NO_NETWORK = "auto", "none"
+STILL = "affine"
+"""In a report: nothing was better than the affine alignment."""
 REFINEMENTS = ("none", "fast", "accurate")
 ALIGNMENTS = ("auto", "rigid", "none")
 SIMILARITIES = ("auto", "lncc", "translated", "information", "mind", "ssd", "gradient")

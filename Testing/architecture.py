@@ -29,7 +29,7 @@ ARROWS = {
         "similarity": "errors fields",
         "geometry": "errors files fields",
         "inputs": "errors device fields geometry refinement",
-        "quality": "errors progress files fields similarity geometry inputs refinement",
+        "quality": "errors settings progress files fields similarity geometry inputs refinement",
         "affine": "errors progress geometry quality",
         "refinement": "errors settings progress fields similarity",
         "losses": "errors fields similarity",

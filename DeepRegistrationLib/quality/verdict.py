@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..refinement.hypotheses import STILL
+from ..settings import STILL
 
 if TYPE_CHECKING:
     from .report import Report

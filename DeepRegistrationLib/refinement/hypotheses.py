@@ -23,8 +23,6 @@ ROUGH_COST, ROUGH_SHARE = 0.1, 2.0
 """What a standard deviation of 1 of the log Jacobian costs, and by how much more a gain is then divided."""
 FAR = 0.93
 """Of a gain what counts for those that began far off: where both starts lead to the same, the near one is finer."""
-STILL = "affine"
-"""The name of the hypothesis that nothing is better than the affine alignment."""
 
 Fields = tuple[Tensor, Tensor]
 

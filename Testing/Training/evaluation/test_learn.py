@@ -42,7 +42,7 @@ def test_a_list_is_trained_once_and_written_down(tmp_path: Path) -> None:
     assert checkpoint.read_bytes() == before
     assert [len(run.rows) for run in done] == [2, 3]
     write_page(done, {"universal-smoke": Speed(1.5, 0.04, 0.01)}, tmp_path / "docs", CPU)
-    text = (tmp_path / "docs" / "learning.md").read_text()
+    text = (tmp_path / "docs" / "learning.md").read_text(encoding="utf-8")
     assert "| Toy | toys | `real` |" in text
     assert "| `universal-smoke` | Universal | 32 x 32 x 32 | 2 | 1.50 | 4 % | 1.0 % |" in text
     assert (tmp_path / "docs" / "figures" / "learning-curves.png").stat().st_size > 5000
