@@ -23,13 +23,13 @@ from ..fields.folding import unfold
 from ..fields.inverse import invert
 from ..fields.kernels import BandFilter, Sampler, central_difference, gaussian_weights
 from ..progress import SILENT, Reporter
+from ..settings import STILL
 from ..similarity.mind_ssc import compact, mind_ssc
 from .choose import choose_similarity
 from .counterparts import fill_in, trust_in
 from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
 from .guard import Choice, coarse_levels, guard
 from .guidance import LandmarkPull
-from .hypotheses import STILL
 from .information import Information
 from .level_images import Images, Pair
 from .levels import Level, Rim, Window, erode, keep_inside, normalize, shrink, working_window

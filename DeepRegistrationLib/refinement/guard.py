@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from ..settings import STILL
 from .far_seeing import far_fields
-from .hypotheses import STILL, Evidence, Fields, Scale, apart_mm, weigh
+from .hypotheses import Evidence, Fields, Scale, apart_mm, weigh
 from .level_images import Images
 from .levels import Level
 from .schedule import BOTH_WAYS, DIRECT

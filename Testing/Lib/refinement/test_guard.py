@@ -8,8 +8,8 @@ from DeepRegistrationLib.fields import warp
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.refinement import guard
 from DeepRegistrationLib.refinement.engine import refine
-from DeepRegistrationLib.refinement.hypotheses import STILL
 from DeepRegistrationLib.refinement.schedule import DIRECT, RefineSettings
+from DeepRegistrationLib.settings import STILL
 from Testing.Lib.refinement.test_far_seeing import inner_error, motion, texture
 from Testing.Lib.refinement.test_hypotheses import CURVE, ball, remapped
 

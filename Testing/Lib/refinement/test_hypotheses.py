@@ -6,8 +6,9 @@ import torch
 
 from DeepRegistrationLib.fields import warp
 from DeepRegistrationLib.fields.inverse import invert
-from DeepRegistrationLib.refinement.hypotheses import STILL, Evidence, Scale, weigh
+from DeepRegistrationLib.refinement.hypotheses import Evidence, Scale, weigh
 from DeepRegistrationLib.refinement.information import Information, normalized_information
+from DeepRegistrationLib.settings import STILL
 from Testing.Lib.refinement.test_far_seeing import motion, texture
 
 CURVE = ((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), (0.7, 0.2, 0.9, 0.3, 1.0, 0.1))
