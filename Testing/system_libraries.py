@@ -58,7 +58,9 @@ def _loads(name: str) -> bool:
 def _install(packages: list[str]) -> bool:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-qq", "--no-install-recommends", *packages]):
-        done = subprocess.run([*command, "-y"], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, "-y"], env=environment, capture_output=True, text=True, check=False, encoding="utf-8"
+        )
         if done.returncode != 0:
             sys.stderr.write(done.stderr)
             return False

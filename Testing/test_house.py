@@ -100,7 +100,9 @@ def test_the_libraries_import_only_what_is_theirs(folder, always, lazily):
 
 def test_importing_the_library_loads_neither_torch_nor_simpleitk():
     code = "import sys, DeepRegistrationLib; print([m for m in ('torch', 'numpy', 'SimpleITK') if m in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, encoding="utf-8"
+    )
     assert run.stdout.strip() == "[]"
 
 
@@ -128,3 +130,25 @@ def test_files_and_functions_are_short_enough_to_read():
                 if ast.get_docstring(node):
                     lines -= node.body[0].end_lineno - node.body[0].lineno + 1
                 assert lines <= 70, f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
+
+
+def names_no_encoding(node: ast.AST) -> bool:
+    """Is this a call that turns bytes into text, or back, in whatever encoding the machine has?"""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    given = {keyword.arg: keyword.value for keyword in node.keywords}
+    if "encoding" in given:
+        return False
+    if node.func.attr in ("read_text", "write_text"):
+        return len(node.args) < (1 if node.func.attr == "read_text" else 2)
+    if node.func.attr == "open" and not isinstance(node.func.value, ast.Name | ast.Attribute):
+        modes = [*node.args, given.get("mode")]
+        return not any(isinstance(mode, ast.Constant) and "b" in str(mode.value) for mode in modes)
+    starts = node.func.attr in ("run", "Popen", "check_output")
+    return starts and ("text" in given or "universal_newlines" in given)
+
+
+def test_text_is_read_and_written_as_utf8_on_every_machine():
+    for path in sorted({*HOUSE, *(ROOT / "Testing").rglob("*.py")}):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not names_no_encoding(node), f"{path.relative_to(ROOT)}:{node.lineno} names no encoding"

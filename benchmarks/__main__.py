@@ -99,7 +99,13 @@ def run_one(method: str, pair: Pair, threads: int, limit: float) -> dict[str, An
         command = [sys.executable, "-m", "benchmarks.worker", method, str(given), str(found)]
         try:
             run = subprocess.run(
-                command, env=environment(threads), capture_output=True, text=True, timeout=limit, check=False
+                command,
+                env=environment(threads),
+                capture_output=True,
+                text=True,
+                timeout=limit,
+                check=False,
+                encoding="utf-8",
             )
         except subprocess.TimeoutExpired:
             return {"error": f"not done after {limit:.0f} s"}

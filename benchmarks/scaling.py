@@ -49,7 +49,12 @@ def measure_command(pair: Pair, refine: str, threads: int, folder: Path) -> dict
     command += ["--refine", refine, "--output-transform", str(folder / "transform.h5")]
     started = time.perf_counter()
     process = subprocess.Popen(
-        command, env=environment(threads), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment(threads),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     )
     assert process.stderr is not None
     said = process.stderr.read()

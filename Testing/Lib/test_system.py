@@ -20,7 +20,7 @@ print(os.environ["GOMP_SPINCOUNT"])
 def told(module, **environment):
     run = subprocess.run(
         [sys.executable, "-c", TOLD.format(module=module)],
-        capture_output=True, text=True, cwd=ROOT, env={"PATH": "", **environment}, check=True,
+        capture_output=True, text=True, cwd=ROOT, env={"PATH": "", **environment}, check=True, encoding="utf-8",
     )  # fmt: skip
     return run.stdout.split()[-1]
 

@@ -34,7 +34,7 @@ def write(path: str, source: str, vectors: bool) -> None:
 
 def main() -> int:
     method = value("--method")
-    Path("arguments.json").write_text(json.dumps(sys.argv[1:]))
+    Path("arguments.json").write_text(json.dumps(sys.argv[1:]), encoding="utf-8")
     say(0.1, "reading")
     if method == "hang":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -75,7 +75,7 @@ def main() -> int:
             if value(f"--output-{kind}"):
                 write(value(f"--output-{kind}"), "fixed.nrrd", vectors=kind == "inverse")
     if method == "broken-files":
-        Path(value("--output-volume")).write_text("nonsense")
+        Path(value("--output-volume")).write_text("nonsense", encoding="utf-8")
     say(0.9, "almost")
     report = {"similarity_before": 0.1, "similarity_after": 0.8, "verdict": "good", "reasons": ["Fine."]}
     print(json.dumps({"stage": "done", "fraction": 1.0, "message": "done", "report": report}), flush=True)

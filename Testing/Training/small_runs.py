@@ -48,5 +48,5 @@ def write_data(folder: Path, count: int = 5, shape: tuple[int, ...] = (32, 40), 
             Image(made.fixed_labels[0, 0].numpy(), grid).save(folder / "labelsTr" / name)
             entries.append({"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"})
     manifest = folder / "dataset.json"
-    manifest.write_text(json.dumps({"name": "Toy", "modality": {"0": "MR"}, "training": entries}))
+    manifest.write_text(json.dumps({"name": "Toy", "modality": {"0": "MR"}, "training": entries}), encoding="utf-8")
     return manifest

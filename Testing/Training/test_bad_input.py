@@ -74,7 +74,7 @@ def test_a_plan_that_says_what_cannot_be(
     old: str, new: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "plan.toml"
-    path.write_text(PLAN.replace(old, new))
+    path.write_text(PLAN.replace(old, new), encoding="utf-8")
     assert words in refused(capsys, "train", path, "--output", tmp_path / "run", "--device", "cpu")
 
 
@@ -98,10 +98,10 @@ def test_a_manifest_with_something_else_where_lists_and_paths_belong(
     change: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     manifest = write_data(tmp_path / "data", 2)
-    table = json.loads(manifest.read_text())
+    table = json.loads(manifest.read_text(encoding="utf-8"))
     for key, value in change.items():
         (table["training"][0] if key in ("label", "landmarks", "image") else table)[key] = value
-    manifest.write_text(json.dumps(table))
+    manifest.write_text(json.dumps(table), encoding="utf-8")
     with pytest.raises(InputError, match=words):
         read_manifest(manifest)
 
@@ -130,7 +130,7 @@ def test_arguments_that_cannot_be(
     arguments: tuple[Any, ...], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "plan.toml"
-    path.write_text(PLAN)
+    path.write_text(PLAN, encoding="utf-8")
     assert words in refused(capsys, "train", path, "--output", tmp_path / "run", *arguments)
 
 
@@ -138,7 +138,7 @@ def test_torchruns_variables_must_be_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "plan.toml"
-    path.write_text(PLAN)
+    path.write_text(PLAN, encoding="utf-8")
     monkeypatch.setenv("WORLD_SIZE", "many")
     assert "WORLD_SIZE" in refused(capsys, "train", path, "--output", tmp_path / "run", "--device", "cpu")
     monkeypatch.setenv("WORLD_SIZE", "2")  # but nothing says where the others are
@@ -230,7 +230,7 @@ def test_an_image_with_nan_is_found_before_the_first_step(which: str, tmp_path: 
 
 def test_no_output_replaces_an_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = tmp_path / "plan.toml"
-    plan.write_text(PLAN)
+    plan.write_text(PLAN, encoding="utf-8")
     folder = tmp_path / "run"
     assert main(["train", str(plan), "--output", str(folder), "--device", "cpu", "--quiet"]) == 0
     os.link(plan, tmp_path / "link.safetensors")

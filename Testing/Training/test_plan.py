@@ -97,7 +97,7 @@ def test_a_missing_plan_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="universal-smoke"):
         read_plan(tmp_path / "no.toml")
     broken = tmp_path / "broken.toml"
-    broken.write_text("method = ")
+    broken.write_text("method = ", encoding="utf-8")
     with pytest.raises(InputError, match="cannot be read"):
         read_plan(broken)
 

@@ -278,6 +278,6 @@ def _make_python_launcher(folder: Path) -> None:
     """``PythonSlicer`` on the PATH. As in Slicer it is a launcher: the interpreter is its child, not itself."""
     folder.mkdir(parents=True)
     launcher = folder / "PythonSlicer"
-    launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n')
+    launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n', encoding="utf-8")
     launcher.chmod(launcher.stat().st_mode | stat.S_IXUSR)
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"

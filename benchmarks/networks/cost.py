@@ -27,7 +27,9 @@ def cost(model: str, ndim: int, precision: str = "auto", threads: int = 2, repea
     """Measure in a new process; {"error": sentence} if it failed."""
     command = [sys.executable, "-m", "benchmarks.networks.cost", model, "--shape", *map(str, SHAPES[ndim])]
     command += ["--precision", precision, "--threads", str(threads), "--repeats", str(repeats)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(threads))
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment(threads), encoding="utf-8"
+    )
     if run.returncode:
         return {"error": (run.stderr.strip().splitlines() or ["no message"])[-1][:200]}
     result: dict[str, Any] = json.loads(run.stdout.strip().splitlines()[-1])

@@ -15,9 +15,9 @@ COMMAND = (sys.executable, "-m", "Testing.Lib.cohorts.stand_in")
 def listed(folder, *names):
     """A list of pairs; of each fixed image there is a file with its name in it."""
     for name in (*names, "m"):
-        (folder / f"{name}.nrrd").write_text(name)
+        (folder / f"{name}.nrrd").write_text(name, encoding="utf-8")
     path = folder / "list.json"
-    path.write_text(json.dumps([{"fixed": f"{name}.nrrd", "moving": "m.nrrd"} for name in names]))
+    path.write_text(json.dumps([{"fixed": f"{name}.nrrd", "moving": "m.nrrd"} for name in names]), encoding="utf-8")
     return path
 
 
@@ -32,7 +32,7 @@ def run_list(folder, *names, **options):
 
 def asked(folder):
     """(image, process, threads, alone) of each pair that a child was asked for."""
-    return [line.split() for line in (folder / "calls").read_text().splitlines()]
+    return [line.split() for line in (folder / "calls").read_text(encoding="utf-8").splitlines()]
 
 
 def calls(folder):

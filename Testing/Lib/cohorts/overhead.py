@@ -25,7 +25,10 @@ for line in sys.stdin:
 def measure(count: int, workers: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "l.json"
-        source.write_text(json.dumps([{"fixed": f"{k}.nii", "moving": "m.nii", "name": f"p{k}"} for k in range(count)]))
+        source.write_text(
+            json.dumps([{"fixed": f"{k}.nii", "moving": "m.nii", "name": f"p{k}"} for k in range(count)]),
+            encoding="utf-8",
+        )
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
         jobs = read_jobs(source)
         read = time.perf_counter() - start

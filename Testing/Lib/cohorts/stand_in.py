@@ -19,7 +19,7 @@ hashes = Hashes()
 def answer(task: Task) -> dict:
     fixed = Path(task.inputs["fixed"])
     kind = fixed.name.split(".")[0].rstrip("0123456789")
-    with (fixed.parent / "calls").open("a") as file:
+    with (fixed.parent / "calls").open("a", encoding="utf-8") as file:
         file.write(f"{fixed.stem} {os.getpid()} {os.environ['OMP_NUM_THREADS']} {task.alone}\n")
     if kind == "bad":
         return {"status": "failed", "sentence": "The fixed image cannot be read.", "input": True}
@@ -35,7 +35,7 @@ def answer(task: Task) -> dict:
         del held
     inputs = {what: hashes.of(path) for what, path in task.inputs.items()}
     for path in task.outputs.values():
-        Path(path).write_text(inputs["fixed"]["sha256"] + json.dumps(task.settings))
+        Path(path).write_text(inputs["fixed"]["sha256"] + json.dumps(task.settings), encoding="utf-8")
     report = {"verdict": "good", "reasons": ["Fine."], "similarity_after": 0.5, "method": "none"}
     write_json(Path(task.folder) / REPORT, report)
     outputs = {name: made_output(Path(path)) for name, path in task.outputs.items()}

@@ -161,7 +161,10 @@ def test_a_bids_folder(tmp_path):
     assert len(read_folder(tmp_path, "all", "T2w")) == 6
     assert [j.moving.name[:12] for j in read_folder(tmp_path, "to:sub-02")] == ["sub-01_ses-1", "sub-01_ses-2"]
     describe(tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+    assert (
+        json.loads((tmp_path / "out" / "dataset_description.json").read_text(encoding="utf-8"))["DatasetType"]
+        == "derivative"
+    )
 
 
 @pytest.mark.parametrize(

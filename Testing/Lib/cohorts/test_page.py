@@ -67,8 +67,8 @@ def test_oddness_is_of_the_pair_that_is_odd():
 def test_one_file_for_every_500_pairs_and_none_left_of_a_longer_list(tmp_path):
     pages = write_pages(rows(2 * PAIRS_A_PAGE + 1), tmp_path)
     assert [p.name for p in pages] == ["index.html", "index-2.html", "index-3.html"]
-    assert [p.read_text().count("<tr><td") for p in pages] == [PAIRS_A_PAGE, PAIRS_A_PAGE, 1]
-    assert 'href="index-3.html"' in pages[0].read_text()
+    assert [p.read_text(encoding="utf-8").count("<tr><td") for p in pages] == [PAIRS_A_PAGE, PAIRS_A_PAGE, 1]
+    assert 'href="index-3.html"' in pages[0].read_text(encoding="utf-8")
     write_pages(rows(20), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["index.html"]
 
@@ -84,7 +84,9 @@ const find=document.querySelector('#find');find.value='P12';find.dispatchEvent(n
 said.push(names().join());document.title=JSON.stringify(said);</script>"""
     page.write_text(page.read_text(encoding="utf-8") + click, encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    run = subprocess.run([CHROMIUM, *options, page.as_uri()], capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(
+        [CHROMIUM, *options, page.as_uri()], capture_output=True, text=True, timeout=120, check=False, encoding="utf-8"
+    )
     title = re.search("<title>(.*?)</title>", run.stdout)
     assert title, run.stderr[-500:]
     # Up: the least similar first, those without a value last; down: the most similar first, those without still last.

@@ -78,32 +78,32 @@ def test_what_is_done_is_not_done_again_unless_the_settings_or_files_changed(tmp
     assert states(run(jobs, out, settings=Settings(smoothness=2.0), weights={"x": "1"})) == ["done", "failed", "done"]
     again = run(jobs, out, settings=Settings(smoothness=2.0, untrained=True), weights={"x": "1"})
     assert states(again) == ["done", "failed", "done"]
-    assert '"untrained": true' in (out / "a_m" / "transform.h5").read_text()
+    assert '"untrained": true' in (out / "a_m" / "transform.h5").read_text(encoding="utf-8")
 
 
 def test_an_input_that_was_replaced_is_done_again_and_one_that_was_only_touched_is_not(tmp_path):
     jobs, out = read_jobs(listed(tmp_path, "a", "b")), tmp_path / "out"
     run(jobs, out)
     before = (tmp_path / "a.nrrd").stat()
-    (tmp_path / "a.nrrd").write_text("z")  # as long, and it says that it is as old
+    (tmp_path / "a.nrrd").write_text("z", encoding="utf-8")  # as long, and it says that it is as old
     os.utime(tmp_path / "a.nrrd", ns=(before.st_atime_ns, before.st_mtime_ns))
     os.utime(tmp_path / "b.nrrd")
     assert states(run(jobs, out)) == ["done", "skipped"]
-    (tmp_path / "m.nrrd").write_text("another")
+    (tmp_path / "m.nrrd").write_text("another", encoding="utf-8")
     assert states(run(jobs, out)) == ["done", "done"]
 
 
 def test_the_voxels_beside_a_header_and_the_files_of_a_folder_are_its_content(tmp_path):
-    (tmp_path / "f.mhd").write_text("ElementType = MET_UCHAR\nElementDataFile = other.bin\n")
+    (tmp_path / "f.mhd").write_text("ElementType = MET_UCHAR\nElementDataFile = other.bin\n", encoding="utf-8")
     (tmp_path / "dicom").mkdir()
     for path in (tmp_path / "other.bin", tmp_path / "dicom" / "1.dcm"):
-        path.write_text("1")
-    (tmp_path / "l.csv").write_text("fixed,moving\nf.mhd,dicom\n")
+        path.write_text("1", encoding="utf-8")
+    (tmp_path / "l.csv").write_text("fixed,moving\nf.mhd,dicom\n", encoding="utf-8")
     jobs, out = read_jobs(tmp_path / "l.csv"), tmp_path / "out"
     assert states(run(jobs, out)) == ["done"]
     assert states(run(jobs, out)) == ["skipped"]
     for path in (tmp_path / "other.bin", tmp_path / "dicom" / "1.dcm"):
-        path.write_text("2")
+        path.write_text("2", encoding="utf-8")
         assert states(run(jobs, out)) == ["done"]
         assert states(run(jobs, out)) == ["skipped"]
 
@@ -122,8 +122,10 @@ def test_a_damaged_result_does_not_count_as_done(tmp_path, harm):
 def test_the_result_of_another_input_does_not_stay_where_the_new_one_fails(tmp_path):
     jobs, out = read_jobs(listed(tmp_path, "a")), tmp_path / "out"
     run(jobs, out)
-    (tmp_path / "bad.nrrd").write_text("bad")
-    (tmp_path / "list.json").write_text(json.dumps([{"name": "a_m", "fixed": "bad.nrrd", "moving": "m.nrrd"}]))
+    (tmp_path / "bad.nrrd").write_text("bad", encoding="utf-8")
+    (tmp_path / "list.json").write_text(
+        json.dumps([{"name": "a_m", "fixed": "bad.nrrd", "moving": "m.nrrd"}]), encoding="utf-8"
+    )
     assert states(run(read_jobs(tmp_path / "list.json"), out)) == ["failed"]
     assert [*(out / "a_m").iterdir()] == []
 
@@ -180,7 +182,7 @@ def test_a_pair_in_the_work_of_another_run_is_waited_for(tmp_path):
 def test_a_line_cut_by_a_kill_and_a_folder_without_results(tmp_path):
     run_list(tmp_path, "a", "b")
     rows = next((tmp_path / "out" / OWN / "rows").iterdir())
-    rows.write_text(rows.read_text()[:-20])
+    rows.write_text(rows.read_text(encoding="utf-8")[:-20], encoding="utf-8")
     assert [row["status"] for row in collect(tmp_path / "out")] == ["done", "not done"]
     with pytest.raises(InputError, match="no results of batch"):
         collect(tmp_path)
@@ -193,7 +195,7 @@ def test_a_child_ends_with_the_process_that_asked_it(tmp_path, number):
         "import sys; from DeepRegistrationLib.cohorts.children import Child, Limits\n"
         "child = Child(Limits()); child._alive(); print(child.pid, flush=True); sys.stdin.read()"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True, cwd=ROOT)
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True, cwd=ROOT, encoding="utf-8")
     child = int(parent.stdout.readline())
     parent.send_signal(number)
     parent.wait()
@@ -209,7 +211,7 @@ def test_a_child_ends_with_the_process_that_asked_it(tmp_path, number):
 def is_running(process):
     try:
         os.kill(process, 0)
-        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except OSError:
         return False
 
@@ -223,11 +225,11 @@ def test_numbers_of_workers_that_cannot_be(values):
 def test_displacements_are_named_as_the_challenge_wants_them(tmp_path):
     outcomes = run_list(tmp_path, "a_0001_0000", "b", outputs=["displacement"])
     assert states(outcomes) == ["done", "done"]
-    (tmp_path / "x_0002.nrrd").write_text("x")
+    (tmp_path / "x_0002.nrrd").write_text("x", encoding="utf-8")
     pairs = [{"fixed": "a_0001_0000.nrrd", "moving": "x_0002.nrrd", "name": name} for name in ("one", "two")]
-    (tmp_path / "list.json").write_text(json.dumps(pairs[:1]))
+    (tmp_path / "list.json").write_text(json.dumps(pairs[:1]), encoding="utf-8")
     run(read_jobs(tmp_path / "list.json"), tmp_path / "out", outputs=["displacement"])
-    (tmp_path / "list.json").write_text(json.dumps(pairs))
+    (tmp_path / "list.json").write_text(json.dumps(pairs), encoding="utf-8")
     with pytest.raises(InputError, match="Two pairs"):
         run(read_jobs(tmp_path / "list.json"), tmp_path / "out", outputs=["displacement"])
     assert (tmp_path / "out" / "b_m" / "disp.nii.gz").is_file()

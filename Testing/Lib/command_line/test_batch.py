@@ -34,7 +34,7 @@ def table(folder):
 
 def test_it_runs_from_the_command_line(images, capsys):
     entries = [{"fixed": "a.nrrd", "moving": "b.nrrd"}, {"fixed": "a.nrrd", "moving": "nowhere.nrrd"}]
-    (images / "l.json").write_text(json.dumps(entries))
+    (images / "l.json").write_text(json.dumps(entries), encoding="utf-8")
     out = images / "out"
     same = ["batch", str(images / "l.json"), "--output", str(out), *QUICK]
     assert main([*same, "--outputs", "transform,doubt"]) == 1
@@ -45,7 +45,7 @@ def test_it_runs_from_the_command_line(images, capsys):
     assert (out / "a_b" / "doubt.nii.gz").is_file()
     assert [row["refine"] for row in table(out)] == ["none", ""]
     assert main([*same, "--outputs", "nonsense"]) == 2
-    provenance = json.loads((out / "a_b" / "report.json").read_text())["provenance"]
+    provenance = json.loads((out / "a_b" / "report.json").read_text(encoding="utf-8"))["provenance"]
     assert [*provenance["inputs"]] == ["fixed", "moving"]
     assert len(provenance["inputs"]["fixed"]["sha256"]) == 64
     assert {"versions", "host", "started", "ended", "settings"} <= {*provenance}
@@ -67,7 +67,7 @@ def test_it_runs_from_the_command_line(images, capsys):
 
 
 def test_every_setting_reaches_the_workers(images, monkeypatch):
-    (images / "l.csv").write_text("fixed,moving\na.nrrd,b.nrrd\n")
+    (images / "l.csv").write_text("fixed,moving\na.nrrd,b.nrrd\n", encoding="utf-8")
     seen = []
     monkeypatch.setattr(runs, "_all_rows", lambda _engine, tasks: seen.extend(tasks) or iter(()))
     typed = ["--method", "voxelmorph-2", "--untrained", "--fine-tune", "--refine", "accurate", "--affine", "none"]
@@ -111,7 +111,7 @@ def runs_main(arguments):
     ],
 )
 def test_what_cannot_be_is_one_sentence_before_anything_starts(images, capsys, wrong):
-    (images / "l.csv").write_text("fixed,moving\na.nrrd,b.nrrd\n")
+    (images / "l.csv").write_text("fixed,moving\na.nrrd,b.nrrd\n", encoding="utf-8")
     assert main(["batch", str(images / "l.csv"), "--output", str(images / "out"), *wrong]) == 2
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
@@ -120,7 +120,7 @@ def test_what_cannot_be_is_one_sentence_before_anything_starts(images, capsys, w
 
 def test_a_scheduler_without_dask_says_what_to_install(images, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    (images / "l.csv").write_text("fixed,moving\na.nrrd,b.nrrd\n")
+    (images / "l.csv").write_text("fixed,moving\na.nrrd,b.nrrd\n", encoding="utf-8")
     same = ["batch", str(images / "l.csv"), "--output", str(images / "out")]
     assert main([*same, "--scheduler", "tcp://127.0.0.1:1"]) == 2
     assert "[scale]" in capsys.readouterr().err
@@ -129,7 +129,9 @@ def test_a_scheduler_without_dask_says_what_to_install(images, capsys, monkeypat
 def test_nothing_of_dask_is_imported_for_one_pair():
     code = "import sys; import DeepRegistrationLib.command_line.commands; import DeepRegistrationLib.cohorts.one_pair\n"
     code += "print([m for m in sys.modules if m.split('.')[0] in ('dask', 'distributed')])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, encoding="utf-8"
+    )
     assert run.stdout.strip() == "[]"
 
 

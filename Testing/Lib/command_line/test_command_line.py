@@ -54,7 +54,7 @@ def test_every_output_is_there_and_on_the_fixed_grid(done):
     assert read_image(done / "w.nii.gz").grid.same_as(fixed.grid, 1e-3)
     assert read_image(done / "j.nrrd").grid.same_as(fixed.grid, 1e-3)
     assert {p.name for p in (done / "report").iterdir()} == {"report.html", "report.json", "overlay.png"}
-    assert json.loads((done / "report" / "report.json").read_text())["verdict"] == "good"
+    assert json.loads((done / "report" / "report.json").read_text(encoding="utf-8"))["verdict"] == "good"
 
 
 def test_apply_repeats_the_warped_volume(done, tmp_path):
@@ -74,7 +74,7 @@ def test_applied_points_land_where_the_image_does(done, tmp_path):
     transform = read_transform(done / "t.h5")
     fixed = read_image(done / "fixed.nii.gz").grid.to_world(np.random.default_rng(0).uniform(6, 18, (8, 3)))
     rows = ["x,y,z", *[",".join(f"{v:.9f}" for v in p) for p in map_points(transform, fixed)]]
-    (tmp_path / "p.csv").write_text("\n".join(rows))
+    (tmp_path / "p.csv").write_text("\n".join(rows), encoding="utf-8")
     assert main(["apply", str(done / "t.h5"), str(tmp_path / "p.csv"), "--output", str(tmp_path / "q.csv")]) == 0
     np.testing.assert_allclose(np.loadtxt(tmp_path / "q.csv", delimiter=",", skiprows=1), fixed, atol=5e-3)
 
@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_all_earlier_results_and_exits_with_1(done, tmp_path,
     ]
     (tmp_path / "report").mkdir()
     for name in ("w.nii.gz", "j.nii", "report/report.json", "report/overlay.png", "report/report.html"):
-        (tmp_path / name).write_text("an earlier good result")
+        (tmp_path / name).write_text("an earlier good result", encoding="utf-8")
     before = _contents(tmp_path)
     with files_up_to(70_000):  # the volume fits, the Jacobian does not
         assert main([*map(str, arguments)]) == 1
@@ -254,7 +254,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(done, tmp_path, capfd, argume
     (tmp_path / "link.nrrd").symlink_to(places["m"])
     (tmp_path / "circle.h5").symlink_to(tmp_path / "circle.h5")
     (tmp_path / "folder.h5").mkdir()
-    places["p"].write_text("x,y,z\n1,2,3\n")
+    places["p"].write_text("x,y,z\n1,2,3\n", encoding="utf-8")
     with h5py.File(places["h"], "w") as file:
         file["a"] = [1, 2, 3]
     before = _contents(done, tmp_path)
@@ -276,7 +276,7 @@ def test_progress_as_json_ends_with_the_report(done, tmp_path):
     run = subprocess.run(
         [sys.executable, "-m", "DeepRegistrationLib", "register", done / "fixed.nii.gz", done / "moving.nrrd",
          "--output-transform", tmp_path / "t.h5", "--affine", "none", "--refine", "none", "--progress", "json"],
-        capture_output=True, text=True, cwd=ROOT, check=True,
+        capture_output=True, text=True, cwd=ROOT, check=True, encoding="utf-8",
     )  # fmt: skip
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     assert all({"stage", "fraction", "message"} <= set(line) for line in lines)
@@ -292,7 +292,7 @@ def test_an_interrupted_run_exits_with_130_and_writes_nothing(tmp_path):
     run = subprocess.Popen(
         [sys.executable, "-m", "DeepRegistrationLib", "register", tmp_path / "f.nrrd", tmp_path / "m.nrrd",
          "--output-transform", tmp_path / "t.h5", "--refine", "accurate", "--progress", "json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, encoding="utf-8",
     )  # fmt: skip
     while '"refine"' not in run.stdout.readline():
         assert run.poll() is None

@@ -28,7 +28,7 @@ def started(*command, folder):
 @pytest.mark.parametrize("module", ["DeepRegistrationLib", "Training"])
 def test_ctrl_c_while_torch_is_loaded_is_one_sentence(tmp_path, module):
     """A stand-in for torch that tells when it is being loaded, and then takes its time."""
-    (tmp_path / "torch.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
+    (tmp_path / "torch.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n", encoding="utf-8")
     process = started("-m", module, "methods" if module == "DeepRegistrationLib" else "train", folder=tmp_path)
     assert process.stdout.readline() == "loading\n"
     process.send_signal(signal.SIGINT)

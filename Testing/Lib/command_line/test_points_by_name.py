@@ -19,7 +19,7 @@ def folder(tmp_path):
     inside = fixed.grid.to_world(np.array([[8.0, 9, 10], [12, 9, 11], [9, 14, 12]]))
     rows = [f"{name},{','.join(f'{v:.6f}' for v in place)}" for name, place in zip("ABC", inside, strict=True)]
     for name, order in (("f", rows), ("m", rows[::-1])):
-        (tmp_path / f"{name}.csv").write_text("\n".join(["label,x,y,z", *order]))
+        (tmp_path / f"{name}.csv").write_text("\n".join(["label,x,y,z", *order]), encoding="utf-8")
     sitk.WriteTransform(sitk.AffineTransform(3), str(tmp_path / "t.tfm"))
     return tmp_path
 
@@ -47,7 +47,7 @@ def test_register_pairs_by_name_and_says_so_in_the_report(folder, capsys):
 
 @pytest.mark.parametrize("command", ["register", "evaluate"])
 def test_lists_that_do_not_fit_are_refused_before_anything_else(folder, capsys, command):
-    (folder / "m.csv").write_text("label,x,y,z\nA,1,2,3\nD,1,2,3\n")
+    (folder / "m.csv").write_text("label,x,y,z\nA,1,2,3\nD,1,2,3\n", encoding="utf-8")
     known = {
         "register": ("fixed.nrrd", "moving.nrrd", "--output-transform", "o.tfm"),
         "evaluate": ("--transform", "t.tfm"),
@@ -70,7 +70,8 @@ def test_apply_says_which_points_are_not_placed(folder, capsys):
                     }
                 ]
             }
-        )
+        ),
+        encoding="utf-8",
     )
     assert run(folder, "apply", "t.tfm", "p.mrk.json", "--output", "q.mrk.json") == 0
     assert "1 of the 2 points of p.mrk.json are not placed and do not count (B)." in capsys.readouterr().err

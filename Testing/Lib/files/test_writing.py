@@ -94,7 +94,7 @@ def test_several_files_appear_together_or_not_at_all(tmp_path):
     write_text(tmp_path / "a", "old a")
     with pytest.raises(InputError), together():  # noqa: PT012 - what came before the error matters
         write_text(tmp_path / "a", "new a")
-        assert (tmp_path / "a").read_text() == "old a"
+        assert (tmp_path / "a").read_text(encoding="utf-8") == "old a"
         write_text(tmp_path / "nowhere" / "b", "new b")
     assert contents(tmp_path) == {Path("a"): b"old a"}
     with together():
@@ -113,7 +113,7 @@ def test_a_link_stays_a_link_and_rights_stay_as_they_are(tmp_path):
     link.symlink_to(real)
     write_text(link, "new")
     assert link.is_symlink()
-    assert real.read_text() == "new"
+    assert real.read_text(encoding="utf-8") == "new"
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     write_text(tmp_path / "fresh", "")
     mask = os.umask(0)
@@ -123,12 +123,12 @@ def test_a_link_stays_a_link_and_rights_stay_as_they_are(tmp_path):
 
 def test_an_ended_process_leaves_nothing_half_written(tmp_path):
     with whole(tmp_path / "x") as partial:
-        partial.write_text("half")
+        partial.write_text("half", encoding="utf-8")
         assert len(list(tmp_path.iterdir())) == 1
         remove_unfinished()
         assert not list(tmp_path.iterdir())
         partial.parent.mkdir()
-        partial.write_text("")
+        partial.write_text("", encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_an_ended_process_leaves_nothing_half_written(tmp_path):
 )
 def test_what_no_file_can_be_is_one_sentence(tmp_path, name, sentence):
     (tmp_path / "folder").mkdir()
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")

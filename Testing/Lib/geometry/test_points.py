@@ -43,7 +43,7 @@ LPS = np.array([[-1.0, -2.0, 3.0], [4.0, -5.0, 6.5]])
     ],
 )
 def test_every_file_is_read_in_lps_and_written_again(tmp_path, name, text):
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text, encoding="utf-8")
     points = read_points(tmp_path / name)
     np.testing.assert_allclose(points.positions, LPS)
     write_points(points.moved(LPS + 1), tmp_path / f"out_{name}")
@@ -51,16 +51,16 @@ def test_every_file_is_read_in_lps_and_written_again(tmp_path, name, text):
 
 
 def test_labels_are_kept(tmp_path):
-    (tmp_path / "a.mrk.json").write_text(json.dumps(MARKUPS))
+    (tmp_path / "a.mrk.json").write_text(json.dumps(MARKUPS), encoding="utf-8")
     points = read_points(tmp_path / "a.mrk.json")
     write_points(points, tmp_path / "b.mrk.json")
-    kept = json.loads((tmp_path / "b.mrk.json").read_text())["markups"][0]
+    kept = json.loads((tmp_path / "b.mrk.json").read_text(encoding="utf-8"))["markups"][0]
     assert [p["label"] for p in kept["controlPoints"]] == ["anterior commissure", "posterior commissure"]
     assert kept["coordinateSystem"] == "LPS"
 
 
 def test_two_dimensional_points_keep_two_coordinates(tmp_path):
-    (tmp_path / "a.csv").write_text("x,y\n1,2\n3,4\n")
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n3,4\n", encoding="utf-8")
     assert read_points(tmp_path / "a.csv").positions.shape == (2, 2)
 
 
@@ -78,13 +78,13 @@ def test_two_dimensional_points_keep_two_coordinates(tmp_path):
 def test_a_bad_file_is_one_sentence(tmp_path, name, text, sentence):
     path = tmp_path / (name or "missing.csv")
     if name:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=sentence):
         read_points(path)
 
 
 def test_points_are_not_written_in_a_format_that_cannot_hold_them(tmp_path):
-    (tmp_path / "a.csv").write_text("1,2,3\n")
+    (tmp_path / "a.csv").write_text("1,2,3\n", encoding="utf-8")
     with pytest.raises(InputError, match="cannot be written"):
         write_points(read_points(tmp_path / "a.csv"), tmp_path / "a.mrk.json")
 
@@ -133,7 +133,7 @@ class TestSlicersExport:
         again = read_points(tmp_path / "b.csv")
         np.testing.assert_allclose(again.positions, LPS + 1)
         assert (again.names, again.placed) == (points.names, points.placed)
-        assert "left, of it" in (tmp_path / "b.csv").read_text()
+        assert "left, of it" in (tmp_path / "b.csv").read_text(encoding="utf-8")
 
     @pytest.mark.parametrize("system", ["", "# CoordinateSystem = LPS\n", "# CoordinateSystem = 1\n"])
     def test_an_fcsv_file_is_lps_unless_it_says_otherwise(self, tmp_path, system):
@@ -176,7 +176,7 @@ class TestMarkups:
         assert "2 of the 4" in points.notes[0]
         assert "(B, C)" in points.notes[0]
         write_points(points.moved(LPS + 1), tmp_path / "b.mrk.json")
-        kept = json.loads((tmp_path / "b.mrk.json").read_text())["markups"][0]["controlPoints"]
+        kept = json.loads((tmp_path / "b.mrk.json").read_text(encoding="utf-8"))["markups"][0]["controlPoints"]
         assert [p["position"] for p in kept] == [[0, -1, 4], "", [9, 9, 9], [5, -4, 7.5]]
 
     def test_none_placed_is_a_sentence(self, tmp_path):
@@ -194,7 +194,7 @@ class TestMarkups:
         text = markups(("A", [-1, -2, 3], {}), ("B", [4, -5, 6.5], {}), kind=kind, measurements=[length])
         points = read(tmp_path, "a.mrk.json", text)
         write_points(points.moved(LPS + 1), tmp_path / "b.mrk.json")
-        kept = json.loads((tmp_path / "b.mrk.json").read_text())["markups"][0]
+        kept = json.loads((tmp_path / "b.mrk.json").read_text(encoding="utf-8"))["markups"][0]
         assert kept["type"] == kind
         assert [p["position"] for p in kept["controlPoints"]] == (LPS + 1).tolist()
         assert kept["measurements"] == [{"name": "length", "enabled": True, "units": "mm"}]
@@ -203,7 +203,7 @@ class TestMarkups:
         turned = {"orientation": [1, 0, 0, 0, 1, 0, 0, 0, 1]}
         points = read(tmp_path, "a.mrk.json", markups(("A", [1, 2, 3], turned), system="RAS"))
         write_points(points, tmp_path / "b.mrk.json")
-        point = json.loads((tmp_path / "b.mrk.json").read_text())["markups"][0]["controlPoints"][0]
+        point = json.loads((tmp_path / "b.mrk.json").read_text(encoding="utf-8"))["markups"][0]["controlPoints"][0]
         assert point["position"] == [-1, -2, 3]
         assert point["orientation"] == [-1, 0, 0, 0, -1, 0, 0, 0, 1]
 
@@ -214,7 +214,7 @@ class TestMarkups:
     def test_names_go_to_a_plain_table(self, tmp_path):
         points = read(tmp_path, "a.mrk.json", markups(("A", [1, 2, 3], {}), self.NONE))
         write_points(points, tmp_path / "b.csv")
-        assert (tmp_path / "b.csv").read_text() == "label,x,y,z\nA,1.000000,2.000000,3.000000\n"
+        assert (tmp_path / "b.csv").read_text(encoding="utf-8") == "label,x,y,z\nA,1.000000,2.000000,3.000000\n"
 
     def test_deep_nesting_is_one_sentence(self, tmp_path):
         with pytest.raises(InputError, match="could not be read"):

@@ -131,7 +131,9 @@ class TestInvertedInSlicer:
         np.testing.assert_allclose(map_points(forward, there), points, atol=0.02)
 
     def test_what_only_slicer_can_evaluate_is_refused_with_the_way_out(self, tmp_path):
-        (tmp_path / "t.tfm").write_text(text_list(scaling()).replace(AFFINE, "InverseBSplineTransform_double_3_3"))
+        (tmp_path / "t.tfm").write_text(
+            text_list(scaling()).replace(AFFINE, "InverseBSplineTransform_double_3_3"), encoding="utf-8"
+        )
         with pytest.raises(InputError, match="convert it to a displacement grid"):
             read_transform(tmp_path / "t.tfm")
 
@@ -143,7 +145,7 @@ class TestInvertedInSlicer:
 
 class TestSeveralTransforms:
     def test_a_list_without_an_order_is_refused(self, tmp_path):
-        (tmp_path / "t.tfm").write_text(text_list(scaling(), scaling(3)))
+        (tmp_path / "t.tfm").write_text(text_list(scaling(), scaling(3)), encoding="utf-8")
         with pytest.raises(InputError, match=r"holds 2 transforms .* how they follow"):
             read_transform(tmp_path / "t.tfm")
 
@@ -167,7 +169,8 @@ class TestSeveralTransforms:
 
     def test_minc_itself_means_other_axes(self, tmp_path):
         (tmp_path / "t.xfm").write_text(
-            "MNI Transform File\n\nTransform_Type = Linear;\nLinear_Transform =\n 1 0 0 9\n 0 1 0 0\n 0 0 1 0;\n"
+            "MNI Transform File\n\nTransform_Type = Linear;\nLinear_Transform =\n 1 0 0 9\n 0 1 0 0\n 0 0 1 0;\n",
+            encoding="utf-8",
         )
         with pytest.raises(InputError, match="RAS"):
             read_transform(tmp_path / "t.xfm")

@@ -35,7 +35,9 @@ def _empty_box(tmp_path, monkeypatch):
 
 def test_the_package_offers_the_function_even_after_a_registration_was_imported():
     script = "from DeepRegistrationLib import register, load_model, methods; print(methods()[0].name)"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     assert done.stdout.strip() == "none"
 
 

@@ -40,7 +40,9 @@ def test_the_report_is_valid_json_even_without_a_similarity():
 @pytest.mark.parametrize("grid", [*GRIDS.values(), oblique((1, 30, 20))], ids=[*GRIDS, "one slice"])
 def test_the_page_shows_numbers_and_pictures(tmp_path, grid):
     image = Image(np.random.default_rng(0).normal(size=grid.shape).astype(np.float32), grid)
-    page = save_report(report(warnings=["a < b"]), tmp_path / "new" / "folder", image, image, image).read_text()
+    page = save_report(report(warnings=["a < b"]), tmp_path / "new" / "folder", image, image, image).read_text(
+        encoding="utf-8"
+    )
     assert "data:image/png" in page
     assert "0.200 before, 0.400 after" in page
     assert "a &lt; b" in page
@@ -66,7 +68,7 @@ def test_the_overlay_hangs_upright():
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     image = Image(np.eye(4, dtype=np.float32), GRIDS["oblique 2-D"].resized((4, 4)))
     with pytest.raises(InputError, match="cannot be written"):
         save_report(report(), tmp_path / "file" / "report", image, image, image)

@@ -53,7 +53,7 @@ UI = """<?xml version="1.0" encoding="UTF-8"?>
 class TestUiFiles:
     def load(self, folder: Path, text: str = UI) -> Any:
         file = folder / "Small.ui"
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         return slicer.util.loadUI(str(file))
 
     def test_a_ui_file_loads_with_its_widgets_and_connections(self, host: Host, tmp_path: Path) -> None:
@@ -222,8 +222,8 @@ class TestScriptedModule:
     @pytest.fixture
     def tiny(self, load_module: Callable[..., Any], tmp_path: Path) -> Any:
         (tmp_path / "Resources" / "UI").mkdir(parents=True)
-        (tmp_path / "Resources" / "UI" / "Tiny.ui").write_text(UI)
-        (tmp_path / "Tiny.py").write_text(textwrap.dedent(MODULE))
+        (tmp_path / "Resources" / "UI" / "Tiny.ui").write_text(UI, encoding="utf-8")
+        (tmp_path / "Tiny.py").write_text(textwrap.dedent(MODULE), encoding="utf-8")
         return load_module(tmp_path / "Tiny.py")
 
     def test_a_module_lives_as_in_slicer(self, host: Host, tiny: Any) -> None:

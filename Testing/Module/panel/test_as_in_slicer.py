@@ -199,7 +199,7 @@ class TestPython:
     def test_it_is_found_in_slicers_own_folder(self, slicerItself):
         (slicerItself / "bin").mkdir()
         launcher = slicerItself / "bin" / "PythonSlicer"
-        launcher.write_text("#!/bin/sh\n")
+        launcher.write_text("#!/bin/sh\n", encoding="utf-8")
         launcher.chmod(0o755)
         assert process.pythonExecutable() == str(launcher)
 

@@ -92,7 +92,8 @@ def arguments(ui, monkeypatch):
             logicModule,
             "load",
             lambda ask, folder, *rest: (
-                said.extend(json.loads((folder / "arguments.json").read_text())) or load(ask, folder, *rest)
+                said.extend(json.loads((folder / "arguments.json").read_text(encoding="utf-8")))
+                or load(ask, folder, *rest)
             ),
         )
         interact.click(ui.applyButton)

@@ -315,6 +315,8 @@ ui.applyButton.click()
 print("SAYS", ui.statusLabel.text)
 assert "torch" not in sys.modules
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "SAYS PyTorch is needed: install the extension named PyTorch" in done.stdout

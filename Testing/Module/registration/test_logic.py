@@ -90,7 +90,10 @@ def test_the_keywords_reach_the_command_line(logic, pair, monkeypatch):
         logicModule,
         "load",
         lambda ask, folder, *rest: (
-            kept.update(a=json.loads((folder / "arguments.json").read_text()), files={p.name for p in folder.iterdir()})
+            kept.update(
+                a=json.loads((folder / "arguments.json").read_text(encoding="utf-8")),
+                files={p.name for p in folder.iterdir()},
+            )
             or load(ask, folder, *rest)
         ),
     )

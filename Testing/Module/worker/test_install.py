@@ -82,5 +82,5 @@ def test_looking_for_pytorch_does_not_import_it():
         f"import sys; sys.path.insert(0, {str(cases.MODULE)!r}); from DeepRegistrationSlicer.worker import install; "
         "print(install.isTorchInstalled(), 'torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
     assert done.stdout.split() == ["True", "False"]

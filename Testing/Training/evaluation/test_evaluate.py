@@ -60,7 +60,7 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def read(folder: Path) -> list[dict[str, str]]:
-    with (folder / "pairs.csv").open() as file:
+    with (folder / "pairs.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -79,7 +79,7 @@ def test_a_bundle_and_a_run_are_evaluated_side_by_side(tmp_path: Path, capsys: p
         assert one["pair"] == two["pair"]
         assert float(one["dice"]) == pytest.approx(float(two["dice"]), abs=0.02)
         assert 0 < float(one["dice_before"]) < 1
-    summary = (tmp_path / "out" / "summary.md").read_text()
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
     assert summary.count("\n") == 4
     assert "Dice" in summary
     assert "HD95 (mm)" in summary
@@ -118,11 +118,11 @@ def _universal() -> tuple:  # type: ignore[type-arg]
 
 def test_landmarks_of_the_manifest_are_measured_in_mm(tmp_path: Path) -> None:
     manifest = write_data(tmp_path / "data", 2)
-    table = json.loads(manifest.read_text())
+    table = json.loads(manifest.read_text(encoding="utf-8"))
     for number, entry in enumerate(table["training"]):
-        (tmp_path / "data" / f"{number}.csv").write_text(f"x,y\n{15 + 3 * number},12\n30,24\n")
+        (tmp_path / "data" / f"{number}.csv").write_text(f"x,y\n{15 + 3 * number},12\n30,24\n", encoding="utf-8")
         entry["landmarks"] = f"{number}.csv"
-    manifest.write_text(json.dumps(table))
+    manifest.write_text(json.dumps(table), encoding="utf-8")
     model = fresh_model(*_universal())
     save_bundle(tmp_path / "any.safetensors", model.network, model.header)
     subject = subject_of(tmp_path / "any.safetensors")

@@ -18,7 +18,9 @@ CPU = torch.device("cpu")
 
 def write_plan(path: Path, data: str) -> Path:
     path.write_text(
-        f'method = "voxelmorph-1"\n{data}\n[schedule]\nsteps = 2\nbatch = 1\nvalidate_every = 1\nvalidation_pairs = 2\n'
+        f'method = "voxelmorph-1"\n{data}\n[schedule]\n'
+        "steps = 2\nbatch = 1\nvalidate_every = 1\nvalidation_pairs = 2\n",
+        encoding="utf-8",
     )
     return path
 
@@ -55,7 +57,7 @@ def test_every_run_of_the_list_has_its_plan() -> None:
 
 def test_a_list_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "list.toml"
-    path.write_text("[[run]]\nplans = 3\n")
+    path.write_text("[[run]]\nplans = 3\n", encoding="utf-8")
     with pytest.raises(InputError, match="needs plan"):
         read_list(path)
     known = run_name(read_list(LIST)[0])

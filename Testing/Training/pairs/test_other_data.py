@@ -63,30 +63,30 @@ def test_a_run_is_not_resumed_on_other_data(tmp_path: Path) -> None:
 def test_the_fingerprint_sees_splits_and_labels(change: str, tmp_path: Path) -> None:
     manifest = write_data(tmp_path / "data", 4)
     before = read_manifest(manifest, 0.0).fingerprint()
-    table = json.loads(manifest.read_text())
+    table = json.loads(manifest.read_text(encoding="utf-8"))
     if change == "patient":
         table["training"][0]["patient"] = "another"
     elif change == "label":
         table["training"][0]["label"] = table["training"][1]["label"]
     else:
         table["validation"] = [table["training"].pop()]
-    manifest.write_text(json.dumps(table))
+    manifest.write_text(json.dumps(table), encoding="utf-8")
     assert read_manifest(manifest, 0.0).fingerprint() != before
 
 
 def without_label(manifest: Path, number: int) -> None:
-    table = json.loads(manifest.read_text())
+    table = json.loads(manifest.read_text(encoding="utf-8"))
     entry = table["training"][number]
     (manifest.parent / entry.pop("label")).unlink()
-    manifest.write_text(json.dumps(table))
+    manifest.write_text(json.dumps(table), encoding="utf-8")
 
 
 def test_pairs_are_validated_where_only_some_have_labels(tmp_path: Path) -> None:
     manifest = write_data(tmp_path / "data", 5)
     without_label(manifest, 1)
-    table = json.loads(manifest.read_text())
+    table = json.loads(manifest.read_text(encoding="utf-8"))
     table["validation"], table["training"] = table["training"][:3], table["training"][3:]
-    manifest.write_text(json.dumps(table))
+    manifest.write_text(json.dumps(table), encoding="utf-8")
     pairs = source_of(plan_on(manifest), CPU).validation(3)
     bare = [pair.moving_labels is None or pair.fixed_labels is None for pair in pairs]
     assert sum(bare) == 2
@@ -119,7 +119,7 @@ def two_kinds(folder: Path) -> Path:
             name = f"Two_{patient:04d}_{kind}.nii.gz"
             Image(values.astype(np.float32), Grid.from_shape((32, 48))).save(folder / name)
             entries.append({"image": name})
-    (folder / "m.json").write_text(json.dumps({"training": entries}))
+    (folder / "m.json").write_text(json.dumps({"training": entries}), encoding="utf-8")
     return folder / "m.json"
 
 

@@ -88,7 +88,7 @@ def test_images_come_onto_the_grid_and_into_the_range_that_the_plan_says(tmp_pat
     made.save(tmp_path / "a.nii.gz")
     Image((made.array > 250).astype(np.uint8), made.grid).save(tmp_path / "l.nii.gz")
     entry = {"image": "a.nii.gz", "label": "l.nii.gz"}
-    (tmp_path / "m.json").write_text(json.dumps({"training": [entry]}))
+    (tmp_path / "m.json").write_text(json.dumps({"training": [entry]}), encoding="utf-8")
     case = read_manifest(tmp_path / "m.json", 0.0).training[0]
     plan = DataPlan("", shape=(32, 32), spacing=(2.0, 2.0), normalization=Normalization("range", 0, 500, (-1.0, 1.0)))
     prepared = Cases(plan).get(case)
@@ -118,7 +118,7 @@ def test_masks_of_another_gray_become_labels(tmp_path: Path) -> None:
     mask = np.zeros((20, 20), np.uint8)
     mask[5:10] = 250
     Image(mask, grid).save(tmp_path / "m.png")
-    (tmp_path / "d.json").write_text(json.dumps({"training": [{"image": "x.png", "label": "m.png"}]}))
+    (tmp_path / "d.json").write_text(json.dumps({"training": [{"image": "x.png", "label": "m.png"}]}), encoding="utf-8")
     case = read_manifest(tmp_path / "d.json", 0.0).training[0]
     prepared = Cases(DataPlan("", mask_threshold=127)).get(case)
     assert prepared.labels is not None
@@ -127,7 +127,7 @@ def test_masks_of_another_gray_become_labels(tmp_path: Path) -> None:
 
 def refused(folder: Path, table: object, message: str) -> None:
     path = folder / "m.json"
-    path.write_text(table if isinstance(table, str) else json.dumps(table))
+    path.write_text(table if isinstance(table, str) else json.dumps(table), encoding="utf-8")
     with pytest.raises(InputError, match=message) as caught:
         read_manifest(path)
     assert "\n" not in str(caught.value)
@@ -156,7 +156,7 @@ def test_images_of_several_sizes_need_a_common_grid(tmp_path: Path) -> None:
         Image(np.random.default_rng(k).random((n, n)).astype(np.float32), Grid.from_shape((n, n))).save(
             tmp_path / f"{k}.nii"
         )
-    (tmp_path / "m.json").write_text(json.dumps({"training": ["0.nii", "1.nii", "2.nii"]}))
+    (tmp_path / "m.json").write_text(json.dumps({"training": ["0.nii", "1.nii", "2.nii"]}), encoding="utf-8")
     with pytest.raises(InputError, match="differ in size"):
         RealSource(DataPlan(""), read_manifest(tmp_path / "m.json", 0.0), 0)
     pairs = RealSource(DataPlan("", shape=(16, 16)), read_manifest(tmp_path / "m.json", 0.0), 0)
@@ -167,7 +167,7 @@ def test_real_hippocampi_make_pairs(tmp_path: Path) -> None:
     folder = real("hippocampus")
     images = sorted(folder.glob("*_img.nii.gz"))[:4]
     entries = [{"image": str(p), "label": str(p).replace("_img", "_lab")} for p in images]
-    (tmp_path / "m.json").write_text(json.dumps({"training": entries}))
+    (tmp_path / "m.json").write_text(json.dumps({"training": entries}), encoding="utf-8")
     plan = DataPlan("", shape=(48, 64, 48), spacing=(1.0, 1.0, 1.0), validation=0.25)
     pairs = RealSource(plan, read_manifest(tmp_path / "m.json", 0.25), 0)
     batch = pairs.batch([0])

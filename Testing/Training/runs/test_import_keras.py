@@ -141,6 +141,6 @@ def test_a_file_that_is_no_voxelmorph_is_refused_in_one_sentence(tmp_path, capsy
 
 
 def test_a_text_file_is_not_a_keras_file(tmp_path):
-    (tmp_path / "text.h5").write_text("no")
+    (tmp_path / "text.h5").write_text("no", encoding="utf-8")
     with pytest.raises(InputError, match="could not be read as a Keras model"):
         read_convolutions(tmp_path / "text.h5")

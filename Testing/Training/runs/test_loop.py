@@ -80,7 +80,8 @@ def plan_file(folder: Path, steps: int, batch: int = 2) -> Path:
     path = folder / "plan.toml"
     path.write_text(
         'method = "universal"\n[synthesis]\nshape = [32, 32]\nfamilies = { shapes = 1.0 }\n'
-        f"[schedule]\nsteps = {steps}\nbatch = {batch}\nvalidate_every = 0\ncheckpoint_every = 3\nlog_every = 1\n"
+        f"[schedule]\nsteps = {steps}\nbatch = {batch}\nvalidate_every = 0\ncheckpoint_every = 3\nlog_every = 1\n",
+        encoding="utf-8",
     )
     return path
 
@@ -114,7 +115,7 @@ def test_a_killed_process_resumes_with_the_same_losses(tmp_path: Path) -> None:
 def test_two_processes_learn_as_one_with_twice_the_batch(tmp_path: Path) -> None:
     path = plan_file(tmp_path, 6)
     script = tmp_path / "run.py"
-    script.write_text(COMMAND)
+    script.write_text(COMMAND, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run(
@@ -144,10 +145,10 @@ def test_what_a_method_needs_and_the_data_lack_is_said_before_training(tmp_path:
     data = {"manifest": str(manifest), "validation": 0.0}
     with pytest.raises(InputError, match="known fields"):
         start(_real_plan("universal", data), tmp_path / "run", "cpu", tensorboard=False, quiet=True)
-    table = json.loads(manifest.read_text())
+    table = json.loads(manifest.read_text(encoding="utf-8"))
     bare = [{"image": entry["image"], "label": None} for entry in table["training"]]
     (tmp_path / "data" / "labelsTr").rename(tmp_path / "data" / "elsewhere")
-    manifest.write_text(json.dumps({"training": bare}))
+    manifest.write_text(json.dumps({"training": bare}), encoding="utf-8")
     plan = _real_plan("flownet-roi", data, variant="pn-mask", network={"width": 0.05})
     with pytest.raises(InputError, match="label maps"):
         Run(plan, source_of(plan, CPU), CPU)
@@ -232,7 +233,12 @@ def test_a_run_that_is_told_to_end_keeps_what_it_has_done(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "Training", "train", str(path), "--output", str(tmp_path / "run")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [*command, "--device", "cpu", "--quiet"], cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE
+        [*command, "--device", "cpu", "--quiet"],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
     )
     while len(read_log(tmp_path / "run")) < 4 and process.poll() is None:
         time.sleep(0.05)
@@ -311,7 +317,7 @@ def test_the_universal_network_overfits_one_pair() -> None:
 
 
 def test_a_run_of_no_steps_or_in_no_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     assert main(["train", "universal-smoke", "--output", str(tmp_path / "run"), "--steps", "0"]) == 2
     assert "at least 1" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -341,7 +347,8 @@ def test_sar_nets_perceptual_term_takes_our_own_encoder(tmp_path: Path) -> None:
 def test_a_run_of_other_steps_than_the_plans_is_exported_by_the_same_plan(tmp_path: Path) -> None:
     plan = tmp_path / "toy.toml"
     plan.write_text(
-        'method = "voxelmorph-1"\n[synthesis]\nshape = [32, 32]\nfamilies = { shapes = 1.0 }\n[schedule]\nsteps = 9\n'
+        'method = "voxelmorph-1"\n[synthesis]\nshape = [32, 32]\nfamilies = { shapes = 1.0 }\n[schedule]\nsteps = 9\n',
+        encoding="utf-8",
     )
     run, bundle = tmp_path / "run", tmp_path / "toy.safetensors"
     assert main(["train", str(plan), "--output", str(run), "--steps", "1", "--device", "cpu", "--quiet"]) == 0

@@ -23,13 +23,13 @@ SHORTER = {"steps": 8, "validate_every": 4, "validation_pairs": 1, "checkpoint_e
 
 def shortened(plan: Path, folder: Path) -> Path:
     """The plan with fewer steps, and a checkpoint every other one."""
-    text = plan.read_text()
+    text = plan.read_text(encoding="utf-8")
     for key, value in SHORTER.items():
         text, found = re.subn(rf"(?m)^{key} = \d+$", f"{key} = {value}", text)
         if not found:
             text += f"{key} = {value}\n"  # the schedule is the last table of these plans
     path = folder / plan.name
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

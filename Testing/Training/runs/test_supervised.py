@@ -35,7 +35,9 @@ def shifted_data(folder: Path) -> Path:
     sitk.WriteTransform(shift, str(folder / "t.tfm"))
     pair = {"fixed": "f.nii.gz", "moving": "m.nii.gz", "displacement": "t.tfm"}
     manifest = folder / "m.json"
-    manifest.write_text(json.dumps({"training": ["f.nii.gz", "m.nii.gz"], "training_paired_images": [pair]}))
+    manifest.write_text(
+        json.dumps({"training": ["f.nii.gz", "m.nii.gz"], "training_paired_images": [pair]}), encoding="utf-8"
+    )
     return manifest
 
 
@@ -53,13 +55,13 @@ def test_a_transform_in_mm_becomes_voxels_of_the_networks_grid(tmp_path: Path, s
 
 def test_a_pair_without_a_field_among_others_is_refused(tmp_path: Path) -> None:
     manifest = shifted_data(tmp_path)
-    table = json.loads(manifest.read_text())
+    table = json.loads(manifest.read_text(encoding="utf-8"))
     table["training_paired_images"].append({"fixed": "m.nii.gz", "moving": "f.nii.gz"})
-    manifest.write_text(json.dumps(table))
+    manifest.write_text(json.dumps(table), encoding="utf-8")
     with pytest.raises(InputError, match="has no displacement field"):
         RealSource(DataPlan(""), read_manifest(manifest, 0.0), 0)
     table["training_paired_images"][1]["displacement"] = "none.tfm"
-    manifest.write_text(json.dumps(table))
+    manifest.write_text(json.dumps(table), encoding="utf-8")
     with pytest.raises(InputError, match="does not exist"):
         read_manifest(manifest, 0.0)
 

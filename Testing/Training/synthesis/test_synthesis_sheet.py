@@ -24,12 +24,12 @@ def test_a_picture_and_the_recipes_are_written(tmp_path: Path) -> None:
     image = sitk.ReadImage(str(picture))
     assert image.GetNumberOfComponentsPerPixel() == 3
     assert image.GetWidth() > image.GetHeight()
-    assert len(json.loads(recipes.read_text())) == 2
+    assert len(json.loads(recipes.read_text(encoding="utf-8"))) == 2
 
 
 def test_the_plan_of_a_training_run_can_be_drawn(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
-    plan.write_text('method = "universal"\n[synthesis]\npreset = "sar-net"\nshape = [48, 48]\n')
+    plan.write_text('method = "universal"\n[synthesis]\npreset = "sar-net"\nshape = [48, 48]\n', encoding="utf-8")
     run(str(plan), str(tmp_path / "sheet.png"), "--samples", "1")
     assert (tmp_path / "sheet.png").exists()
 
