@@ -286,7 +286,7 @@ def plan_of(table: Mapping[str, Any], folder: Path = Path()) -> TrainingPlan:
         data,
         synthesis,
         schedule,
-        _whole(table.get("seed", 0), "seed"),
+        _whole_number(table.get("seed", 0), "seed"),
         folder,
     )
 
@@ -326,7 +326,7 @@ def _replaced(default: T, table: Any, name: str) -> T:
     return replace(default, **values)  # type: ignore[type-var]
 
 
-def _whole(value: Any, name: str) -> int:
+def _whole_number(value: Any, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_SEED:
         raise InputError(f"{name} must be a whole number from 0 to {LARGEST_SEED}, not {str(value)[:40]}.")
     return value

@@ -85,7 +85,7 @@ class Placement:
         if all(s == 1.0 for s in self.scale):
             starts = [int(o) for o in self.offset]
             return _window(x, starts, self.size)
-        if self._whole:
+        if self._same_field_of_view:
             return fields.resize_image(x, self.size)
         # Half of the voxel's growth as a Gaussian keeps the coarser grid free of aliasing.
         x = fields.smooth(x, [0.5 * math.sqrt(max(0.0, s * s - 1)) if s > 1.2 else 0.0 for s in self.scale])
@@ -105,7 +105,7 @@ class Placement:
         starts = [o - s * m for o, s, m in zip(self.offset, self.scale, margins, strict=True)]
         if all(s == 1.0 for s in self.scale):
             u = _window(u, [-int(o) for o in starts], self.image_size)
-        elif self._whole:
+        elif self._same_field_of_view:
             u = fields.resize_image(u, self.image_size)
         else:
             positions = [(torch.arange(n) - o) / s for n, o, s in zip(self.image_size, starts, self.scale, strict=True)]
@@ -119,7 +119,7 @@ class Placement:
         return u.contiguous()
 
     @property
-    def _whole(self) -> bool:
+    def _same_field_of_view(self) -> bool:
         """Both grids cover the same field of view."""
         ends = zip(self.scale, self.offset, self.size, self.image_size, strict=True)
         return all(abs(o - (s - 1) / 2) < 1e-6 and abs(s * m - n) < 1e-6 for s, o, m, n in ends)

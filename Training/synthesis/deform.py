@@ -68,7 +68,7 @@ def maps(recipes: Sequence[dict[str, Any]], shape: Sequence[int], device: torch.
     v_moving = velocity([recipe["moving"] for recipe in recipes], half, device)
     parts = [v_moving, -v_moving]
     if not all(still):
-        parts.append(velocity([recipe["fixed"] or _STILL for recipe in recipes], half, device))
+        parts.append(velocity([recipe["fixed"] or _AT_REST for recipe in recipes], half, device))
     u = fields.exponentiate(torch.cat(parts), steps=recipes[0]["squarings"])
     u_moving, u_back = u[:count], u[count : 2 * count]
     rows = torch.tensor([recipe["affine"] for recipe in recipes], dtype=torch.float64)
@@ -102,7 +102,7 @@ def _scaled(rows: Tensor, ratio: Tensor) -> Tensor:
     return torch.cat([ratio[:, None] * rows[..., :-1] / ratio, ratio[:, None] * rows[..., -1:]], -1)
 
 
-_STILL: dict[str, Any] = {"seed": 0, "spacing": [], "sd": [], "largest": None}
+_AT_REST: dict[str, Any] = {"seed": 0, "spacing": [], "sd": [], "largest": None}
 
 
 def _affine(rows: Tensor, points: Tensor, shape: Sequence[int]) -> Tensor:

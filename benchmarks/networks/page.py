@@ -172,7 +172,7 @@ def _real_groups(m: Values) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _real_table(models: list[Values]) -> list[str]:
-    groups = [(m, group, _whole(pairs)) for m in models for group, pairs in _real_groups(m).items()]
+    groups = [(m, group, _measured_pairs(pairs)) for m in models for group, pairs in _real_groups(m).items()]
     groups = [(m, group, whole) for m, group, whole in groups if whole]
     # A mean over some of the pairs does not stand beside means over all of them.
     runs = [run for run in ("before", *RUNS) if any(all(run in p for p in whole) for _, _, whole in groups)]
@@ -193,7 +193,7 @@ def _real_table(models: list[Values]) -> list[str]:
     return [head, "|" + " --- |" * (4 + len(runs)), *lines] if lines else []
 
 
-def _whole(pairs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _measured_pairs(pairs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The pairs of a group that were gone through, refinement and all where that was done at all."""
     refined = [p for p in pairs.values() if "network + fast" in p]
     return refined or [p for p in pairs.values() if "network alone" in p]
