@@ -33,7 +33,6 @@ from .quality.doubt import Doubt, measure_doubt
 from .quality.measure import measure_error, measure_field, measure_images, misses
 from .quality.report import Report
 from .refinement.engine import refine as refine_field
-from .refinement.schedule import RefineSettings
 from .settings import AUTO, Choices, Settings
 
 
@@ -259,7 +258,7 @@ def _refined(
     refined = refine_field(
         there(prepared.fixed),
         there(prepared.moving),
-        RefineSettings(settings.refine, settings.similarity, settings.smoothness),
+        settings,
         spacing=prepared.grid.spacing.tolist(),
         start=there(start),
         fixed_mask=there(prepared.fixed_mask),

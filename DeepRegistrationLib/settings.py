@@ -16,7 +16,7 @@ from typing import Any, TypedDict
 from .errors import InputError
 
 AUTO, NO_NETWORK = "auto", "none"
-STILL = "affine"
+AFFINE_ALONE = "affine"
 """In a report: nothing was better than the affine alignment."""
 REFINEMENTS = ("none", "fast", "accurate")
 ALIGNMENTS = ("auto", "rigid", "none")
@@ -53,7 +53,8 @@ class Settings:
         refine: refinement of the field on this very pair.
         affine: "auto" aligns the whole images first, "rigid" without scale and shear; "none" takes them as they lie.
         similarity: "lncc" for one modality; across modalities "translated" (MIND first, then LNCC after one image was
-            put into the other's contrast), "mind" or "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
+            put into the other's contrast), "information" (mutual information first, then LNCC likewise), "mind" or
+            "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
         smoothness: 1 is the default; larger values give a stiffer field.
         device: "auto" takes the fastest there is; "cuda:1" is the second NVIDIA card.
         seed: the same answer for the same seed on one machine.

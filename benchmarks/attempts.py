@@ -25,9 +25,9 @@ VARIATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "as shipped": (ALL, {}),
     "all is trusted": (COARSE, {"both_ways": False}),
     "no steps": (FULL, {"iterations": 0}),
-    "the longest displacement is a step": (FULL, {"brisk": 0.0}),
-    "one voxel in a thousand beyond half a step": (FULL, {"brisk": 0.5}),
-    "one voxel in a thousand beyond a whole step": (FULL, {"brisk": 1.0}),
+    "the longest displacement is a step": (FULL, {"quantile_step": 0.0}),
+    "one voxel in a thousand beyond half a step": (FULL, {"quantile_step": 0.5}),
+    "one voxel in a thousand beyond a whole step": (FULL, {"quantile_step": 1.0}),
     "30 composed steps of a voxel, force smoothed by 1.5": (
         FULL,
         {"composed": True, "step": 1.0, "iterations": 30, "force_sigma": 1.5},
@@ -96,9 +96,10 @@ def measure(pair: Pair, where: str, change: Mapping[str, Any], quality: str) -> 
     from DeepRegistrationLib.geometry.transform import Transform
     from DeepRegistrationLib.refinement.engine import refine
     from DeepRegistrationLib.refinement.levels import Level
-    from DeepRegistrationLib.refinement.schedule import RefineSettings, plan
+    from DeepRegistrationLib.refinement.schedule import plan
+    from DeepRegistrationLib.settings import Settings
 
-    def planner(shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings, kind: str) -> list[Level]:
+    def planner(shape: Sequence[int], spacing: Sequence[float], settings: Settings, kind: str) -> list[Level]:
         levels = plan(shape, spacing, settings, kind)
         wanted = {ALL: (True, False), FULL: (True,), COARSE: (False,)}[where]
         return [replace(level, **change) if (max(level.factors) == 1) in wanted else level for level in levels]
@@ -113,7 +114,7 @@ def measure(pair: Pair, where: str, change: Mapping[str, Any], quality: str) -> 
     found = refine(
         first,
         second,
-        RefineSettings(quality),
+        Settings(refine=quality),
         spacing=grid.spacing.tolist(),
         fixed_mask=masks[0],
         moving_mask=masks[1],

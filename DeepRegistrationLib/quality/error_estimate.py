@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..geometry.image import Grid, Image
 from ..geometry.transform import resample
-from ..similarity.mind_ssc import mind_ssc
+from ..similarity.cropped_mind import cropped_mind
 
 POINTS_A_SIDE = 56
 """Coarse voxels along the mean side of the content."""
@@ -189,7 +189,7 @@ class Searcher:
 
 def _features(image: Tensor) -> Tensor:
     """(voxels, channels)"""
-    described = mind_ssc(image[None, None].float(), 1, 2)[0]
+    described = cropped_mind(image[None, None].float(), 1, 2)[0]
     return described.flatten(1).T.contiguous()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..settings import STILL
+from ..settings import AFFINE_ALONE
 
 if TYPE_CHECKING:
     from .report import Report
@@ -79,7 +79,7 @@ def judge(report: Report) -> tuple[str, list[str]]:
         return "bad", bad + check
     if check:
         return "check", check
-    if report.chosen == STILL:
+    if report.chosen == AFFINE_ALONE:
         return "good", [
             "No deformation that was tried explained the images better than the affine alignment, which is the answer."
         ]

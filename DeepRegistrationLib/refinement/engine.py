@@ -23,18 +23,18 @@ from ..fields.folding import unfold
 from ..fields.inverse import invert
 from ..fields.kernels import BandFilter, Sampler, central_difference, gaussian_weights
 from ..progress import SILENT, Reporter
-from ..settings import STILL
-from ..similarity.mind_ssc import compact, mind_ssc
+from ..settings import AFFINE_ALONE, AUTO, Settings
+from ..similarity.cropped_mind import cropped_mind, principal_channels
 from .choose import choose_similarity
 from .counterparts import fill_in, trust_in
-from .forces import Force, Lncc, LocalGradient, Ssd, evidence, translate
+from .forces import Force, Lncc, LocalGradient, Ssd, structure_mask, translate
 from .guard import Choice, coarse_levels, guard
 from .guidance import LandmarkPull
 from .information import Information
 from .level_images import Images, Pair
 from .levels import Level, Rim, Window, erode, keep_inside, normalize, shrink, working_window
 from .pace import Pace
-from .schedule import RefineSettings, plan
+from .schedule import plan
 
 MIND_CHANNELS = 4
 SAME = 1e-4
@@ -60,13 +60,13 @@ class Refined:
     choice: Choice
 
 
-Planner = Callable[[Sequence[int], Sequence[float], RefineSettings, str], list[Level]]
+Planner = Callable[[Sequence[int], Sequence[float], Settings, str], list[Level]]
 
 
 def refine(
     fixed: Tensor,
     moving: Tensor,
-    settings: RefineSettings | None = None,
+    settings: Settings | None = None,
     *,
     spacing: Sequence[float] | None = None,
     start: Tensor | None = None,
@@ -80,6 +80,7 @@ def refine(
     """The field that aligns ``moving`` with ``fixed``; both (1, 1, *S) on one grid, any intensities.
 
     Args:
+        settings: of these, ``refine``, ``similarity`` and ``smoothness``.
         spacing: mm along each array axis (1 if None).
         start: (1, ndim, *S) field to begin with, in voxels, fixed to moving.
         fixed_mask, moving_mask: (1, 1, *S); what is 0 does not count.
@@ -89,9 +90,9 @@ def refine(
         reporter: told about every step; raises Cancelled.
 
     Raises:
-        InputError: if the images do not share one grid.
+        InputError: if the images do not share one grid, or nothing shall be refined.
     """
-    settings = settings or RefineSettings()
+    settings = settings or Settings()
     shape = tuple(fixed.shape[2:])
     ndim = len(shape)
     if fixed.shape != moving.shape or fixed.shape[:2] != (1, 1) or ndim not in (2, 3):
@@ -114,17 +115,17 @@ def refine(
         fixed_mask, moving_mask = (
             None if mask is None else window.cut(mask.float()) for mask in (fixed_mask, moving_mask)
         )
-        images = Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.stiffness)
+        images = Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.smoothness)
         begin = None if start is None else window.cut(start.float())
         similarity = settings.similarity
-        if similarity == "auto":
+        if similarity == AUTO:
             similarity = choose_similarity(shrink(f, multiples), shrink(m, multiples))
         # What was asked for or guided by hand is not judged by the images alone.
-        guarded = settings.similarity == "auto" and begin is None and landmarks is None and labels is None
+        guarded = settings.similarity == AUTO and begin is None and landmarks is None and labels is None
         plans = partial(planner or plan, window.shape, mm, settings)
         u, counts, choice = _descend(images, plans, similarity, begin, guarded, reporter)
         reporter(0.87, "removing folds")
-        u = _whole(u, window, shape, start)
+        u = _on_grid(u, window, shape, start)
         if start is None:
             keep_inside(u)
         u = unfold(u, reporter=reporter)
@@ -167,7 +168,7 @@ def _descend(
     if guarded:
         part = reporter.stage(reporter.name, share, share)
         choice = guard(images, plans, choice, partial(_one_way, begin=None, reporter=part))
-    if choice.chosen == STILL:
+    if choice.chosen == AFFINE_ALONE:
         return choice.there, (0,) * len(levels), choice
     if choice.chosen != similarity:
         levels, u = plans(choice.similarity), choice.there
@@ -213,7 +214,7 @@ def _carry(u: Tensor, level: Level, begin: Tensor | None) -> Tensor:
     return resize(begin, level.shape) + resize(added, level.shape)
 
 
-def _whole(u: Tensor, window: Window, shape: tuple[int, ...], start: Tensor | None) -> Tensor:
+def _on_grid(u: Tensor, window: Window, shape: tuple[int, ...], start: Tensor | None) -> Tensor:
     """The field on the whole grid; what was added to ``start`` goes on beyond the window."""
     if start is None:
         return window.paste(resize(u, window.shape), shape)
@@ -241,7 +242,7 @@ def _make_force(
     if similarity == "information":
         return Information(fixed), moving
     if similarity == "mind":
-        features = compact(mind_ssc(fixed), mind_ssc(moving), MIND_CHANNELS)
+        features = principal_channels(cropped_mind(fixed), cropped_mind(moving), MIND_CHANNELS)
         return Ssd(features[0]), features[1]
     return Ssd(fixed), moving
 
@@ -286,7 +287,7 @@ def _run_level(
     elastic = _gaussian(level, level.field_sigma, u.device) if level.field_sigma > 0 else None
     sampler.aim(u)
     moved = sampler.take(pair.moving, torch.empty_like(pair.moving))
-    there = evidence(pair.fixed, moved, spare=(d, buffer, scratch))
+    there = structure_mask(pair.fixed, moved, spare=(d, buffer, scratch))
     del moved
     if trust is not None:
         there.mul_(resize_image(trust, level.shape))
@@ -319,7 +320,7 @@ def _run_level(
         largest = float(length.max())
         if pull is None and largest == 0:
             return count  # nothing to see: a start field stays as it is
-        long = max(_longest(length, largest, level.brisk), 1e-12)
+        long = max(_longest(length, largest, level.quantile_step), 1e-12)
         d.mul_(length.clamp_(min=long).reciprocal_().mul_(pace.step))
         if pull is not None:
             pull(u, d, level.step)
@@ -349,13 +350,13 @@ def _length(d: Tensor, out: Tensor) -> Tensor:
     return length.sqrt_()
 
 
-def _longest(length: Tensor, largest: float, brisk: float, samples: int = 100_000) -> float:
-    """The displacement that becomes a whole step, of those in ``length`` (1, 1, *S); see ``Level.brisk``."""
-    if brisk == 0:
+def _longest(length: Tensor, largest: float, quantile_step: float, samples: int = 100_000) -> float:
+    """The displacement that becomes a whole step, of those in ``length`` (1, 1, *S); see ``Level.quantile_step``."""
+    if quantile_step == 0:
         return largest
     some = length.flatten()[:: max(1, length.numel() // samples)]
     some = some[some > 1e-3 * largest]
-    return min(largest, _quantile(some, 0.999) / brisk) if len(some) else largest
+    return min(largest, _quantile(some, 0.999) / quantile_step) if len(some) else largest
 
 
 def _quantile(values: Tensor, share: float) -> float:

@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..fields import compose, resize, resize_image, smooth, warp
-from ..similarity.mind_ssc import compact, mind_ssc
-from .forces import evidence
+from ..similarity.cropped_mind import cropped_mind, principal_channels
+from .forces import structure_mask
 
 ROUNDS = {2: ((20, 6), (40, 4)), 3: ((12, 4), (20, 2), (30, 2))}
 """Of a round, in 2-D and 3-D: about how many points along the mean side, and how many of their steps it sees far."""
 COUPLINGS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """What a squared step away from the smooth field costs, in units of what the best displacement typically saves."""
-STILL = 0.003
+STEP_COST = 0.003
 """What a squared step costs by itself: where nothing is to be seen nothing moves."""
 CHANNELS = 6
 _LIMIT = 40_000_000
@@ -46,12 +46,12 @@ def far_fields(
         fixed_mask, moving_mask: (1, 1, *S); what is 0 is not known.
     """
     shape = tuple(fixed.shape[2:])
-    features = compact(mind_ssc(fixed, 1, 2), mind_ssc(moving, 1, 2), CHANNELS)
+    features = principal_channels(cropped_mind(fixed, 1, 2), cropped_mind(moving, 1, 2), CHANNELS)
     known = [
         torch.ones_like(x) if mask is None else (mask > 0.5).to(x)
         for x, mask in ((fixed, fixed_mask), (moving, moving_mask))
     ]
-    votes = evidence(fixed, fixed) * known[0], evidence(moving, moving) * known[1]
+    votes = structure_mask(fixed, fixed) * known[0], structure_mask(moving, moving) * known[1]
     there, back = (fixed.new_zeros(1, len(shape), *shape) for _ in range(2))
     for points, reach in ROUNDS[len(shape)]:
         extent = [n * s for n, s in zip(shape, spacing, strict=True)]
@@ -92,7 +92,7 @@ def _search(
     scale = float((spread * weight).sum() / weight.sum())
     cost /= max(scale, 1e-12)
     far = moves * moves.new_tensor(lengths)
-    cost += STILL * far.square().sum(1)
+    cost += STEP_COST * far.square().sum(1)
     d = _couple(cost, far, w, grid)
     d /= d.new_tensor(lengths).view(1, ndim, *[1] * ndim)
     return compose(resize(start, grid), d) if bool(start.any()) else d

@@ -66,15 +66,15 @@ class Lncc:
         weights = [box_weights(w) if w > 1 else None for w in width]
         self._box = BandFilter(shape, weights, "mean", **like)  # type: ignore[arg-type]
         self._back = self._box.adjoint()
-        rooms = [x for x in spare if x.shape == (1, 3, *shape)]
-        rooms += [torch.empty((1, 3, *shape), **like) for _ in range(3 - len(rooms))]  # type: ignore[call-overload]
-        self._in, self._out, self._scratch = rooms[:3]
+        buffers = [x for x in spare if x.shape == (1, 3, *shape)]
+        buffers += [torch.empty((1, 3, *shape), **like) for _ in range(3 - len(buffers))]  # type: ignore[call-overload]
+        self._in, self._out, self._scratch = buffers[:3]
         self._norm: Tensor | None = None
         self._mean, self._gain = torch.empty_like(fixed), torch.empty_like(fixed)
         self._reset(None)
 
     def _filter(self, box: BandFilter, first: int = 0) -> Tensor:
-        return box(*(room[:, first:] for room in (self._in, self._out, self._scratch)))
+        return box(*(buffer[:, first:] for buffer in (self._in, self._out, self._scratch)))
 
     def _reset(self, weight: Tensor | None) -> None:
         """What share of a window counts, and there the means and variances of the fixed image."""
@@ -236,7 +236,7 @@ def translate(fixed: Tensor, moving: Tensor, warped: Tensor, least: float = 0.2)
     return (as_moving, moving) if forth >= back else (fixed, match_intensities(fixed, moving, warped))
 
 
-def evidence(
+def structure_mask(
     fixed: Tensor, warped: Tensor, noise: float = 0.015, radius: int = 2, spare: tuple[Tensor, ...] = ()
 ) -> Tensor:
     """(1, 1, *S) 0 to 1: how far there is something to align, rather than background and its noise, in either image.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..settings import STILL
+from ..settings import AFFINE_ALONE
 from .far_seeing import far_fields
 from .hypotheses import Evidence, Fields, Scale, apart_mm, weigh
 from .level_images import Images
@@ -40,7 +40,7 @@ class Choice:
     Attributes:
         similarity: the measure that goes on.
         there, back: (1, ndim, *S) voxels of the last coarse level; None: the way back was not gone.
-        chosen: the name of what goes on; ``STILL`` if nothing was worth it.
+        chosen: the name of what goes on; ``AFFINE_ALONE`` if nothing was worth it.
         weighed: the evidence for each, best first; one alone where the guard did not act.
     """
 
@@ -77,8 +77,8 @@ def guard(images: Images, plans: Callable[[str], list[Level]], choice: Choice, r
     if back is None or found.worth >= AGAINST:
         return replace(choice, weighed=(found,))
     tried: dict[str, tuple[str, Fields]] = {found.name: (choice.similarity, (there, back))}
-    tried[STILL] = choice.similarity, (nothing, nothing)
-    weighed = {STILL: Evidence(STILL), found.name: found}
+    tried[AFFINE_ALONE] = choice.similarity, (nothing, nothing)
+    weighed = {AFFINE_ALONE: Evidence(AFFINE_ALONE), found.name: found}
 
     def attempt(name: str, measure: str, start: Fields) -> None:
         own = plans(measure)

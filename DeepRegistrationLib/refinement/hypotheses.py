@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..fields import jacobian_determinant, warp
-from .forces import evidence
+from .forces import structure_mask
 from .information import normalized_information
 
 OWN = 0.7
@@ -104,7 +104,7 @@ def _information(scale: Scale, there: Tensor) -> float:
 
 def _body(scale: Scale, there: Tensor) -> Tensor:
     known = _known(scale, there)
-    there_is = evidence(scale.fixed, warp(scale.moving, there))
+    there_is = structure_mask(scale.fixed, warp(scale.moving, there))
     return there_is if known is None else there_is * known
 
 

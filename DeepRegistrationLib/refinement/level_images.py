@@ -36,7 +36,7 @@ class Images:
     labels: tuple[Tensor, Tensor] | None
     window: Window
     shape: tuple[int, ...]
-    stiffness: float
+    smoothness: float
 
     def swapped(self) -> Images:
         """The way back."""
@@ -61,7 +61,7 @@ class Images:
             moving_mask,
             None if self.landmarks is None else self._landmarks(self.landmarks, level),
             None if self.labels is None else label_codes(self.labels, self.window, level),
-            3.0 * self.stiffness,
+            3.0 * self.smoothness,
         )
 
     def _landmarks(self, landmarks: tuple[Tensor, Tensor], level: Level) -> tuple[Tensor, Tensor]:

@@ -105,8 +105,9 @@ class Level:
         spacing: mm on each axis.
         force_sigma: Gaussian on every step's force (fluid); field_sigma: on the whole field after a step (elastic).
         step: the largest displacement of a step.
-        brisk: at 0 the longest displacement is scaled to ``step``, and all others with it. Else the one that only one
-            voxel in a thousand exceeds is scaled to ``brisk * step``, and what is then beyond ``step`` is cut to it.
+        quantile_step: at 0 the longest displacement is scaled to ``step``, and all others with it. Else the one that
+            only one voxel in a thousand exceeds is scaled to ``quantile_step * step``, and what is then beyond ``step``
+            is cut to it.
         similarity: what is compared on this level.
         radius: of LNCC's window.
         composed: whether a step is composed with the field, or added to it.
@@ -120,7 +121,7 @@ class Level:
     force_sigma: float
     field_sigma: float
     step: float
-    brisk: float = 0.0
+    quantile_step: float = 0.0
     similarity: str = "lncc"
     radius: int = 3
     composed: bool = True

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError
-from ..settings import SIMILARITIES
+from ..settings import Settings
 from .levels import Level, factors_for
 
-QUALITIES = ("fast", "accurate")
 _SMOOTHING = {"lncc": (1.5, 0.5), "ssd": (1.5, 0.5), "translated": (1.5, 0.9), "information": (2.0, 0.8)}
 """Of the coarser levels: Gaussians on the force and on the field, voxels of the level; (2.5, 1.0) for the others."""
 DIRECT = "translated, direct"
@@ -25,41 +24,22 @@ SMALL = 500_000
 """Voxels of an image that is refined at full resolution with many small steps in any case: it costs a second."""
 
 
-@dataclass(frozen=True)
-class RefineSettings:
-    """What a user may choose.
+def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, similarity: str = "lncc") -> list[Level]:
+    """The levels, coarse to fine, for a grid of ``shape`` voxels of ``spacing`` mm; shapes are rounded up.
 
-    Attributes:
-        quality: on large images "fast" takes a few steps at full resolution, "accurate" more of them.
-        similarity: "lncc" for one modality; across modalities "translated" (MIND first, then LNCC after one image was
-            put into the other's contrast), "information" (mutual information first, then LNCC likewise), "mind" or
-            "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
-        stiffness: 1 is the default; 2 smooths every step twice as far, 0.5 half as far.
+    On large images ``settings.refine`` "fast" takes a few steps at full resolution, "accurate" more of them;
+    ``settings.smoothness`` 2 smooths every step twice as far, 0.5 half as far.
+
+    Raises:
+        InputError: if ``settings.refine`` is "none", which no level serves.
     """
-
-    quality: str = "fast"
-    similarity: str = "auto"
-    stiffness: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.quality not in QUALITIES:
-            raise InputError(f"The quality is {' or '.join(QUALITIES)}, not {self.quality}.")
-        if self.similarity not in SIMILARITIES:
-            raise InputError(f"The similarity is one of {', '.join(SIMILARITIES)}, not {self.similarity}.")
-        if not 0.1 <= self.stiffness <= 20:
-            raise InputError(f"The stiffness lies between 0.1 and 20, not at {self.stiffness:g}.")
-
-
-def plan(
-    shape: Sequence[int], spacing: Sequence[float], settings: RefineSettings, similarity: str = "lncc"
-) -> list[Level]:
-    """The levels, coarse to fine, for a grid of ``shape`` voxels of ``spacing`` mm; shapes are rounded up."""
-    soft = settings.stiffness
+    if settings.refine == "none":
+        raise InputError("With refine none there is nothing to refine; choose fast or accurate.")
     small = math.prod(shape) < SMALL
     # Once aligned roughly, the curve from one image's intensities to the other's is known well enough.
     first = {"translated": "mind", DIRECT: "translated"}.get(similarity, similarity)
     then = "translated" if similarity in ("information", DIRECT) else first
-    # A little stiffness keeps what has no counterpart from being dragged about; the last level can afford less.
+    # A little smoothing keeps what has no counterpart from being dragged about; the last level can afford less.
     # Where full resolution takes over, what more than 20 steps would add here is no better.
     many = 30 if small or then == "translated" else 20
     steps = [_Steps(4, first, *_smoothing(first)), _Steps(2, then, *_smoothing(then), many)]
@@ -68,7 +48,7 @@ def plan(
     if similarity == "translated":
         steps.append(_Steps(2, similarity, *_smoothing(similarity)))
     similarity = "translated" if then == "translated" else similarity
-    steps += _full_resolution(settings.quality, similarity, small)
+    steps += _full_resolution(settings.refine, similarity, small)
     out: list[Level] = []
     for part in steps:
         factors = factors_for(part.factor, shape, spacing)
@@ -80,10 +60,10 @@ def plan(
                 factors=factors,
                 spacing=tuple(s * f for s, f in zip(spacing, factors, strict=True)),
                 iterations=part.iterations,
-                force_sigma=part.force * soft,
-                field_sigma=part.elastic * soft,
+                force_sigma=part.force * settings.smoothness,
+                field_sigma=part.elastic * settings.smoothness,
                 step=part.step,
-                brisk=part.brisk,
+                quantile_step=part.quantile_step,
                 similarity=part.similarity,
                 radius=part.radius,
                 composed=part.factor > 1,
@@ -111,22 +91,22 @@ class _Steps:
     elastic: float
     iterations: int = 30
     step: float = 1.0
-    brisk: float = 0.0
+    quantile_step: float = 0.0
     radius: int = 3
 
 
-def _full_resolution(quality: str, similarity: str, small: bool) -> list[_Steps]:
+def _full_resolution(refine: str, similarity: str, small: bool) -> list[_Steps]:
     """The last level. On large images a few long steps do most of what many short ones would.
 
     A few voxels ask for much longer steps than all others: they are cut, or nothing else would move.
     """
-    accurate = quality == "accurate"
+    accurate = refine == "accurate"
     if small:
         force, elastic = (1.5, 0.4) if similarity in ("lncc", "ssd") else (2.0, 0.8)
         return [_Steps(1, similarity, force, elastic, 60 if similarity == "lncc" else 30, 1.0, 0.6, 4)]
-    iterations, brisk = (10, 0.6) if accurate else (4, 0.8)
+    iterations, quantile_step = (10, 0.6) if accurate else (4, 0.8)
     if similarity in ("lncc", "ssd"):
-        return [_Steps(1, similarity, 1.0, 0.3, iterations, 2.0, brisk, 5)]
+        return [_Steps(1, similarity, 1.0, 0.3, iterations, 2.0, quantile_step, 5)]
     if similarity == "translated":
-        return [_Steps(1, similarity, 2.0, 0.8, iterations, 2.0, brisk, 4)]
+        return [_Steps(1, similarity, 2.0, 0.8, iterations, 2.0, quantile_step, 4)]
     return [_Steps(1, similarity, 2.0, 0.8)] if accurate else []

@@ -2,6 +2,7 @@
 
 Heinrich et al., "MIND: Modality independent neighbourhood descriptor", Medical Image Analysis 2012 (``kind="mind"``);
 "Towards realtime multimodal fusion for image-guided interventions using self-similarities", MICCAI 2013 (``"ssc"``).
+The definition, for networks and losses; ``cropped_mind.py`` is what the refinement takes near the border of an image.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ _SLAB = 200_000
 """Voxels, for each thread, whose channels are made together."""
 
 
-def _pairs(kind: str, ndim: int) -> list[tuple[Shift, Shift]]:
-    """The two places whose patches each channel compares, in units of the dilation."""
+def compared_places(kind: str, ndim: int) -> list[tuple[Shift, Shift]]:
+    """The two places whose patches each channel compares, in units of the dilation.
+
+    Raises:
+        InputError: if ``kind`` is unknown.
+    """
     neighbors = []
     for axis, sign in itertools.product(range(ndim), (-1, 1)):
         neighbors.append(tuple(sign if d == axis else 0 for d in range(ndim)))
@@ -38,7 +43,7 @@ def _pairs(kind: str, ndim: int) -> list[tuple[Shift, Shift]]:
 
 def mind_channels(ndim: int, kind: str = "ssc") -> int:
     """How many channels ``mind_features`` has: 12 ("ssc") or 6 ("mind") in 3-D, 4 in 2-D."""
-    return len(_pairs(kind, ndim))
+    return len(compared_places(kind, ndim))
 
 
 def mind_features(
@@ -66,7 +71,7 @@ def mind_features(
     ndim = check_image(image)
     if image.shape[1] != 1:
         raise InputError(f"MIND needs an image of one channel, not {image.shape[1]}; take the channels one by one.")
-    pairs = _pairs(kind, ndim)
+    pairs = compared_places(kind, ndim)
     image = at_least_float32(image)
     if out is not None or not (image.requires_grad and torch.is_grad_enabled()):
         out = image.new_empty(image.shape[0], len(pairs), *image.shape[2:]) if out is None else out
@@ -84,10 +89,11 @@ def mind_features(
     variance = distances.mean(1, keepdim=True)
     if kind == "ssc":
         variance = variance - low
-    return torch.exp((low - distances) / torch.clamp(variance, *_bounds(variance)))
+    return torch.exp((low - distances) / torch.clamp(variance, *variance_bounds(variance)))
 
 
-def _bounds(variance: Tensor) -> tuple[Tensor, Tensor]:
+def variance_bounds(variance: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the largest V of each image, for ``variance`` (N, 1, *spatial)."""
     scale = variance.mean(dim=list(range(1, variance.ndim)), keepdim=True)
     # An image of one value has no scale: all its descriptors are 1.
     return (scale * 1e-3).clamp_min(1e-15), (scale * 1e3).clamp_min(1e-15)
@@ -112,7 +118,7 @@ class _Way:
 
     def squares(self, padded: Tensor, buffer: Tensor | None = None) -> Tensor:
         """Squared differences, in the memory ``buffer`` if nothing is to be differentiated."""
-        one, two = (_cut(padded, start, self.size) for start in (self.one, self.two))
+        one, two = (cut(padded, start, self.size) for start in (self.one, self.two))
         if buffer is None:
             return (one - two).square()
         return torch.sub(one, two, out=buffer[: one.numel()].view(one.shape)).square_()
@@ -120,7 +126,7 @@ class _Way:
     def seen_in(self, sums: Tensor, shape: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Each member's number and its part of the sums."""
         for channel, start in self.members:
-            yield channel, _cut(sums, start, shape)
+            yield channel, cut(sums, start, shape)
 
 
 def _ways(pairs: list[tuple[Shift, Shift]], shape: Sequence[int], radius: int, dilation: int) -> list[_Way]:
@@ -161,7 +167,7 @@ class Descriptors:
             if image.device.type == "cpu":
                 rows = _SLAB * torch.get_num_threads() // max(1, math.prod(self._shape[1:]))
             self.step = min(max(1, rows), self._shape[0])
-            self._sums = _sums(image, _pairs(kind, image.ndim - 2), radius, dilation, 4 * self.step)
+            self._sums = _sums(image, compared_places(kind, image.ndim - 2), radius, dilation, 4 * self.step)
             self._low = torch.empty_like(image)
             self._factor = torch.empty_like(image)
             for first in range(0, self._shape[0], self.step):
@@ -176,7 +182,7 @@ class Descriptors:
                 if kind == "ssc":
                     total -= low
             # Sums instead of means of the patches: both sides of the quotient are larger by the same.
-            self._factor.clamp_(*_bounds(self._factor)).reciprocal_().neg_()
+            self._factor.clamp_(*variance_bounds(self._factor)).reciprocal_().neg_()
 
     def rows(self, low: int, high: int) -> Tensor:
         """(N, channels, high - low, *spatial[1:]): rows of the first axis of space."""
@@ -205,7 +211,8 @@ def _sums(image: Tensor, pairs: list[tuple[Shift, Shift]], radius: int, dilation
     return [found[channel] for channel in range(len(pairs))]
 
 
-def _cut(x: Tensor, start: Sequence[int], size: Sequence[int]) -> Tensor:
+def cut(x: Tensor, start: Sequence[int], size: Sequence[int]) -> Tensor:
+    """A view of ``x`` (N, C, *spatial): ``size`` voxels of space from ``start`` on."""
     for axis, (low, length) in enumerate(zip(start, size, strict=True)):
         x = x.narrow(axis + 2, low, length)
     return x

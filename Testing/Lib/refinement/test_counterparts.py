@@ -10,7 +10,8 @@ from DeepRegistrationLib.fields import smooth, warp
 from DeepRegistrationLib.refinement.counterparts import FILL_SIGMA, MISS, fill_in, trust_in
 from DeepRegistrationLib.refinement.engine import refine
 from DeepRegistrationLib.refinement.levels import Level
-from DeepRegistrationLib.refinement.schedule import RefineSettings, plan
+from DeepRegistrationLib.refinement.schedule import plan
+from DeepRegistrationLib.settings import Settings
 
 from .test_engine import texture, true_field
 
@@ -115,7 +116,7 @@ def test_a_lesion_of_one_image_leaves_the_field_beside_it_alone(shape):
         def planner(*of):
             return [replace(x, both_ways=x.both_ways and not trusting) for x in plan(*of)]
 
-        settings = RefineSettings(similarity="lncc")
+        settings = Settings(similarity="lncc")
         found = refine(fixed, moving, settings, planner=planner).field
         return float((found - u).square().sum(1).sqrt()[near].mean())
 
@@ -123,7 +124,7 @@ def test_a_lesion_of_one_image_leaves_the_field_beside_it_alone(shape):
 
 
 def test_only_coarse_levels_of_volumes_are_gone_through_both_ways():
-    volume = plan((160, 192, 224), (1.0, 1.0, 1.0), RefineSettings())
+    volume = plan((160, 192, 224), (1.0, 1.0, 1.0), Settings())
     assert [x.both_ways for x in volume] == [max(x.factors) >= 4 for x in volume]
     assert volume[0].both_ways
-    assert not any(x.both_ways for x in plan((512, 512), (1.0, 1.0), RefineSettings()))
+    assert not any(x.both_ways for x in plan((512, 512), (1.0, 1.0), Settings()))

@@ -10,7 +10,8 @@ from DeepRegistrationLib.fields.folding import SparseField, smallest_determinant
 from DeepRegistrationLib.fields.inverse import invert
 from DeepRegistrationLib.progress import CancelToken, Reporter
 from DeepRegistrationLib.refinement.engine import _compose, _longest, refine
-from DeepRegistrationLib.refinement.schedule import RefineSettings, plan
+from DeepRegistrationLib.refinement.schedule import plan
+from DeepRegistrationLib.settings import Settings
 
 
 def texture(shape: tuple[int, ...], seed: int = 0, scale: float = 2.0) -> torch.Tensor:
@@ -39,7 +40,7 @@ def inner_error(found: torch.Tensor, truth: torch.Tensor, margin: int = 6) -> fl
 @pytest.mark.parametrize(("shape", "similarity"), [((96, 104), "lncc"), ((44, 48, 40), "lncc"), ((44, 48, 40), "mind")])
 def test_a_known_field_is_recovered(shape, similarity):
     fixed, moving, u = known_pair(shape)
-    result = refine(fixed, moving, RefineSettings(similarity=similarity))
+    result = refine(fixed, moving, Settings(similarity=similarity))
     before = inner_error(torch.zeros_like(u), u)
     assert inner_error(result.field, u) < min(0.5 if similarity == "lncc" else 0.8, before / 2)
 
@@ -54,7 +55,7 @@ def test_intensities_of_any_range_give_the_same_field():
 def test_contrast_inverted_images_are_aligned():
     fixed, moving, u = known_pair((44, 48, 40))
     for similarity in ("lncc", "mind", "gradient"):
-        result = refine(1 - fixed, moving, RefineSettings(similarity=similarity))
+        result = refine(1 - fixed, moving, Settings(similarity=similarity))
         assert inner_error(result.field, u) < 0.7 * inner_error(torch.zeros_like(u), u), similarity
 
 
@@ -71,7 +72,7 @@ def test_auto_tells_one_modality_from_two_and_translates_the_contrast():
 
 def test_thick_slices_are_kept_and_a_known_field_is_recovered():
     shape, spacing = (9, 96, 88), (10.0, 1.4, 1.4)
-    assert {level.factors[0] for level in plan(shape, spacing, RefineSettings())} == {1}
+    assert {level.factors[0] for level in plan(shape, spacing, Settings())} == {1}
     moving = texture((36, 96, 88))[:, :, ::4]
     u = true_field(shape, 4.0)
     u[:, 0] = 0
@@ -89,7 +90,7 @@ def test_odd_and_tiny_sizes_work(shape):
 
 def test_a_nasty_pair_does_not_fold_and_is_inverted():
     shape = (40, 44, 36)
-    result = refine(texture(shape, 5, 1.0), texture(shape, 6, 1.0), RefineSettings(stiffness=0.5))
+    result = refine(texture(shape, 5, 1.0), texture(shape, 6, 1.0), Settings(smoothness=0.5))
     assert float(result.field.abs().max()) > 2
     for scheme in ("central", "forward"):
         assert float(jacobian_determinant(result.field, scheme).min()) > 0
@@ -137,7 +138,7 @@ def test_identical_images_give_no_displacement():
 @pytest.mark.parametrize(("shape", "scale"), [((32, 36, 30), 5.0), ((140, 150), 5.0)])
 def test_the_identity_stays_the_identity_however_smooth_the_images_are(shape, scale, similarity):
     image = texture(shape, scale=scale)
-    found = refine(image, 3 * image + 7, RefineSettings(similarity=similarity))
+    found = refine(image, 3 * image + 7, Settings(similarity=similarity))
     assert float(found.field.abs().max()) < 1e-3
 
 
@@ -155,16 +156,16 @@ def test_levels_fit_the_window_whatever_the_size(ndim):
     for side in range(12, 300):
         for other, spacing in ((301, 1.0), (140, 2.5), (side, 7.0)):
             shape, mm = (side, *[other] * (ndim - 1)), (spacing, *[1.0] * (ndim - 1))
-            multiples = plan(shape, mm, RefineSettings())[0].factors
+            multiples = plan(shape, mm, Settings())[0].factors
             window = [-(-n // m) * m for n, m in zip(shape, multiples, strict=True)]
-            for level in plan(window, mm, RefineSettings()):
+            for level in plan(window, mm, Settings()):
                 assert all(n == m * f for n, m, f in zip(window, level.shape, level.factors, strict=True)), shape
 
 
 @pytest.mark.parametrize("spacing", [(0.001, 1.0, 1.0), (1.0, 0.001, 1.0), (1e-6, 1e-3, 1.0)])
 def test_one_very_fine_axis_does_not_multiply_the_work(spacing):
     def work(mm):
-        return sum(level.cost for level in plan((64, 64, 64), mm, RefineSettings()))
+        return sum(level.cost for level in plan((64, 64, 64), mm, Settings()))
 
     assert work(spacing) < 1.5 * work((1.0, 1.0, 1.0))
     assert work((1e-3, 1e-3, 1e-3)) == work((1.0, 1.0, 1.0))
@@ -189,8 +190,8 @@ def test_masks_make_garbage_outside_harmless(similarity):
     mask = torch.zeros_like(fixed)
     mask[..., :56] = 1
     broken = torch.where(mask > 0, fixed, texture((80, 84), 9, 1.0))
-    result = refine(broken, moving, RefineSettings(similarity=similarity), fixed_mask=mask)
-    clean = refine(fixed, moving, RefineSettings(similarity=similarity))
+    result = refine(broken, moving, Settings(similarity=similarity), fixed_mask=mask)
+    clean = refine(fixed, moving, Settings(similarity=similarity))
     kept = (slice(None), slice(None), slice(None), slice(0, 44))
     assert inner_error(result.field[kept], u[kept]) < inner_error(clean.field[kept], u[kept]) + 0.35
 
@@ -280,10 +281,10 @@ def test_labels_of_any_number_are_compared():
     assert float(found[0, :, 30:34, 31:35].abs().max()) < 1
 
 
-def test_more_stiffness_gives_a_smoother_field():
+def test_more_smoothness_gives_a_smoother_field():
     fixed, moving = texture((48, 52), 5), texture((48, 52), 6)
     rough = [
-        float(jacobian_determinant(refine(fixed, moving, RefineSettings(stiffness=s)).field).log().std())
+        float(jacobian_determinant(refine(fixed, moving, Settings(smoothness=s)).field).log().std())
         for s in (1.0, 2.0, 4.0)
     ]
     assert rough == sorted(rough, reverse=True)
@@ -310,9 +311,9 @@ def test_bad_settings_and_shapes_are_refused_in_a_sentence():
         refine(image, texture((20, 24)))
     with pytest.raises(InputError, match="in pairs"):
         refine(image, image, landmarks=(torch.zeros(2, 2), torch.zeros(3, 2)))
-    for wrong in ({"quality": "best"}, {"similarity": "nmi"}, {"stiffness": 0.0}):
+    for wrong in ({"refine": "best"}, {"similarity": "nmi"}, {"smoothness": 0.0}):
         with pytest.raises(InputError):
-            RefineSettings(**wrong)
+            Settings(**wrong)
 
 
 def noisy_disc(center: tuple[int, int], seed: int) -> torch.Tensor:
@@ -326,7 +327,7 @@ def noisy_disc(center: tuple[int, int], seed: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("similarity", ["lncc", "mind", "translated"])
 def test_noise_in_the_background_does_not_pull(similarity):
-    u = refine(noisy_disc((48, 52), 1), noisy_disc((50, 50), 2), RefineSettings(similarity=similarity)).field
+    u = refine(noisy_disc((48, 52), 1), noisy_disc((50, 50), 2), Settings(similarity=similarity)).field
     length = u.square().sum(1).sqrt()
     assert float(length[:, 4:-4, 4:-4].max()) < 9
     assert float(torch.cat([length[:, :4].flatten(), length[:, -4:].flatten()]).max()) < 2.5
@@ -366,7 +367,7 @@ def test_the_inverse_of_a_large_rough_field_is_right_everywhere_to_a_tenth_of_a_
 
 def test_a_large_image_ends_at_full_resolution_and_accurate_stays_there_longer():
     shape, spacing = (160, 190, 150), (1.0, 1.0, 1.0)
-    fast, accurate = (plan(shape, spacing, RefineSettings(quality))[-1] for quality in ("fast", "accurate"))
+    fast, accurate = (plan(shape, spacing, Settings(refine=quality))[-1] for quality in ("fast", "accurate"))
     assert fast.factors == accurate.factors == (1, 1, 1)
     assert fast.shape == shape
     assert 0 < fast.iterations < accurate.iterations

@@ -14,7 +14,8 @@ from DeepRegistrationLib.fields.kernels import (
     gaussian_weights,
 )
 from DeepRegistrationLib.refinement.forces import Lncc, LocalGradient, Ssd
-from DeepRegistrationLib.similarity.mind_ssc import mind_ssc, self_similarity_pairs
+from DeepRegistrationLib.similarity.cropped_mind import cropped_mind
+from DeepRegistrationLib.similarity.mind import mind_features
 
 SHAPES = [(9, 12), (6, 8, 7)]
 
@@ -58,17 +59,17 @@ def test_lncc_gradient_is_exact(shape, weighted):
     assert torch.allclose(value * w.sum(), lncc_sum(f, m, w, 5, 1e-3))
 
 
-def test_lncc_works_in_memory_that_is_lent_to_it():
+def test_lncc_works_in_memory_that_is_given_to_it():
     fixed, warped = (torch.rand((1, 1, 20, 18, 16), generator=torch.Generator().manual_seed(k)) for k in (1, 2))
-    lent = tuple(torch.full((1, 3, 20, 18, 16), float("nan")) for _ in range(2))
-    expected, found = Lncc(fixed, (5, 5, 5)), Lncc(fixed, (5, 5, 5), spare=lent)
+    spare = tuple(torch.full((1, 3, 20, 18, 16), float("nan")) for _ in range(2))
+    expected, found = Lncc(fixed, (5, 5, 5)), Lncc(fixed, (5, 5, 5), spare=spare)
     for _ in range(2):
         value, gradient = expected(warped)
-        again, lent_gradient = found(warped)
+        again, again_gradient = found(warped)
         assert float(value) == float(again)
-        assert torch.equal(gradient, lent_gradient)
-        for room in lent:
-            room.fill_(float("nan"))  # between two calls it is the owner's
+        assert torch.equal(gradient, again_gradient)
+        for buffer in spare:
+            buffer.fill_(float("nan"))  # between two calls it is the owner's
 
 
 @pytest.mark.parametrize("make", [lambda f: Lncc(f, (7, 7, 7)), lambda f: LocalGradient(f, f, (3, 3, 3))])
@@ -129,18 +130,25 @@ def test_local_gradient_is_blind_to_inversion_and_scale():
 
 
 def test_mind_does_not_see_linear_contrast_and_has_one_channel_a_pair():
-    assert len(self_similarity_pairs(3)) == 12
-    assert len(self_similarity_pairs(2)) == 4
     image = torch.rand((1, 1, 14, 12, 13), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    a, b = mind_ssc(image), mind_ssc(3 - 2 * image)
+    a, b = cropped_mind(image), cropped_mind(3 - 2 * image)
     assert a.shape == (1, 12, 14, 12, 13)
     assert torch.allclose(a, b)
     assert float(a.max()) == pytest.approx(1)
     assert float(a.min()) > 0
 
 
+def test_the_minds_of_refinement_and_training_are_one_but_for_the_border():
+    """Further in than a patch and its neighbors reach, the same to rounding."""
+    for shape in ((21, 23), (19, 21, 20)):
+        image = torch.rand((1, 1, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        inside = (..., *[slice(4, -4)] * len(shape))
+        assert torch.allclose(cropped_mind(image)[inside], mind_features(image)[inside], rtol=1e-12)
+        assert not torch.allclose(cropped_mind(image), mind_features(image), rtol=1e-3)
+
+
 def test_mind_takes_an_axis_of_three_slices():
-    assert mind_ssc(torch.rand(1, 1, 3, 20, 22)).isfinite().all()
+    assert cropped_mind(torch.rand(1, 1, 3, 20, 22)).isfinite().all()
 
 
 @pytest.mark.parametrize("large", [1, 1 << 40])

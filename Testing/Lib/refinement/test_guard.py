@@ -8,8 +8,8 @@ from DeepRegistrationLib.fields import warp
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.refinement import guard
 from DeepRegistrationLib.refinement.engine import refine
-from DeepRegistrationLib.refinement.schedule import DIRECT, RefineSettings
-from DeepRegistrationLib.settings import STILL
+from DeepRegistrationLib.refinement.schedule import DIRECT
+from DeepRegistrationLib.settings import AFFINE_ALONE, Settings
 from Testing.Lib.refinement.test_far_seeing import inner_error, motion, texture
 from Testing.Lib.refinement.test_hypotheses import CURVE, ball, remapped
 
@@ -24,7 +24,7 @@ def other_contrast(shape, largest, curve=CURVE):
 
 
 def error_of_plain(fixed, moving, u):
-    plain = refine(fixed, moving, RefineSettings(similarity="lncc"))
+    plain = refine(fixed, moving, Settings(similarity="lncc"))
     return inner_error(plain.field, u)
 
 
@@ -33,7 +33,7 @@ def test_on_an_ordinary_pair_the_guard_does_not_act_and_the_field_is_that_of_the
     moving = texture(shape)
     fixed = warp(moving, motion(shape, 5.0 if len(shape) == 2 else 3.0))
     found = refine(fixed, moving)
-    plain = refine(fixed, moving, RefineSettings(similarity="lncc"))
+    plain = refine(fixed, moving, Settings(similarity="lncc"))
     assert found.choice.chosen == found.similarity == "lncc"
     assert [e.name for e in found.choice.weighed] == ["lncc"]
     assert torch.equal(found.field, plain.field)
@@ -62,12 +62,12 @@ def test_another_contrast_that_moved_is_aligned_by_the_worthiest_and_all_that_wa
     found = refine(fixed, moving)
     assert inner_error(found.field, u) < 0.3 * before
     names = {e.name for e in found.choice.weighed}
-    assert names >= {STILL, "lncc", DIRECT, "information"}
+    assert names >= {AFFINE_ALONE, "lncc", DIRECT, "information"}
     assert any(name.startswith("far, ") for name in names)
     best = max(found.choice.weighed, key=lambda e: e.worth)
     assert found.choice.chosen == found.choice.weighed[0].name == best.name
     assert best.apart_mm == 0
-    assert next(e for e in found.choice.weighed if e.name == STILL).apart_mm > 0
+    assert next(e for e in found.choice.weighed if e.name == AFFINE_ALONE).apart_mm > 0
 
 
 def test_what_the_user_asked_for_is_not_judged(monkeypatch):
@@ -75,7 +75,7 @@ def test_what_the_user_asked_for_is_not_judged(monkeypatch):
     moving, u = texture((64, 60)), motion((64, 60), 3.0)
     fixed = warp(moving, u)
     points = torch.tensor([[30.0, 30.0], [20.0, 40.0]])
-    asked = refine(fixed, moving, RefineSettings(similarity="gradient")).choice
+    asked = refine(fixed, moving, Settings(similarity="gradient")).choice
     assert (asked.similarity, asked.chosen, asked.weighed) == ("gradient", "gradient", ())
     assert refine(fixed, moving, landmarks=(points, points)).choice.weighed == ()
     assert refine(fixed, moving, start=u).choice.weighed == ()
@@ -85,8 +85,8 @@ def test_where_nothing_is_worth_it_the_affine_alignment_is_the_answer_and_the_re
     fixed, moving, _ = other_contrast((96, 104), 1e-6, WAVES)
     images = [Image(x[0, 0].numpy(), Grid.from_shape((96, 104))) for x in (fixed, moving)]
     result = register(*images, affine="none")
-    assert result.report.chosen == STILL
+    assert result.report.chosen == AFFINE_ALONE
     assert float(result.field.abs().max()) == 0
-    assert dict(result.report.lines())["Chosen"].startswith(STILL)
+    assert dict(result.report.lines())["Chosen"].startswith(AFFINE_ALONE)
     named = {e["name"] for e in result.report.as_dict()["hypotheses"]}
-    assert named >= {STILL, "lncc", DIRECT, "information"}
+    assert named >= {AFFINE_ALONE, "lncc", DIRECT, "information"}

@@ -8,7 +8,7 @@ from DeepRegistrationLib.fields import warp
 from DeepRegistrationLib.fields.inverse import invert
 from DeepRegistrationLib.refinement.hypotheses import Evidence, Scale, weigh
 from DeepRegistrationLib.refinement.information import Information, normalized_information
-from DeepRegistrationLib.settings import STILL
+from DeepRegistrationLib.settings import AFFINE_ALONE
 from Testing.Lib.refinement.test_far_seeing import motion, texture
 
 CURVE = ((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), (0.7, 0.2, 0.9, 0.3, 1.0, 0.1))
@@ -31,7 +31,7 @@ def test_worth_pays_for_missing_and_roughness_and_discounts_what_was_optimized()
     assert Evidence("lncc", gain=0.2).worth > Evidence("lncc", gain=0.2, miss=0.5).worth
     assert Evidence("lncc", gain=0.2).worth > Evidence("lncc", gain=0.2, rough=0.2).worth
     assert Evidence("lncc", gain=0.2).worth > Evidence("far, information", gain=0.2).worth > 0
-    assert Evidence(STILL).worth == 0
+    assert Evidence(AFFINE_ALONE).worth == 0
     assert Evidence("information", gain=-0.1).worth == pytest.approx(-0.1)
 
 
