@@ -106,6 +106,18 @@ def test_importing_the_library_loads_neither_torch_nor_simpleitk():
     assert run.stdout.strip() == "[]"
 
 
+def test_what_slicer_imports_of_the_library_loads_no_torch():
+    trees = [ast.parse(p.read_text(encoding="utf-8")) for p in (ROOT / "DeepRegistration").rglob("*.py")]
+    found = {n.module for t in trees for n in ast.walk(t) if isinstance(n, ast.ImportFrom) and n.level == 0}
+    modules = sorted(name for name in found if name.startswith("DeepRegistrationLib."))
+    assert "DeepRegistrationLib.models.header" in modules
+    code = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, encoding="utf-8"
+    )
+    assert run.stdout.strip() == "False"
+
+
 def test_every_promised_name_is_there():
     import DeepRegistrationLib
 

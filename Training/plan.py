@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.files.writing import write_text
-from DeepRegistrationLib.models.bundle import NetworkGrid, Normalization
 from DeepRegistrationLib.models.catalog import Method
+from DeepRegistrationLib.models.header import NetworkGrid, Normalization
 from DeepRegistrationLib.models.methods import find_method
 from DeepRegistrationLib.models.presets import Optimizer
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models.bundle import Normalization
+from DeepRegistrationLib.models.header import Normalization
 from DeepRegistrationLib.models.presets import Optimizer
 
 from .limits import LARGEST_SIDE

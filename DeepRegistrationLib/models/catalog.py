@@ -17,7 +17,7 @@ from ..networks.sar_net import SARNet
 from ..networks.universal import UniversalNetwork
 from ..networks.voxelmorph import VoxelMorph
 from . import presets
-from .bundle import NetworkGrid, Normalization
+from .header import NetworkGrid, Normalization
 from .presets import Preset
 
 NetworkFactory = Callable[[int], RegistrationNetwork]

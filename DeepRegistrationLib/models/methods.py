@@ -16,8 +16,9 @@ from ..errors import InputError
 from ..geometry.image import PathLike
 from ..settings import AUTO, Settings
 from . import catalog
-from .bundle import Bundle, Header, Model, NetworkGrid, list_bundles, load_model, read_header, weights_hash
+from .bundle import Bundle, Model, list_bundles, load_model, weights_hash
 from .catalog import Method, Variant
+from .header import Header, NetworkGrid, read_header
 
 __all__ = [
     "Method",

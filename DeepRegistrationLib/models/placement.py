@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import fields
 from ..errors import InputError
 from ..geometry.image import Grid
-from .bundle import NetworkGrid
+from .header import NetworkGrid
 
 _LPS_OF_LETTER = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
 

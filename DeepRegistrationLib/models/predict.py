@@ -24,8 +24,9 @@ from ..progress import SILENT, Reporter
 from ..similarity.local_gradient import local_gradient_loss
 from ..similarity.measures import lncc
 from ..similarity.mind import mind_loss
-from .bundle import Model, Normalization
+from .bundle import Model
 from .fine_tuning import fine_tune
+from .header import Normalization
 from .placement import Placement
 
 PRECISIONS = ("auto", "float32", "bfloat16")

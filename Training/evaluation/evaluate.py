@@ -12,7 +12,8 @@ import torch
 
 from DeepRegistrationLib.device import choose_device
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models.bundle import Header, load_model
+from DeepRegistrationLib.models.bundle import load_model
+from DeepRegistrationLib.models.header import Header
 from DeepRegistrationLib.networks import RegistrationNetwork
 
 from ..limits import check_memory, check_pairs, set_threads

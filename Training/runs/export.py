@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models.bundle import Header, NetworkGrid, save_bundle
+from DeepRegistrationLib.models.bundle import save_bundle
+from DeepRegistrationLib.models.header import Header, NetworkGrid
 from DeepRegistrationLib.models.methods import fresh_model
 from DeepRegistrationLib.networks import RegistrationNetwork
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models.bundle import Header, NetworkGrid, Normalization, save_bundle
+from DeepRegistrationLib.models.bundle import save_bundle
+from DeepRegistrationLib.models.header import Header, NetworkGrid, Normalization
 from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
 
 from ..safe_files import keep_inputs

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.losses.perceptual import PerceptualLoss, VGG16Features, unit_range
-from DeepRegistrationLib.models.bundle import KEY, load_model
+from DeepRegistrationLib.models.bundle import load_model
+from DeepRegistrationLib.models.header import KEY
 from DeepRegistrationLib.models.methods import bundles_of, find_method
-from DeepRegistrationLib.models.safetensors import read_metadata, read_weights
+from DeepRegistrationLib.models.safetensors import read_weights
+from DeepRegistrationLib.models.weights_header import read_weights_header
 from DeepRegistrationLib.networks.universal import UniversalNetwork
 
 UNIVERSAL = "universal"
@@ -55,7 +57,7 @@ def _loss(name: str, ndim: int) -> PerceptualLoss:
                 'file in options.perceptual, or leave the term out (options.perceptual = "").'
             )
         path = fitting[0].path
-    elif path.suffix == ".safetensors" and KEY not in read_metadata(path):
+    elif path.suffix == ".safetensors" and KEY not in read_weights_header(path).metadata:
         if ndim != 2:
             raise InputError("VGG16 looks at 2-D images; name a universal model in options.perceptual instead.")
         return PerceptualLoss(VGG16Features.from_weights(read_weights(path)[0].items()), unit_range)

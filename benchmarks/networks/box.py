@@ -20,7 +20,8 @@ from pathlib import Path
 
 import torch
 
-from DeepRegistrationLib.models.bundle import NetworkGrid, load_model, save_bundle
+from DeepRegistrationLib.models.bundle import load_model, save_bundle
+from DeepRegistrationLib.models.header import NetworkGrid
 from Training.plan import read_plan
 from Training.runs import checkpoint
 from Training.runs.export import export

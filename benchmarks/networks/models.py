@@ -27,7 +27,8 @@ from typing import Any
 import torch
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models.bundle import Header, Model, load_model, save_bundle
+from DeepRegistrationLib.models.bundle import Model, load_model, save_bundle
+from DeepRegistrationLib.models.header import Header
 
 from ..running import run_command
 from . import page, page_blocks

@@ -14,7 +14,7 @@ import torch
 from DeepRegistrationLib import fields, register
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
 from DeepRegistrationLib.geometry.transform import displacement_on, lps_to_voxels
-from DeepRegistrationLib.models.bundle import Header
+from DeepRegistrationLib.models.header import Header
 from Training.synthesis.deform import maps
 from Training.synthesis.plan import DeformPlan
 from Training.synthesis.recipe import deform_recipe

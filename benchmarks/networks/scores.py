@@ -13,7 +13,8 @@ from torch import Tensor
 
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models.bundle import Header, Model
+from DeepRegistrationLib.models.bundle import Model
+from DeepRegistrationLib.models.header import Header
 from DeepRegistrationLib.models.predict import run_network
 from DeepRegistrationLib.quality import metrics
 from Training.pairs.batch import VALIDATION, Batch

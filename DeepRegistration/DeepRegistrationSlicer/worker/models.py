@@ -1,29 +1,26 @@
 """The model files: those in the box, and those in the user's folder. Nothing is downloaded, nothing is sent.
 
-Only the headers are read here (plain JSON); the weights are for the worker.
+Only the headers are read here, as the library reads them; the weights are for the worker.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shutil
-import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import slicer
 
+from DeepRegistrationLib.errors import InputError as LibraryInputError
+from DeepRegistrationLib.models.header import BOX, ENDING, USER_FOLDER_VARIABLE, Header, read_header
+
 from ..errors import InputError, RegistrationError
 from ..texts import tr as _
-from .process import USER_FOLDER_VARIABLE, libraryFolder
 
 SETTING = "DeepRegistration/ModelsFolder"
-ENDING = ".safetensors"
-HEADER_KEY = "deep_registration"
-LARGEST_HEADER = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class ModelFile:
 
     path: Path
     isInTheBox: bool
-    header: dict[str, Any] = field(default_factory=dict)
+    header: Header
 
     @property
     def name(self) -> str:
@@ -41,16 +38,15 @@ class ModelFile:
     def details(self) -> list[tuple[str, str]]:
         """(what, value) pairs for the user."""
         header = self.header
-        training = header.get("training") if isinstance(header.get("training"), dict) else {}
         spoken = [
-            (_("Method"), header.get("method")),
-            (_("Variant"), header.get("variant")),
-            (_("For"), header.get("modality")),
-            (_("Dimensions"), header.get("dimensions")),
-            (_("Trained on"), _trainedOn(training.get("data"))),
-            (_("Scores"), _scores(header.get("scores"))),
-            (_("License"), header.get("license")),
-            (_("Source"), header.get("source")),
+            (_("Method"), header.method),
+            (_("Variant"), header.variant),
+            (_("For"), header.modality),
+            (_("Dimensions"), header.dimensions),
+            (_("Trained on"), _trainedOn(header.training.get("data"))),
+            (_("Scores"), _scores(header.scores)),
+            (_("License"), header.license),
+            (_("Source"), header.source),
             (_("Size"), _("{size:.1f} MB").format(size=self.path.stat().st_size / 1e6)),
             (_("File"), str(self.path)),
         ]
@@ -62,11 +58,10 @@ def _trainedOn(data: Any) -> Any:
     return _("generated images; no image of anybody") if isGenerated else data
 
 
-def _scores(scores: Any) -> Any:
+def _scores(scores: dict[str, Any]) -> Any:
     """The few that mean something to a user; all of them where they are not those of this project's training."""
-    network = scores.get("network") if isinstance(scores, dict) else None
-    start = scores.get("identity") if isinstance(scores, dict) else None
-    values = [part.get("dice") if isinstance(part, dict) else None for part in (start, network)]
+    parts = scores.get("identity"), scores.get("network")
+    values = [part.get("dice") if isinstance(part, dict) else None for part in parts]
     if not all(isinstance(value, int | float) for value in values):
         return scores
     text = _("network alone: Dice {after:.2f}, {before:.2f} without it").format(before=values[0], after=values[1])
@@ -80,10 +75,6 @@ def _spoken(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_spoken(entry) for entry in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def boxFolder() -> Path:
-    return libraryFolder() / "Resources" / "Models"
 
 
 def userFolder() -> Path:
@@ -106,7 +97,7 @@ def tellWorker() -> None:
 def listModels() -> list[ModelFile]:
     """All models, those of the box first; files that are no models are left out."""
     found = []
-    for folder, isInTheBox in ((boxFolder(), True), (userFolder(), False)):
+    for folder, isInTheBox in ((BOX, True), (userFolder(), False)):
         for path in sorted(folder.glob(f"*{ENDING}")) if folder.is_dir() else []:
             try:
                 state = path.stat()
@@ -117,32 +108,21 @@ def listModels() -> list[ModelFile]:
 
 
 @functools.lru_cache(maxsize=256)
-def _headerOf(path: Path, _time: int, _size: int) -> dict[str, Any]:
+def _headerOf(path: Path, _time: int, _size: int) -> Header:
     """``readHeader``, once for each state of a file: the panel asks at every change of a parameter."""
     return readHeader(path)
 
 
-def readHeader(path: Path) -> dict[str, Any]:
-    """What the file says about itself.
+def readHeader(path: Path) -> Header:
+    """What the file says about itself, by the reader and the limits of the library.
 
     Raises:
         InputError: if it is not a model of this module.
     """
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > LARGEST_HEADER:
-                raise ValueError("too long")
-            header = json.loads(json.loads(file.read(length))["__metadata__"][HEADER_KEY])
-        if not isinstance(header, dict):
-            raise TypeError("no table")
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise InputError(
-            _("{name} is not a model of this module; choose a {ending} file that Training exported.").format(
-                name=path.name, ending=ENDING
-            )
-        ) from error
-    return header
+        return read_header(path)
+    except LibraryInputError as error:
+        raise InputError(str(error)) from error
 
 
 def importModel(path: Path) -> ModelFile:

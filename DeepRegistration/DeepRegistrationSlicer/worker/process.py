@@ -24,9 +24,6 @@ from ..texts import tr as _
 
 POLL_SECONDS = 0.03
 
-USER_FOLDER_VARIABLE = "DEEPREGISTRATION_MODELS"
-"""Tells the worker where the user's own models are."""
-
 OUTPUT_NAME, ERROR_NAME = "worker-output.jsonl", "worker-errors.txt"
 
 

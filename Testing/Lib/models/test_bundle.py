@@ -8,15 +8,8 @@ import torch
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models import bundle as models
-from DeepRegistrationLib.models.bundle import (
-    Header,
-    NetworkGrid,
-    Normalization,
-    list_bundles,
-    load_model,
-    save_bundle,
-    weights_hash,
-)
+from DeepRegistrationLib.models.bundle import list_bundles, load_model, save_bundle, weights_hash
+from DeepRegistrationLib.models.header import KEY, Header, NetworkGrid, Normalization
 from DeepRegistrationLib.models.safetensors import read_weights, write_weights
 from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
 
@@ -68,7 +61,7 @@ def test_the_reference_package_reads_what_we_write_and_we_read_what_it_writes(bu
     reference = pytest.importorskip("safetensors")
     reference_torch = pytest.importorskip("safetensors.torch")
     with reference.safe_open(str(bundle), "pt") as file:
-        assert Header.from_json(file.metadata()[models.KEY]) == HEADER
+        assert Header.from_json(file.metadata()[KEY]) == HEADER
         ours, _ = read_weights(bundle)
         assert set(file.keys()) == set(ours)
         assert all(torch.equal(file.get_tensor(name), ours[name]) for name in ours)
@@ -128,29 +121,29 @@ def reshaped(header):
 
 
 def without_header(header):
-    del header["__metadata__"][models.KEY]
+    del header["__metadata__"][KEY]
 
 
 def other_network(header):
-    document = json.loads(header["__metadata__"][models.KEY])
-    header["__metadata__"][models.KEY] = json.dumps({**document, "network": "Path"})
+    document = json.loads(header["__metadata__"][KEY])
+    header["__metadata__"][KEY] = json.dumps({**document, "network": "Path"})
 
 
 def other_arguments(header):
-    document = json.loads(header["__metadata__"][models.KEY])
+    document = json.loads(header["__metadata__"][KEY])
     document["arguments"]["colour"] = "blue"
-    header["__metadata__"][models.KEY] = json.dumps(document)
+    header["__metadata__"][KEY] = json.dumps(document)
 
 
 def newer(header):
-    document = json.loads(header["__metadata__"][models.KEY])
-    header["__metadata__"][models.KEY] = json.dumps({**document, "format": 99})
+    document = json.loads(header["__metadata__"][KEY])
+    header["__metadata__"][KEY] = json.dumps({**document, "format": 99})
 
 
 def nowhere(header):
-    document = json.loads(header["__metadata__"][models.KEY])
+    document = json.loads(header["__metadata__"][KEY])
     document["grid"]["orientation"] = "LRA"
-    header["__metadata__"][models.KEY] = json.dumps(document)
+    header["__metadata__"][KEY] = json.dumps(document)
 
 
 @pytest.mark.parametrize(

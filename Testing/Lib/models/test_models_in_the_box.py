@@ -10,7 +10,7 @@ from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.geometry.image import Grid
 from DeepRegistrationLib.geometry.transform import read_transform
 from DeepRegistrationLib.models import bundle
-from DeepRegistrationLib.models.bundle import read_header
+from DeepRegistrationLib.models.header import read_header
 from DeepRegistrationLib.models.methods import find_method
 from Testing.Lib.test_pipeline import pair
 

@@ -10,7 +10,8 @@ from torch import nn
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import Cancelled, InputError, RegistrationFailed
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.models.bundle import Header, Model, NetworkGrid, Normalization
+from DeepRegistrationLib.models.bundle import Model
+from DeepRegistrationLib.models.header import Header, NetworkGrid, Normalization
 from DeepRegistrationLib.models.placement import Placement
 from DeepRegistrationLib.models.predict import bfloat16_is_good, normalize_image, predict, prepare, run_network
 from DeepRegistrationLib.networks import Prediction, RegistrationNetwork

@@ -13,22 +13,25 @@ from Testing.host import interact
 
 from .. import cases  # noqa: F401 - makes the module importable
 
+from DeepRegistrationLib.models import header  # isort: skip
+
 import slicer  # isort: skip
 from DeepRegistrationSlicer.worker import devices, models  # isort: skip
 from DeepRegistrationSlicer.errors import InputError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
-HEADER = {
-    "method": "universal",
-    "dimensions": 3,
-    "modality": "any",
-    "scores": {"dice": 0.81234},
-    "license": "Apache-2.0",
-}
+HEADER = header.Header(
+    method="universal",
+    network="UniversalNetwork",
+    arguments={"ndim": 3},
+    dimensions=3,
+    scores={"dice": 0.81234},
+    license="Apache-2.0",
+)
 
 
-def bundle(path: Path, header=HEADER, key=models.HEADER_KEY) -> Path:
-    text = json.dumps({"__metadata__": {key: json.dumps(header)}}).encode()
+def bundle(path: Path, key=header.KEY) -> Path:
+    text = json.dumps({"__metadata__": {key: HEADER.to_json()}}).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     return path
 
@@ -40,13 +43,6 @@ def folder(tmp_path):
     os.environ.pop(models.USER_FOLDER_VARIABLE, None)
 
 
-def test_the_names_are_those_of_the_library():
-    from DeepRegistrationLib.models import bundle as library
-
-    assert (models.HEADER_KEY, models.USER_FOLDER_VARIABLE) == (library.KEY, library.USER_FOLDER_VARIABLE)
-    assert models.boxFolder() == library.BOX
-
-
 def test_a_model_of_the_library_is_read(folder, tmp_path):
     from DeepRegistrationLib.models import bundle as library
     from DeepRegistrationLib.models.methods import find_method, fresh_model
@@ -54,7 +50,7 @@ def test_a_model_of_the_library_is_read(folder, tmp_path):
     made = fresh_model(find_method("voxelmorph-1"), 2)
     library.save_bundle(tmp_path / "small.safetensors", made.network, made.header)
     model = models.importModel(tmp_path / "small.safetensors")
-    assert model.header["method"] == "voxelmorph-1"
+    assert model.header.method == "voxelmorph-1"
     assert "small" in [b.name for b in library.list_bundles()]
 
 
@@ -70,24 +66,52 @@ def test_importing_copies_and_removing_deletes(folder, tmp_path):
     assert [m for m in models.listModels() if not m.isInTheBox] == []
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"PK\x03\x04 nonsense", struct.pack("<Q", 1 << 60) + b"{}", struct.pack("<Q", 2) + b"{}"]
-)
-def test_other_files_are_refused_with_a_sentence(folder, tmp_path, content):
+def damaged(header_text: bytes, tensors: bytes = b"") -> bytes:
+    return struct.pack("<Q", len(header_text)) + header_text + tensors
+
+
+NOT_MODELS = {
+    "empty": b"",
+    "something else": b"PK\x03\x04 nonsense",
+    "endless": struct.pack("<Q", 1 << 60) + b"{}",
+    "without a header": damaged(b"{}"),
+    "of others": damaged(json.dumps({"__metadata__": {"something": HEADER.to_json()}}).encode()),
+    "cut short": damaged(
+        json.dumps(
+            {
+                "__metadata__": {header.KEY: HEADER.to_json()},
+                "w": {"dtype": "F16", "shape": [9], "data_offsets": [0, 18]},
+            }
+        ).encode()
+    ),
+    "newer": damaged(
+        json.dumps({"__metadata__": {header.KEY: HEADER.to_json().replace('"format": 1', '"format": 99')}}).encode()
+    ),
+    "impossible": damaged(
+        json.dumps(
+            {"__metadata__": {header.KEY: HEADER.to_json().replace('"dimensions": 3', '"dimensions": 7')}}
+        ).encode()
+    ),
+}
+
+
+@pytest.mark.parametrize("content", NOT_MODELS.values(), ids=list(NOT_MODELS))
+def test_other_files_are_refused_with_the_sentence_of_the_library_and_not_listed(folder, tmp_path, content):
     path = tmp_path / "other.safetensors"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="is not a model of this module"):
+    with pytest.raises(header.InputError) as expected:
+        header.read_header(path)
+    with pytest.raises(InputError) as found:
         models.importModel(path)
-
-
-def test_weights_of_others_are_refused(folder, tmp_path):
-    with pytest.raises(InputError, match="is not a model of this module"):
-        models.importModel(bundle(tmp_path / "llm.safetensors", key="something"))
+    assert str(found.value) == str(expected.value)
+    folder.mkdir()
+    path.rename(folder / path.name)
+    assert [m for m in models.listModels() if not m.isInTheBox] == []
 
 
 def test_what_is_in_the_box_stays(tmp_path):
     with pytest.raises(InputError, match="came with the module"):
-        models.removeModel(models.ModelFile(tmp_path / "x.safetensors", True))
+        models.removeModel(models.ModelFile(tmp_path / "x.safetensors", True, HEADER))
 
 
 def test_the_worker_is_told_where_they_are(folder):

@@ -9,7 +9,7 @@ import torch
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.models.bundle import Normalization
+from DeepRegistrationLib.models.header import Normalization
 from Testing.data import real
 from Testing.Training.small_runs import write_data
 from Training.pairs.make_manifest import make_manifest
