@@ -20,6 +20,7 @@ from .errors import InputError
 from .fields.inverse import invert
 from .geometry.image import Grid, Image, ImageSource, PathLike
 from .geometry.transform import Transform, affine_to_sitk, read_transform, resample
+from .geometry.volume_change import volume_change
 from .inputs.checks import check_overlap
 from .inputs.content import content_of
 from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks
@@ -68,9 +69,9 @@ class Result:
 
     @cached_property
     def jacobian(self) -> Image:
-        """The Jacobian determinant of the deformable part on the working grid: local volume change."""
-        det = fields.jacobian_determinant(self.field)
-        return Image(det[0, 0].numpy(), self.grid, "Jacobian determinant")
+        """Local volume change on the working grid, the affine part's included; see ``geometry/volume_change.py``."""
+        change = volume_change(self.transform.displacement(self.grid), self.grid)
+        return Image(change, self.grid, "Jacobian determinant")
 
 
 def register(

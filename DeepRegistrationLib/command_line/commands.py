@@ -58,7 +58,7 @@ def _add_register(commands: Commands) -> None:
     out.add_argument("--output-transform", metavar="T.h5", help="fixed to moving; .h5 .tfm .nrrd .nii.gz .mha")
     out.add_argument("--output-inverse", metavar="I.h5", help="moving to fixed")
     out.add_argument("--output-volume", metavar="W.nii.gz", help="the moving image on the fixed grid")
-    out.add_argument("--output-jacobian", metavar="J.nii.gz", help="local volume change")
+    out.add_argument("--output-jacobian", metavar="J.nii.gz", help="local volume change, the affine part's included")
     out.add_argument("--output-doubt", metavar="D.nii.gz", help="where not to trust the result, 0 to 1")
     out.add_argument("--no-compression", action="store_true", help="larger files, written faster (.nrrd, .mha)")
     out.add_argument("--report", metavar="DIR", help="report.html, report.json and overlay.png")

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..geometry.image import Grid
+from ..geometry.volume_change import volume_change
 
 SQUEEZED = 0.1
 """Tissue is not squeezed to a tenth of its volume nor blown up tenfold: there the two images have no counterpart."""
@@ -70,10 +71,10 @@ def measure_shape(transform: sitk.Transform | None, grid: Grid, anatomy: np.ndar
     # Coordinates along the grid's own axes, so that a single slice is two-dimensional.
     axes = grid.directions[:, live]
     field = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat32, *points_of(grid))
-    moved = sitk.GetArrayViewFromImage(field) @ axes
+    displacement = sitk.GetArrayViewFromImage(field)
     index = np.stack(np.nonzero(anatomy), -1)
     here = grid.to_world(index) @ axes
-    there = moved[anatomy]
+    there = displacement[anatomy] @ axes
     size = float(np.ptp(here, axis=0).prod() ** (1 / len(live))) or 1.0
     basis = np.c_[here - here.mean(0), np.ones(len(here))]
     fit = np.linalg.pinv(basis.T @ basis, hermitian=True) @ (basis.T @ there)  # centered: well conditioned
@@ -82,7 +83,7 @@ def measure_shape(transform: sitk.Transform | None, grid: Grid, anatomy: np.ndar
     left_turn, scales, right_turn = np.linalg.svd(np.eye(len(live)) + fit[:-1].T)
     trace = float(np.trace(left_turn @ right_turn))
     cosine = (trace - 1) / 2 if len(live) == 3 else trace / 2
-    changes = _volume_change(moved, grid, live)[anatomy]
+    changes = volume_change(displacement, grid)[anatomy]
     return Shape(
         usual,
         100 * usual / size,
@@ -92,22 +93,4 @@ def measure_shape(transform: sitk.Transform | None, grid: Grid, anatomy: np.ndar
         float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))),
         float(scales.min()),
         float(scales.max()),
-    )
-
-
-def _volume_change(moved: np.ndarray, grid: Grid, live: list[int]) -> np.ndarray:
-    """(*grid.shape) Jacobian determinant of point -> point + moved, both along the live axes."""
-    # Plane by plane of the components: a matrix a voxel would be taken apart one by one.
-    parts = [np.ascontiguousarray(moved[..., c]) for c in range(len(live))]
-    j = [[np.gradient(part, grid.spacing[axis], axis=axis) for axis in live] for part in parts]
-    for c in range(len(live)):
-        j[c][c] += 1
-    if len(live) == 1:
-        return j[0][0]
-    if len(live) == 2:
-        return j[0][0] * j[1][1] - j[0][1] * j[1][0]
-    return (
-        j[0][0] * (j[1][1] * j[2][2] - j[1][2] * j[2][1])
-        - j[0][1] * (j[1][0] * j[2][2] - j[1][2] * j[2][0])
-        + j[0][2] * (j[1][0] * j[2][1] - j[1][1] * j[2][0])
     )

@@ -7,6 +7,9 @@ import SimpleITK as sitk
 import slicer
 from vtk.util.numpy_support import vtk_to_numpy
 
+from DeepRegistrationLib.geometry.image import Grid
+from DeepRegistrationLib.geometry.volume_change import volume_change
+
 from ..errors import InputError
 from ..texts import tr as _
 from . import display, nodes
@@ -78,25 +81,9 @@ def checkerboard(fixed: np.ndarray, other: np.ndarray, spacing: np.ndarray) -> n
     return np.where(odd, other, fixed)
 
 
-def volumeChange(field: sitk.Image) -> np.ndarray:
-    """(k, j, i) Jacobian determinant of point -> point + field: 2 is twice the volume, below 0 is folded.
-
-    Nothing can be measured across a single slice; there nothing changes.
-    """
-    vectors = sitk.GetArrayViewFromImage(field)
-    steps = np.asarray(field.GetDirection()).reshape(3, 3) * np.asarray(field.GetSpacing())
-    # Where the voxel's three edges go: a change of volume is the ratio of the boxes they span.
-    edges = []
-    for axis in range(3):
-        change = np.gradient(vectors, axis=2 - axis) if vectors.shape[2 - axis] > 1 else np.zeros_like(vectors)
-        edges.append(change + steps[:, axis].astype(np.float32))
-    box = np.einsum("...c,...c->...", edges[0], np.cross(edges[1], edges[2]))
-    return (box / np.linalg.det(steps)).astype(np.float32)
-
-
 def changeOn(field: sitk.Image, reference: sitk.Image) -> sitk.Image:
-    """``volumeChange`` on the grid of ``reference``; a field reaches beyond it, where it only fades away."""
-    return _onto(volumeChange(field), field, reference, 1.0)
+    """The library's map of volume change on the grid of ``reference``; beyond it a field only fades away."""
+    return _onto(volume_change(sitk.GetArrayViewFromImage(field), Grid.from_sitk(field)), field, reference, 1.0)
 
 
 def lengthOn(field: sitk.Image, reference: sitk.Image) -> sitk.Image:
