@@ -191,14 +191,15 @@ def test_a_line_cut_by_a_kill_and_a_folder_without_results(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 @pytest.mark.skipif(os.name == "nt", reason="its signals are others")
 def test_a_child_ends_with_the_process_that_asked_it(tmp_path, number):
+    heard = "" if number == signal.SIGKILL else f"signal.signal({int(number)}, signal.SIG_DFL); "  # nohup's are deaf
     code = (
-        "import sys; from DeepRegistrationLib.cohorts.children import Child, Limits\n"
+        f"import signal, sys; {heard}from DeepRegistrationLib.cohorts.children import Child, Limits\n"
         "child = Child(Limits()); child._alive(); print(child.pid, flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True, cwd=ROOT, encoding="utf-8")
     child = int(parent.stdout.readline())
     parent.send_signal(number)
-    parent.wait()
+    parent.wait(60)
     for _ in range(200):
         if not is_running(child):
             break
