@@ -28,7 +28,7 @@ from .progress_bar import ProgressBar
 if TYPE_CHECKING:
     from ..pipeline import Result
 
-MOST_LABELS = 100_000
+MOST_IDS = 100_000
 OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")
 Commands = Any  # argparse's own class for sub-parsers is private
 
@@ -248,8 +248,8 @@ def parse_labels(text: str | None) -> list[int] | None:
             low, high = int(first), int(last or first)
             if low > high:
                 raise ValueError(part)
-            if len(chosen) + high - low >= MOST_LABELS:
-                raise InputError(f"The labels {text[:60]} are more than {MOST_LABELS}; name those to be scored.")
+            if len(chosen) + high - low >= MOST_IDS:
+                raise InputError(f"The labels {text[:60]} are more than {MOST_IDS}; name those to be scored.")
             chosen.extend(range(low, high + 1))
     except InputError:
         raise

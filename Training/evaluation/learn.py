@@ -17,7 +17,7 @@ from DeepRegistrationLib.device import choose_device
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.files.writing import write_text
 
-from ..limits import check_pairs, set_threads
+from ..limits import check_pair_count, set_threads
 from ..pairs.make_manifest import make_manifest
 from ..plan import PLANS, TrainingPlan, read_plan
 from ..runs import checkpoint as files
@@ -86,7 +86,7 @@ def device_of(options: argparse.Namespace) -> torch.device:
         InputError: if one of the options cannot be used.
     """
     set_threads(options.threads)
-    check_pairs(options.pairs)
+    check_pair_count(options.pairs)
     return choose_device(options.device)
 
 
