@@ -31,7 +31,7 @@ from .forces import Force, Lncc, LocalGradient, Ssd, structure_mask, translate
 from .guard import Choice, coarse_levels, guard
 from .guidance import LandmarkPull
 from .information import Information
-from .level_images import Images, LevelPair
+from .level_images import Images, Pair
 from .levels import Level, Rim, Window, erode, keep_inside, normalize, shrink, working_window
 from .pace import Pace
 from .schedule import plan
@@ -271,7 +271,7 @@ class _Term:
 
 
 def _run_level(
-    level: Level, pair: LevelPair, u: Tensor, rim: Rim, trust: Tensor | None, reporter: Reporter, message: str
+    level: Level, pair: Pair, u: Tensor, rim: Rim, trust: Tensor | None, reporter: Reporter, message: str
 ) -> int:
     """Steps on one level; ``u`` is updated in place. Returns how many. ``trust`` may be of a coarser level."""
     d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
@@ -337,7 +337,7 @@ def _run_level(
     return level.iterations
 
 
-def _same(pair: LevelPair, sampler: Sampler, spare: Tensor) -> bool:
+def _same(pair: Pair, sampler: Sampler, spare: Tensor) -> bool:
     """Whether the moving image where ``sampler`` aims is the fixed one: what is left is rounding, and must not pull."""
     return float(sampler.take(pair.moving, spare[:, :1]).sub_(pair.fixed).abs_().max()) < SAME
 
