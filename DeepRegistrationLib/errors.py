@@ -19,3 +19,10 @@ class Cancelled(DeepRegistrationError):  # noqa: N818
 
 class NotWritten(DeepRegistrationError, RuntimeError):  # noqa: N818
     """A result could not be written, for lack of room most likely; what was there before is unchanged (exit code 1)."""
+
+
+NO_MEMORY = (
+    *("memoryerror", "out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc"),
+    *("memory allocation still failed", "cannot allocate memory"),
+)
+"""How Python and numpy, PyTorch on the graphics card and on the processor, ITK, C++, OpenBLAS and the system say it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,6 +20,29 @@ ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 470
 
 
+class Camera:
+    """Takes pictures of the panel and of the slice views into a folder."""
+
+    def __init__(self, running: Any, widget: Any, folder: Path) -> None:
+        self._running, self._widget, self._folder = running, widget, folder
+
+    def panel(self, name: str) -> None:
+        for _again in range(4):  # word-wrapped labels and selectors settle slowly
+            interact.process_events(50)
+            self._widget.resize(WIDTH, self._widget.layout().totalHeightForWidth(WIDTH))
+        interact.process_events(50)
+        path = self._folder / f"{name}.png"
+        self._widget.grab().save(str(path))
+        Image.open(path).convert("RGB").save(path, optimize=True)  # all colors: the light is a small dot
+
+    def views(self, name: str, *names: str) -> None:
+        pictures = [self._running.slice_view(view).render() for view in names or ("Red", "Yellow", "Green")]
+        picture = Image.fromarray(np.concatenate(pictures, axis=1))
+        picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).quantize(64).save(
+            self._folder / f"{name}.png", optimize=True
+        )
+
+
 def main(folder: Path) -> None:
     """Register the generated pair by clicks and take pictures on the way."""
     running = host.boot()
@@ -26,7 +50,6 @@ def main(folder: Path) -> None:
 
     host.load_module(ROOT / "DeepRegistration" / "DeepRegistration.py")
     from DeepRegistrationSlicer.registration import samples
-    from DeepRegistrationSlicer.viewing.looks import Look
 
     folder.mkdir(parents=True, exist_ok=True)
     samples.load()
@@ -35,48 +58,57 @@ def main(folder: Path) -> None:
     widget = slicer.modules.deepregistration.widgetRepresentation()
     ui, panel = slicer.modules.DeepRegistrationWidget.ui, slicer.modules.DeepRegistrationWidget.panel
     widget.show()
+    camera = Camera(running, widget, folder)
+    set_up(camera, ui, panel)
+    started = time.monotonic()
+    register(camera, ui, panel)
+    finished = time.monotonic()
+    look_at(camera, ui, panel)
+    panel.sections[0].export(folder / "report.html")
+    ui.imagesButton.collapsed, ui.lookButton.collapsed, ui.judgmentButton.collapsed = False, True, True
+    interact.choose(ui.movingSelector, "Head T1")
+    camera.panel("panel-error")
+    print(f"panel opened to overlay: {finished - opened:.0f} s, of which {finished - started:.0f} s after Apply")
+    print(ui.verdictLabel.text)
+    panel.close()
 
-    def grab(name: str) -> None:
-        for _again in range(4):  # word-wrapped labels and selectors settle slowly
-            interact.process_events(50)
-            widget.resize(WIDTH, widget.layout().totalHeightForWidth(WIDTH))
-        interact.process_events(50)
-        path = folder / f"{name}.png"
-        widget.grab().save(str(path))
-        Image.open(path).convert("RGB").save(path, optimize=True)  # all colors: the light is a small dot
 
-    def views(name: str, *names: str) -> None:
-        pictures = [running.slice_view(view).render() for view in names or ("Red", "Yellow", "Green")]
-        picture = Image.fromarray(np.concatenate(pictures, axis=1))
-        picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).quantize(64).save(
-            folder / f"{name}.png", optimize=True
-        )
+def set_up(camera: Camera, ui: Any, panel: Any) -> None:
+    """The method and the outputs; the panel as it opens, and its advanced settings."""
+    import slicer
 
     interact.wait_until(lambda: not panel.catalog.answer.isRunning, 60)
-    grab("panel")
+    camera.panel("panel")
     interact.choose(ui.methodComboBox, panel.catalog.find("universal").title)
     ui.outputsButton.collapsed = True
     interact.click(ui.advancedButton)
     interact.wait_until(lambda: ui.deviceLabel.text, 60)
-    grab("panel-advanced")
+    camera.panel("panel-advanced")
     interact.click(ui.advancedButton)
-
     values = {"fixedLabels": "Head T1 labels", "movingLabels": "Head T2 labels"}
     values |= {"fixedLandmarks": "Head T1 points", "movingLandmarks": "Head T2 points"}
     for name, node in values.items():
         setattr(panel.parameters, name, slicer.util.getNode(node))
     panel.parameters.useGuidance = False  # for judging only
     panel.parameters.wantInverse = True
-    started = time.monotonic()
+
+
+def register(camera: Camera, ui: Any, panel: Any) -> None:
+    """Apply, with the panel on the way."""
     interact.click(ui.applyButton)
     interact.wait_until(lambda: ui.progressBar.value >= 40, 600)
-    grab("panel-running")
+    camera.panel("panel-running")
     interact.wait_until(lambda: not panel.logic.isRunning, 600)
-    finished = time.monotonic()
-    views("overlay-after")
+
+
+def look_at(camera: Camera, ui: Any, panel: Any) -> None:
+    """The overlay, the finished panel and every other look; the overlay without the transform at the end."""
+    from DeepRegistrationSlicer.viewing.looks import Look
+
+    camera.views("overlay-after")
     interact.wait_until(lambda: not panel.sections[0].scorer.answer.isRunning, 120)
     ui.imagesButton.collapsed = True
-    grab("panel-finished")
+    camera.panel("panel-finished")
     for look in Look:
         if look is Look.OVERLAY:  # taken already
             continue
@@ -84,18 +116,10 @@ def main(folder: Path) -> None:
         if not button.checked:
             interact.click(button)
         panel.sections[1].viewer.wait()  # doubt is made by the worker
-        views(f"look-{look.value}", *(("Red", "Yellow") if look is Look.SIDE_BY_SIDE else ()))
+        camera.views(f"look-{look.value}", *(("Red", "Yellow") if look is Look.SIDE_BY_SIDE else ()))
     interact.click(ui.overlayButton)
     interact.click(ui.beforeButton)
-    views("overlay-before")
-    panel.sections[0].export(folder / "report.html")
-
-    ui.imagesButton.collapsed, ui.lookButton.collapsed, ui.judgmentButton.collapsed = False, True, True
-    interact.choose(ui.movingSelector, "Head T1")
-    grab("panel-error")
-    print(f"panel opened to overlay: {finished - opened:.0f} s, of which {finished - started:.0f} s after Apply")
-    print(ui.verdictLabel.text)
-    panel.close()
+    camera.views("overlay-before")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ The plan of the rooms is in ``architecture.py``, which draws it, too.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -142,6 +143,18 @@ def test_files_and_functions_are_short_enough_to_read():
                 if ast.get_docstring(node):
                     lines -= node.body[0].end_lineno - node.body[0].lineno + 1
                 assert lines <= 70, f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
+
+
+def test_the_stops_of_the_walk_are_where_the_page_says():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    stops = re.findall(r"^\| \d+ \| (.+?) \|", page, re.MULTILINE)
+    assert f"{len(stops)} stops" in page
+    for stop in stops:
+        files = [base / name for name in re.findall(r"`([\w/]+\.py)`", stop) for base in FLOORS.values()]
+        text = "\n".join(path.read_text(encoding="utf-8") for path in files if path.is_file())
+        assert text, f"no file of {stop}"
+        for name in re.findall(r"`(?:[A-Z]\w+\.)?(\w+)`", stop):
+            assert f"def {name}(" in text, f"{name} is not in {stop}"
 
 
 def names_no_encoding(node: ast.AST) -> bool:

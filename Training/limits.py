@@ -28,7 +28,7 @@ def set_threads(count: int | None) -> None:
     torch.set_num_threads(count)
 
 
-def check_pairs(count: int, name: str = "--pairs") -> None:
+def check_pair_count(count: int, name: str = "--pairs") -> None:
     """Refuse a number of pairs that nobody can want.
 
     Raises:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..cohorts.lists import EXTRAS
 from ..errors import InputError
 from ..files.endings import PICTURE_FILES, image_endings, transform_endings
 from ..files.writing import together
@@ -27,16 +28,7 @@ from .progress_bar import ProgressBar
 if TYPE_CHECKING:
     from ..pipeline import Result
 
-INPUTS = (
-    "initial_transform",
-    "fixed_mask",
-    "moving_mask",
-    "fixed_points",
-    "moving_points",
-    "fixed_labels",
-    "moving_labels",
-)
-MOST_LABELS = 100_000
+MOST_IDS = 100_000
 OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")
 Commands = Any  # argparse's own class for sub-parsers is private
 
@@ -152,7 +144,7 @@ def _check_register(options: argparse.Namespace) -> None:
     settings_from(options)
     bundle = None if options.method == AUTO else find_method(options.method).bundle
     inputs = {"the fixed image": options.fixed, "the moving image": options.moving, "the model": bundle}
-    for name in INPUTS:
+    for name in EXTRAS:
         inputs[f"the {name.replace('_', ' ')}"] = getattr(options, name)
     outputs = []
     for name, path in wanted.items():
@@ -256,8 +248,8 @@ def parse_labels(text: str | None) -> list[int] | None:
             low, high = int(first), int(last or first)
             if low > high:
                 raise ValueError(part)
-            if len(chosen) + high - low >= MOST_LABELS:
-                raise InputError(f"The labels {text[:60]} are more than {MOST_LABELS}; name those to be scored.")
+            if len(chosen) + high - low >= MOST_IDS:
+                raise InputError(f"The labels {text[:60]} are more than {MOST_IDS}; name those to be scored.")
             chosen.extend(range(low, high + 1))
     except InputError:
         raise

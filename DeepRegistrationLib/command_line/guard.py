@@ -11,12 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from ..errors import Cancelled, DeepRegistrationError, InputError
+from ..errors import NO_MEMORY, Cancelled, DeepRegistrationError, InputError
 from ..files.writing import FULL, shown
 from .interrupt import CANCELLED, SENTENCE
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
-NO_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc")
 _BAD_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 
 

@@ -26,8 +26,8 @@ from . import mgz, nifti
 from .dicom_folder import read_folder
 from .nifti_numbers import with_not_numbers
 from .quiet import quiet_libraries
+from .writing import PathLike
 
-PathLike = str | os.PathLike[str]
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _IMAGES_IN_HDF5 = (b"ITKImage", b"minc-2.0")
 _MOST_SHEAR = 1.0

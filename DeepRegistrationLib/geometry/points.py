@@ -17,11 +17,9 @@ from ..errors import InputError
 from ..files.writing import write_text
 from .image import PathLike
 from .point_tables import RAS_TO_LPS, Table, parse_csv, parse_fcsv
+from .transform_files import FARTHEST_MM
 
 POINT_FILES = (".csv", ".fcsv", ".mrk.json")
-FARTHEST_MM = 1e6
-"""A point a kilometer away is a damaged file."""
-
 _MOVED_POINT_BY_POINT = ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve")
 
 

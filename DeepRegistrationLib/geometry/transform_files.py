@@ -23,7 +23,7 @@ from ..files.image_files import read_file
 from ..files.quiet import quiet_libraries
 
 FARTHEST_MM = 1e6
-"""Displacements beyond a kilometer are a damaged file, and squares of them are more than float32 holds."""
+"""Points and displacements beyond a kilometer are a damaged file, and their squares more than float32 holds."""
 
 _CLASS = re.compile(rb"Transform[A-Za-z0-9]*_(?:double|float)_\d+_\d+")
 _LETTERS = re.compile(rb"[A-Za-z0-9]*\Z")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-MOST_LABELS = 1000
+_MOST_VALUES = 1000
 _EQUAL = 0.5
 
 
@@ -23,7 +23,7 @@ def looks_like_labels(array: np.ndarray) -> bool:
     elif array.dtype.kind not in "iub":
         return False
     values, counts = np.unique(array, return_counts=True)
-    if len(values) > MOST_LABELS:
+    if len(values) > _MOST_VALUES:
         return False
     if len(values) <= 2:
         return True

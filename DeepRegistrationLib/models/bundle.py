@@ -17,7 +17,7 @@ from torch import nn
 from ..errors import InputError
 from ..geometry.image import PathLike
 from ..networks import RegistrationNetwork, build_network
-from .header import BOX, ENDING, KEY, USER_FOLDER_VARIABLE, Header, header_of, read_header
+from .header import BOX, ENDING, KEY, USER_FOLDER_VARIABLE, Header, header_in, read_header
 from .safetensors import read_weights, write_weights
 
 _log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def load_model(source: PathLike, user_folder: PathLike | None = None) -> Model:
     """
     path = _find(source, user_folder)
     tensors, metadata = read_weights(path)
-    header = header_of(path, metadata)
+    header = header_in(path, metadata)
     floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     try:
         with torch.device("meta"):  # no memory until the file's shapes have been compared with the network's

@@ -184,10 +184,10 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: if there is no such file, or it is not a bundle.
     """
-    return header_of(path, read_weights_header(path).metadata)
+    return header_in(path, read_weights_header(path).metadata)
 
 
-def header_of(path: Path, metadata: Mapping[str, str]) -> Header:
+def header_in(path: Path, metadata: Mapping[str, str]) -> Header:
     """The header in the metadata of a weights file.
 
     Raises:

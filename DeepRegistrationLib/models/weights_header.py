@@ -47,6 +47,8 @@ def read_weights_header(path: Path) -> WeightsHeader:
     Raises:
         InputError: if the file cannot be read or is not a valid safetensors file.
     """
+    if path.exists() and not path.is_file():  # of a pipe, reading would wait for ever
+        raise _damaged(path, "it is not a file")
     try:
         with path.open("rb") as file:
             total = os.fstat(file.fileno()).st_size
@@ -78,15 +80,15 @@ def read_weights_header(path: Path) -> WeightsHeader:
 
 
 def _entry(path: Path, name: str, entry: Any) -> Entry:
-    if not isinstance(entry, dict) or entry.get("dtype") not in ITEM_SIZES:
+    if not isinstance(entry, dict) or str(entry.get("dtype")) not in ITEM_SIZES:
         raise _damaged(path, f"the type of its tensor {name} is unknown")
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
         raise _damaged(path, f"the shape of its tensor {name} makes no sense")
     begin, end = offsets
-    if end - begin != math.prod(shape) * ITEM_SIZES[entry["dtype"]]:
+    if end - begin != math.prod(shape) * ITEM_SIZES[str(entry["dtype"])]:
         raise _damaged(path, f"its tensor {name} has another size than its shape says")
-    return Entry(entry["dtype"], shape, begin, end)
+    return Entry(str(entry["dtype"]), shape, begin, end)
 
 
 def _naturals(values: Any) -> TypeGuard[list[int]]:

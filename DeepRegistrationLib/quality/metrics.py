@@ -101,27 +101,6 @@ def label_surfaces(
     return {v: surface_distances(a == v, b == v, spacing) for v in _chosen(a, b, labels)}
 
 
-def hausdorff95(
-    fixed_labels: Array, warped_labels: Array, spacing: Spacing = 1.0, labels: Iterable[int] | None = None
-) -> dict[int, float]:
-    """HD95 in mm per label; NaN where it is missing in one of the maps (Dice is 0 there)."""
-    return {v: s.hausdorff95 for v, s in label_surfaces(fixed_labels, warped_labels, spacing, labels).items()}
-
-
-def average_surface_distance(
-    fixed_labels: Array, warped_labels: Array, spacing: Spacing = 1.0, labels: Iterable[int] | None = None
-) -> dict[int, float]:
-    """ASD in mm per label, over the boundary voxels of both; NaN where it is missing in one of the maps."""
-    return {v: s.average for v, s in label_surfaces(fixed_labels, warped_labels, spacing, labels).items()}
-
-
-def mean_absolute_distance(
-    fixed_labels: Array, warped_labels: Array, spacing: Spacing = 1.0, labels: Iterable[int] | None = None
-) -> dict[int, float]:
-    """MAD in mm per label: the mean of the two directions' means; NaN where it is missing in one of the maps."""
-    return {v: s.mean_absolute for v, s in label_surfaces(fixed_labels, warped_labels, spacing, labels).items()}
-
-
 def landmark_errors(points_a: Array, points_b: Array, spacing: Spacing = 1.0) -> np.ndarray:
     """(n,) distances of two lists of points (n, ndim), pairs in the same order (TRE).
 
@@ -212,24 +191,3 @@ def learn2reg_sdlogj(u: Array, mask: Array | None = None) -> float:
     """
     det = _determinant(u, mask, border=2)
     return float((det.double() + 3).clamp(1e-9, 1e9).log().std(correction=0)) if det.numel() else math.nan
-
-
-def inverse_error_mm(u: Tensor, inverse: Tensor, spacing: Spacing = 1.0, mask: Array | None = None) -> np.ndarray:
-    """Lengths in mm of what is left of ``(id + u) o (id + inverse)``, where ``inverse`` stays inside the grid.
-
-    Args:
-        u, inverse: (1, ndim, *spatial) in voxels of one grid.
-        mask: (*spatial) voxels to look at.
-
-    Returns:
-        (n,) lengths; ``.mean()`` and ``.max()`` are the figures to report.
-    """
-    ndim = fields.check_field(u)
-    there = fields.identity(u.shape[2:], u.device, u.dtype) + inverse
-    steps = torch.as_tensor(np.broadcast_to(np.asarray(spacing, dtype=np.float64), (ndim,)).copy()).to(u)
-    left = fields.compose(u, inverse) * steps.view(1, -1, *[1] * ndim)
-    upper = torch.as_tensor(u.shape[2:], device=u.device).view(1, -1, *[1] * ndim) - 1
-    inside = ((there >= 0) & (there <= upper)).all(1)
-    if mask is not None:
-        inside &= torch.as_tensor(_numpy(mask) > 0, device=u.device)
-    return left.square().sum(1).sqrt()[inside].cpu().numpy()

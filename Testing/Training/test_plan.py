@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.models.header import BOX, read_header
 from Testing.Training.small_runs import tiny_plan
 from Training.plan import PLANS, plan_again, plan_of, read_plan
 from Training.steps import steps_of
@@ -106,6 +107,24 @@ def test_a_missing_plan_names_those_there_are(tmp_path: Path) -> None:
 def test_a_plan_comes_back_from_its_description(name: str) -> None:
     plan = read_plan(name)
     assert plan_again(plan.describe()).hash() == plan.hash()
+
+
+def test_the_plans_of_earlier_bundles_and_files_are_the_same_plans_still() -> None:
+    """By their hashes: of the models in the box as they were trained, and of a TOML file at that time."""
+    bundles = sorted(BOX.glob("*.safetensors"))
+    assert bundles
+    for path in bundles:
+        training = read_header(path).training
+        assert plan_again(training["plan"]).hash() == training["plan_sha256"], path.name
+    given = {
+        "method": "dual-branch",
+        "variant": "gated",
+        "synthesis": {"shape": [32, 32, 32], "families": {"head": 1.0}, "orient": 0.0},
+        "optimizer": {"learning_rate": 1e-3},
+        "schedule": {"steps": 40, "batch": 1, "validate_every": 20, "validation_pairs": 4, "checkpoint_every": 10},
+    }
+    given["schedule"] |= {"log_every": 5, "pictures_every": 40}
+    assert plan_of(given).hash() == "04726491036f5918abd8a09bea1e06ecbec0b8aa84320f0859e8852c5acfc10c"
 
 
 def test_settings_that_came_later_do_not_change_the_hash_of_plans_without_them() -> None:

@@ -16,7 +16,7 @@ from DeepRegistrationLib.models.bundle import load_model
 from DeepRegistrationLib.models.header import Header
 from DeepRegistrationLib.networks import RegistrationNetwork
 
-from ..limits import check_memory, check_pairs, set_threads
+from ..limits import check_memory, check_pair_count, set_threads
 from ..pairs.batch import Batch
 from ..pairs.manifest import read_manifest
 from ..pairs.real import RealSource
@@ -88,7 +88,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
 
     def run(options: argparse.Namespace) -> None:
         set_threads(options.threads)
-        check_pairs(options.pairs)
+        check_pair_count(options.pairs)
         plan = None if options.plan is None else read_plan(options.plan)
         wanted = Wanted(
             options.data, plan, options.pairs, options.held_out, tuple(options.labels), options.mask_threshold

@@ -17,7 +17,7 @@ from DeepRegistrationLib.device import choose_device
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.files.writing import write_text
 
-from ..limits import check_pairs, set_threads
+from ..limits import check_pair_count, set_threads
 from ..pairs.make_manifest import make_manifest
 from ..plan import PLANS, TrainingPlan, read_plan
 from ..runs import checkpoint as files
@@ -54,19 +54,11 @@ class Learned:
 def add_learn(commands: argparse._SubParsersAction) -> None:
     """``learn [LIST.toml] --images FOLDER --output docs``."""
     parser = commands.add_parser("learn", help="train the quick plans of a list and write what they learned")
-    parser.add_argument("list", type=Path, nargs="?", default=LIST, metavar="LIST.toml")
+    add_list_options(parser, LIST, Path("runs/learn"), 30, f"gets {PAGE} and its figures")
     parser.add_argument("--images", type=Path, default=Path(), metavar="FOLDER", help="where the list's folders lie")
-    parser.add_argument("--runs", type=Path, default=Path("runs/learn"), help="where runs are kept, and found if done")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=f"gets {PAGE} and its figures")
-    parser.add_argument("--only", nargs="+", metavar="PLAN", help="of the list")
-    parser.add_argument("--pairs", type=int, default=30, help="held-out pairs a run (default 30)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--threads", type=int, help="of the CPU")
 
     def run(options: argparse.Namespace) -> None:
-        set_threads(options.threads)
-        check_pairs(options.pairs)
-        device = choose_device(options.device)
+        device = device_of(options)
         entries = read_list(options.list, options.only)
         done = [learn(entry, options.images, options.runs, options.pairs, device) for entry in entries]
         write_page(done, {}, options.output, device)  # in case that the rest is interrupted
@@ -74,6 +66,28 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         print(f"wrote {options.output / PAGE}")
 
     parser.set_defaults(run=run)
+
+
+def add_list_options(parser: argparse.ArgumentParser, default: Path, runs: Path, pairs: int, gets: str) -> None:
+    """The options of a command that trains the runs of a list; ``device_of`` reads some of them."""
+    parser.add_argument("list", type=Path, nargs="?", default=default, metavar="LIST.toml")
+    parser.add_argument("--runs", type=Path, default=runs, help="where runs are kept, and found if done")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=gets)
+    parser.add_argument("--only", nargs="+", metavar="RUN", help="of the list")
+    parser.add_argument("--pairs", type=int, default=pairs, help=f"held-out pairs a run (default {pairs})")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--threads", type=int, help="of the CPU")
+
+
+def device_of(options: argparse.Namespace) -> torch.device:
+    """Where to train; the number of threads is set.
+
+    Raises:
+        InputError: if one of the options cannot be used.
+    """
+    set_threads(options.threads)
+    check_pair_count(options.pairs)
+    return choose_device(options.device)
 
 
 def read_list(path: Path, only: Sequence[str] | None = None) -> list[Mapping[str, Any]]:

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from DeepRegistrationLib.device import choose_device
 from DeepRegistrationLib.files.writing import write_text
 
-from ..limits import check_pairs, set_threads
 from .figures import MEASURES
-from .learn import Learned, learn, read_list, run_name
+from .learn import Learned, add_list_options, device_of, learn, read_list, run_name
 from .tables import change
 
 LIST = Path(__file__).resolve().parents[1] / "paper_rows.toml"
@@ -31,18 +29,10 @@ What of the papers' tables is not done is listed, with the reason, in [deviation
 def add_rows(commands: argparse._SubParsersAction) -> None:
     """``rows [LIST.toml] --output docs``."""
     parser = commands.add_parser("rows", help="train rows of the papers' tables at a small size and write the tables")
-    parser.add_argument("list", type=Path, nargs="?", default=LIST, metavar="LIST.toml")
-    parser.add_argument("--runs", type=Path, default=Path("runs/rows"), help="where runs are kept, and found if done")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=f"gets {PAGE}")
-    parser.add_argument("--only", nargs="+", metavar="ROW", help="of the list; the page names the others as not run")
-    parser.add_argument("--pairs", type=int, default=100, help="held-out pairs a run (default 100)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--threads", type=int, help="of the CPU")
+    add_list_options(parser, LIST, Path("runs/rows"), 100, f"gets {PAGE}, which names what of the list was not run")
 
     def run(options: argparse.Namespace) -> None:
-        set_threads(options.threads)
-        check_pairs(options.pairs)
-        device = choose_device(options.device)
+        device = device_of(options)
         done: list[Learned] = []
         left = read_list(options.list)
         for entry in read_list(options.list, options.only):

@@ -19,7 +19,7 @@ from DeepRegistrationLib.command_line.options import add_settings, settings_from
 from DeepRegistrationLib.errors import InputError, RegistrationFailed
 from DeepRegistrationLib.files.writing import write_text
 
-from ..limits import check_pairs, set_threads
+from ..limits import check_pair_count, set_threads
 from ..safe_files import keep_inputs
 from .manifest import Case, read_manifest
 
@@ -39,7 +39,7 @@ def add_fields(commands: argparse._SubParsersAction) -> None:
 
     def run(options: argparse.Namespace) -> None:
         set_threads(options.threads)
-        check_pairs(options.pairs)
+        check_pair_count(options.pairs)
         chosen = settings_from(options).as_dict()
         how = {name: chosen[name] for name in HOW}
         if how["refine"] == "none":

@@ -24,26 +24,36 @@ LICENSE = "Apache-2.0"
 
 
 def add_export(commands: argparse._SubParsersAction) -> None:
-    """``export PLAN.toml FOLDER OUT.safetensors``."""
+    """``export FOLDER OUT.safetensors``: the run's folder knows its plan and data.
+
+    The older ``export PLAN.toml FOLDER OUT.safetensors --data MANIFEST.json`` refuses a run of any other plan.
+    """
     parser = commands.add_parser("export", help="the best weights of a run as a model bundle")
-    parser.add_argument("plan", type=Path, metavar="PLAN.toml")
+    parser.add_argument("plan", type=Path, nargs="?", metavar="PLAN.toml", help="must be the run's; not needed")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the run was trained")
     parser.add_argument("output", type=Path, metavar="OUT.safetensors")
-    parser.add_argument("--data", type=Path, metavar="MANIFEST.json", help="as given to train")
+    parser.add_argument("--data", type=Path, metavar="MANIFEST.json", help="with a plan, as given to train; not needed")
     parser.add_argument("--last", action="store_true", help="the last weights instead of the best validated ones")
     parser.add_argument("--license", default=LICENSE, help=f"of the weights (default {LICENSE})")
 
     def run(options: argparse.Namespace) -> None:
-        plan = read_plan(options.plan)
-        if options.data:
-            plan = with_data(plan, options.data)
-        if (options.folder / RUN_PLAN).exists():  # train --steps may have said another number than the plan
-            steps = read_run_plan(options.folder).schedule.steps
-            plan = replace(plan, schedule=replace(plan.schedule, steps=steps))
+        if options.data and options.plan is None:
+            raise InputError("The run's folder knows its data; leave --data out, or give the plan, too.")
+        plan = read_run_plan(options.folder) if options.plan is None else _plan_given(options)
         header = export(plan, options.folder, options.output, options.last, options.license, options.plan)
         print(f"wrote {options.output}: {header.method}, {header.training['steps']} steps, scores {header.scores}")
 
     parser.set_defaults(run=run)
+
+
+def _plan_given(options: argparse.Namespace) -> TrainingPlan:
+    plan = read_plan(options.plan)
+    if options.data:
+        plan = with_data(plan, options.data)
+    if (options.folder / RUN_PLAN).exists():  # train --steps may have said another number than the plan
+        steps = read_run_plan(options.folder).schedule.steps
+        plan = replace(plan, schedule=replace(plan.schedule, steps=steps))
+    return plan
 
 
 def export(

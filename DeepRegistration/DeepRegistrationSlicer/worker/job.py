@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from DeepRegistrationLib.errors import NO_MEMORY
+
 from ..texts import tr as _
 from .process import Process, QtTicker, Ticker
 from .signals import Signal
@@ -19,11 +21,6 @@ LOGGER = logging.getLogger(__name__)
 
 BAD_INPUT, CANCELLED = 2, 130
 """Exit codes of the library's command line."""
-NO_MEMORY = (
-    *("memoryerror", "out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc"),
-    *("memory allocation still failed", "cannot allocate memory"),
-)
-"""How Python and numpy, PyTorch on the graphics card and on the processor, ITK, C++, OpenBLAS and the system say it."""
 
 
 class Job:

@@ -84,6 +84,15 @@ NOT_MODELS = {
             }
         ).encode()
     ),
+    "of tensors without a type": damaged(
+        json.dumps(
+            {
+                "__metadata__": {header.KEY: HEADER.to_json()},
+                "w": {"dtype": {"F16": []}, "shape": [1], "data_offsets": [0, 2]},
+            }
+        ).encode(),
+        bytes(2),
+    ),
     "newer": damaged(
         json.dumps({"__metadata__": {header.KEY: HEADER.to_json().replace('"format": 1', '"format": 99')}}).encode()
     ),
@@ -107,6 +116,13 @@ def test_other_files_are_refused_with_the_sentence_of_the_library_and_not_listed
     folder.mkdir()
     path.rename(folder / path.name)
     assert [m for m in models.listModels() if not m.isInTheBox] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_refused_not_waited_for(folder, tmp_path):
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(InputError, match="not a file"):
+        models.importModel(tmp_path / "pipe.safetensors")
 
 
 def test_what_is_in_the_box_stays(tmp_path):

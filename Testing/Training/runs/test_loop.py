@@ -344,6 +344,33 @@ def test_sar_nets_perceptual_term_takes_our_own_encoder(tmp_path: Path) -> None:
     assert float(term(a, b)) > 0
 
 
+def test_a_run_is_exported_without_saying_its_plan_and_data_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, manifest = tmp_path / "toy.toml", write_data(tmp_path / "data", 4)
+    plan.write_text(
+        'method = "voxelmorph-1"\n[data]\nmanifest = "elsewhere.json"\nvalidation = 0.5\n[schedule]\nsteps = 9\n',
+        encoding="utf-8",
+    )
+    run, short, long = tmp_path / "run", tmp_path / "short.safetensors", tmp_path / "long.safetensors"
+    of_run = ["--data", str(manifest)]
+    steps = ["--steps", "1", "--device", "cpu", "--quiet"]
+    assert main(["train", str(plan), "--output", str(run), *of_run, *steps]) == 0
+    assert main(["export", str(run), str(short), "--last"]) == 0
+    assert main(["export", str(plan), str(run), str(long), *of_run, "--last"]) == 0
+    assert short.read_bytes() == long.read_bytes()
+    capsys.readouterr()
+    assert main(["export", str(tmp_path / "data"), str(tmp_path / "none.safetensors")]) == 2
+    assert "holds no run" in capsys.readouterr().err
+    assert main(["export", str(run), str(short), *of_run]) == 2
+    assert "leave --data out" in capsys.readouterr().err
+    for target in (manifest, run / "plan.json", run / "checkpoint.pt"):
+        before = target.read_bytes()
+        assert main(["export", str(run), str(target)]) == 2
+        assert "is the input" in capsys.readouterr().err
+        assert target.read_bytes() == before
+
+
 def test_a_run_of_other_steps_than_the_plans_is_exported_by_the_same_plan(tmp_path: Path) -> None:
     plan = tmp_path / "toy.toml"
     plan.write_text(
