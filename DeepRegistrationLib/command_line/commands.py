@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..files.endings import PICTURE_FILES, image_endings, transform_endings
+from ..files.endings import PICTURE_FILES, image_endings
 from ..files.writing import together
 from ..geometry.image import read_image
 from ..geometry.points import Pairs, paired, read_points
@@ -20,6 +20,7 @@ from ..settings import AUTO
 from ..system import keep_freed_memory
 from .apply_command import add_apply
 from .batch_command import add_batch
+from .dicom_options import SeriesPair, add_different_patients, read_series_pair, register_endings, save_transform_as
 from .options import add_settings, settings_from
 from .outputs import REPORT_FILES, Output, check_folder, check_outputs
 from .progress_bar import ProgressBar
@@ -55,13 +56,14 @@ def _add_register(commands: Commands) -> None:
     parser.add_argument("fixed", metavar="FIXED", help="the image that stays")
     parser.add_argument("moving", metavar="MOVING", help="the image that is aligned to it")
     out = parser.add_argument_group("results (paths)")
-    out.add_argument("--output-transform", metavar="T.h5", help="fixed to moving; .h5 .tfm .nrrd .nii.gz .mha")
+    out.add_argument("--output-transform", metavar="T.h5", help="fixed to moving; .h5 .tfm .nrrd .nii.gz .mha .dcm")
     out.add_argument("--output-inverse", metavar="I.h5", help="moving to fixed")
     out.add_argument("--output-volume", metavar="W.nii.gz", help="the moving image on the fixed grid")
     out.add_argument("--output-jacobian", metavar="J.nii.gz", help="local volume change")
     out.add_argument("--output-doubt", metavar="D.nii.gz", help="where not to trust the result, 0 to 1")
     out.add_argument("--no-compression", action="store_true", help="larger files, written faster (.nrrd, .mha)")
     out.add_argument("--report", metavar="DIR", help="report.html, report.json and overlay.png")
+    add_different_patients(parser)
     how = _add_how(parser)
     how.add_argument("--initial-transform", metavar="T0.h5", help="taken instead of the affine stage")
     how.add_argument("--fixed-mask", metavar="F")
@@ -86,13 +88,14 @@ def _add_how(parser: argparse.ArgumentParser) -> Any:
 def run_register(options: argparse.Namespace) -> None:
     """Register, then write what was asked for."""
     _check_register(options)
+    series = read_series_pair(options)
     keep_freed_memory()
     pairs = _pairs(options)
     progress = _progress(options.progress)
     try:
         result = _registered(options, pairs, progress)
         with together():
-            _save(result, options)
+            _save(result, options, series)
     finally:
         if isinstance(progress, ProgressBar):
             progress.close()
@@ -124,12 +127,12 @@ def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: Prog
     return result
 
 
-def _save(result: Result, options: argparse.Namespace) -> None:
+def _save(result: Result, options: argparse.Namespace, series: SeriesPair | None) -> None:
     compress = not options.no_compression
     if options.output_transform:
-        result.transform.save(options.output_transform, compress)
+        save_transform_as(result.transform, options.output_transform, compress, series)
     if options.output_inverse:
-        result.inverse.save(options.output_inverse, compress)
+        save_transform_as(result.inverse, options.output_inverse, compress, series and series[::-1])
     if options.output_volume:
         result.warped.save(options.output_volume, compress)
     if options.output_jacobian:
@@ -158,7 +161,7 @@ def _check_register(options: argparse.Namespace) -> None:
     for name, path in wanted.items():
         if path is not None:
             warp = name in ("transform", "inverse")
-            endings = transform_endings(linear=False) if warp else _image_endings(path, options.fixed)
+            endings = register_endings() if warp else _image_endings(path, options.fixed)
             outputs.append(Output(f"--output-{name}", path, "A transform" if warp else "A volume", endings))
     if options.report:
         folder = check_folder("--report", options.report)
