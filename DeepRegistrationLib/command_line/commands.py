@@ -24,6 +24,16 @@ from .dicom_options import SeriesPair, add_different_patients, read_series_pair,
 from .options import add_settings, settings_from
 from .outputs import REPORT_FILES, Output, check_folder, check_outputs
 from .progress_bar import ProgressBar
+from .records import (
+    add_evaluation,
+    add_note,
+    check_note,
+    evaluation_record,
+    print_figures,
+    registration_record,
+    save_evaluation,
+    without_nan,
+)
 
 if TYPE_CHECKING:
     from ..pipeline import Result
@@ -63,6 +73,7 @@ def _add_register(commands: Commands) -> None:
     out.add_argument("--output-doubt", metavar="D.nii.gz", help="where not to trust the result, 0 to 1")
     out.add_argument("--no-compression", action="store_true", help="larger files, written faster (.nrrd, .mha)")
     out.add_argument("--report", metavar="DIR", help="report.html, report.json and overlay.png")
+    add_note(out)
     add_different_patients(parser)
     how = _add_how(parser)
     how.add_argument("--initial-transform", metavar="T0.h5", help="taken instead of the affine stage")
@@ -95,7 +106,7 @@ def run_register(options: argparse.Namespace) -> None:
     try:
         result = _registered(options, pairs, progress)
         with together():
-            _save(result, options, series)
+            _save(result, options, pairs, series)
     finally:
         if isinstance(progress, ProgressBar):
             progress.close()
@@ -127,7 +138,7 @@ def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: Prog
     return result
 
 
-def _save(result: Result, options: argparse.Namespace, series: SeriesPair | None) -> None:
+def _save(result: Result, options: argparse.Namespace, pairs: Pairs | None, series: SeriesPair | None) -> None:
     compress = not options.no_compression
     if options.output_transform:
         save_transform_as(result.transform, options.output_transform, compress, series)
@@ -142,7 +153,8 @@ def _save(result: Result, options: argparse.Namespace, series: SeriesPair | None
     if options.report:
         from ..quality.report import save_report
 
-        save_report(result.report, options.report, result.fixed, result.moving, result.warped)
+        record = registration_record(result, options, pairs)
+        save_report(result.report, options.report, result.fixed, result.moving, result.warped, record=record)
 
 
 def _check_register(options: argparse.Namespace) -> None:
@@ -150,6 +162,7 @@ def _check_register(options: argparse.Namespace) -> None:
     wanted = {n: getattr(options, f"output_{n}") for n in OUTPUTS}
     if not any(wanted.values()) and not options.report:
         raise InputError("Nothing would be kept; add --output-transform T.h5, or another output.")
+    check_note(options)
     if Path(options.fixed).exists() and Path(options.moving).exists() and Path(options.fixed).samefile(options.moving):
         raise InputError("The fixed and the moving image are the same file; choose two different images.")
     settings_from(options)
@@ -210,14 +223,18 @@ def _add_evaluate(commands: Commands) -> None:
         "--fixed-points", metavar="P", help="LPS mm; those of the two files belong together by name, else by row"
     )
     parser.add_argument("--moving-points", metavar="P")
+    add_evaluation(parser)
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run_evaluate)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
-    """Dice of label maps and distance of landmarks, before and after; folding of the transform."""
+    """Dice of label maps and distance of landmarks, before and after; folding of the transform; TG-132's figures."""
     from ..quality.scores import score_labels, score_points
 
+    check_note(options)
+    if options.report:
+        check_folder("--report", options.report)
     transform = read_transform(options.transform)
     labels = _both(options, "labels", lambda path: read_image(path, "label map"))
     pairs = _pairs(options)
@@ -232,8 +249,11 @@ def run_evaluate(options: argparse.Namespace) -> None:
         scores |= score_points(transform, pairs.fixed, pairs.moving)
         for note in pairs.notes:
             print(note, file=sys.stderr)
+    record = evaluation_record(transform, options, pairs, labels, parse_labels(options.labels))
+    if options.report:
+        save_evaluation(options, scores, record)
     if options.json:
-        print(json.dumps(scores, indent=2))
+        print(json.dumps(without_nan(scores | record.as_dict()), indent=2))
         return
     for name, value in scores.items():
         if isinstance(value, dict):
@@ -242,6 +262,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
                 print(f"  {label:>6}  {pair['before']:.3f} -> {pair['after']:.3f}")
         else:
             print(f"{name}: {value:.4f}")
+    print_figures(record)
 
 
 def parse_labels(text: str | None) -> list[int] | None:
