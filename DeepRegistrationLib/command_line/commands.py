@@ -27,6 +27,7 @@ from .progress_bar import ProgressBar
 from .records import (
     add_evaluation,
     add_note,
+    check_evaluation,
     check_note,
     evaluation_record,
     print_figures,
@@ -232,15 +233,14 @@ def run_evaluate(options: argparse.Namespace) -> None:
     """Dice of label maps and distance of landmarks, before and after; folding of the transform; TG-132's figures."""
     from ..quality.scores import score_labels, score_points
 
-    check_note(options)
-    if options.report:
-        check_folder("--report", options.report)
+    check_evaluation(options)
     transform = read_transform(options.transform)
     labels = _both(options, "labels", lambda path: read_image(path, "label map"))
     pairs = _pairs(options)
-    if labels is None and pairs is None:
+    if labels is None and pairs is None and not options.fixed:
         raise InputError(
-            "Nothing to score; give --fixed-labels and --moving-labels, or --fixed-points and --moving-points."
+            "Nothing to score; give --fixed-labels and --moving-labels, or --fixed-points and --moving-points; "
+            "or the image --fixed for the field alone."
         )
     scores: dict[str, Any] = {}
     if labels is not None:

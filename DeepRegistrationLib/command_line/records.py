@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..geometry.image import Image, read_image
 from ..geometry.points import Pairs
 from ..geometry.transform import read_transform, resample
+from .outputs import REPORT_FILES, Output, check_folder, check_outputs
 
 if TYPE_CHECKING:
     from ..pipeline import Result
@@ -75,6 +76,20 @@ def evaluation_record(
     figures, structures = tg132.measure(transform, known)
     inputs = _inputs(options, "transform", "inverse", "fixed", "moving", *_GUIDES)
     return record.Record(figures, structures, record.identified(inputs), options.note)
+
+
+def check_evaluation(options: argparse.Namespace) -> None:
+    """What ``evaluate`` will write, looked at before anything is read.
+
+    Raises:
+        InputError: if it cannot be written, would replace an input, or the note does not fit.
+    """
+    check_note(options)
+    if options.report:
+        folder = check_folder("--report", options.report)
+        inputs = _inputs(options, "transform", "inverse", "fixed", "moving", *_GUIDES)
+        outputs = [Output("--report", folder / name) for name in REPORT_FILES] if folder.is_dir() else []
+        check_outputs(outputs, {f"the {what}": path for what, path in inputs.items()})
 
 
 def save_evaluation(options: argparse.Namespace, scores: dict[str, Any], record: Record) -> None:

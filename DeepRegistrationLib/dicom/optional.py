@@ -20,4 +20,9 @@ def pydicom() -> Any:
             "DICOM registrations need the package pydicom, which is not installed; run: pip install pydicom, "
             "or use an .h5 file for the transform."
         ) from error
+    if int(package.__version__.split(".")[0]) < 3:
+        raise InputError(
+            f"DICOM registrations need pydicom 3 or newer, and {package.__version__} is installed; run: "
+            "pip install -U pydicom."
+        )
     return package

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,26 @@ def read_series(path: PathLike, name: str) -> Series:
     Raises:
         InputError: if there is no such series, it names no frame of reference or several, or pydicom is missing.
     """
-    package, path = pydicom(), Path(path)
+    pydicom()
+    path = Path(path)
     if not is_dicom(path):
         raise InputError(
             f"The {name} {path} is no DICOM series, from which a DICOM registration takes patient and frame of "
             "reference; give the folder of its slices, or use an .h5 file for the transform."
         )
-    files = series_files(path, name) if path.is_dir() else (str(path),)
+    return series_of(series_files(path, name) if path.is_dir() else (str(path),), name, str(path))
+
+
+def series_of(files: Sequence[PathLike], name: str, place: str = "") -> Series:
+    """The heads of the slices of one series.
+
+    Args:
+        place: where they lie, for messages.
+
+    Raises:
+        InputError: as ``read_series``.
+    """
+    package, path = pydicom(), place
     try:
         heads = [package.dcmread(file, stop_before_pixels=True) for file in files]
         frames = {str(head.get("FrameOfReferenceUID", "")) for head in heads}

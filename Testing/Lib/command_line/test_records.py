@@ -108,3 +108,16 @@ def test_an_inverse_of_another_dimension_is_one_sentence(files, capsys):
     points = ["--fixed-points", files / "fixed.csv", "--moving-points", files / "moving.csv"]
     assert run("evaluate", "--transform", files / "t.tfm", "--inverse", flat, *points) == 2
     assert "The inverse transform is 2-D and the transform 3-D" in capsys.readouterr().err
+
+
+def test_the_field_alone_can_be_looked_at_and_no_input_is_replaced(files, capsys):
+    assert run("evaluate", "--transform", files / "t.tfm", "--fixed", files / "fixed.nrrd") == 0
+    said = capsys.readouterr().out
+    assert "Jacobian determinant, smallest: 1 (within)" in said
+    assert "There and back (consistency), mean: - (not measured)" in said
+    picture = files / "overlay.png"
+    sitk.WriteImage(sitk.Image(8, 8, sitk.sitkUInt8), str(picture))
+    before = picture.read_bytes()
+    assert run("evaluate", "--transform", files / "t.tfm", "--fixed", picture, "--report", files) == 2
+    assert "--report would overwrite an input (the fixed image)" in capsys.readouterr().err
+    assert picture.read_bytes() == before

@@ -272,6 +272,14 @@ def test_what_it_was_made_for_is_written_down(tmp_path, pair):
     assert (other.StudyInstanceUID, other.ReferencedSeriesSequence[0].SeriesInstanceUID) == (f"{UID}10", f"{UID}2")
 
 
+def test_slicers_process_gets_the_room_without_torch():
+    code = (
+        "import sys, DeepRegistrationLib.dicom.reading, DeepRegistrationLib.dicom.series; print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)
+    assert run.stdout.strip() == "False"
+
+
 def test_without_pydicom_nothing_of_it_is_loaded_and_one_sentence_says_what_to_install(tmp_path):
     folder_of(tmp_path / "a")
     folder_of(tmp_path / "b", "2", "6")

@@ -242,3 +242,23 @@ def test_scoring_without_labels_says_what_to_choose(panel, transformNode):
     interact.process_events()
     interact.click(ui.scoreButton)
     assert "Choose labels or landmarks of both volumes" in ui.verdictLabel.text
+
+
+def test_tg132s_figures_join_the_page_and_the_table_with_their_tolerances():
+    figures = [
+        {"name": "Dice, worst structure", "value": 0.7, "unit": "", "tolerance": "at least 0.80", "within": False},
+        {"name": "Largest", "value": 1.25, "unit": "mm", "tolerance": "here 2 mm", "within": True},
+        {"name": "Above 2", "value": 3.0, "unit": "%", "tolerance": "as expected", "within": None},
+        {"name": "Hausdorff", "value": 4.5, "unit": "mm", "tolerance": "", "within": None},
+        {"name": "There and back", "value": None, "unit": "mm", "tolerance": "here 2 mm", "within": None},
+    ]
+    report = report_words.withScores(REPORT, {"tg132": {"figures": figures}}, {})
+    said = {name: value for name, value in report_words.rows(report) if name.startswith("TG-132")}
+    assert said == {
+        "TG-132: Dice, worst structure": "0.7: OUTSIDE (at least 0.80)",
+        "TG-132: Largest": "1.25 mm: within (here 2 mm)",
+        "TG-132: Above 2": "3 %: to be judged (as expected)",
+        "TG-132: Hausdorff": "4.5 mm",
+    }
+    assert "TG-132" not in report_words.toHtml(report)  # the panel is narrow
+    assert "tg132" not in report_words.withScores(report, {}, {})
