@@ -1,6 +1,9 @@
-"""Slices of an image as gray values, hung as a radiologist hangs them."""
+"""Slices of an image as gray values, hung as a radiologist hangs them, and as PNG; without torch and matplotlib."""
 
 from __future__ import annotations
+
+import struct
+import zlib
 
 import numpy as np
 
@@ -51,3 +54,16 @@ def upright(picture: np.ndarray, grid: Grid, axis: int | None) -> tuple[np.ndarr
     if directions[world[1], 1] < 0:
         picture = picture[:, ::-1]
     return picture, float(spacing[0] / spacing[1])
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """(rows, columns, 3) bytes, or (rows, columns) in gray, as a PNG."""
+    height, width = pixels.shape[:2]
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes(), 6)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts

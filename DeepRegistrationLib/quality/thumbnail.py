@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
-
 import numpy as np
 
 from ..geometry.image import Image
 from ..geometry.transform import resample
-from .slices import content_center, slice_of, to_unit, upright, views
+from .slices import content_center, png, slice_of, to_unit, upright, views
 
 TILE = 96
 """Pixels of a side."""
@@ -45,16 +42,3 @@ def _tile(picture: np.ndarray, aspect: float) -> np.ndarray:
     top, left = (TILE - rows) // 2, (TILE - columns) // 2
     tile[top : top + rows, left : left + columns] = np.clip(np.nan_to_num(picture[r][:, c]) * 255, 0, 255)
     return tile
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """(rows, columns, 3) bytes, or (rows, columns) in gray, as a PNG."""
-    height, width = pixels.shape[:2]
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes(), 6)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts

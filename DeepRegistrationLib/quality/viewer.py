@@ -1,6 +1,7 @@
 """Slices before and after in a page, to scroll, fade and blink without a network or a program: drawn beforehand.
 
 For each plane and image one gray PNG holds all its slices below each other; a few lines of JavaScript show them.
+Slicer's page has it, too: no torch.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import html
 import numpy as np
 
 from ..geometry.image import Grid, Image
-from .slices import content_center, to_unit, upright, views
-from .thumbnail import png
+from .slices import content_center, png, to_unit, upright, views
 
 MOST_SLICES, MOST_PIXELS = 32, 192
 """Of a plane, and of a slice's longer side; so that a page has a few megabytes."""

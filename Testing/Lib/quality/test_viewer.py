@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -74,6 +75,12 @@ def test_a_large_volume_becomes_no_larger_page():
 def test_a_single_slice_has_one_picture(grid):
     image = Image(np.arange(600, dtype=np.float32).reshape(grid.shape), grid)
     assert viewer_html(image, image, image).count("<canvas") == 1
+
+
+def test_slicers_process_gets_it_without_torch():
+    code = "import sys, DeepRegistrationLib.quality.viewer\nprint({'torch', 'matplotlib'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)
+    assert run.stdout.strip() == "set()"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")

@@ -172,7 +172,9 @@ def test_the_page_stands_alone(transformNode, tmp_path):
     text = path.read_text(encoding="utf-8")
     assert "Good. The field is smooth." in text
     assert "12.3 s" in text
-    assert text.count("data:image/png;base64,") == 2
+    assert text.count("data:image/png;base64,") == 2 + 3 * 3  # before, after; three planes of three images to scroll
+    assert text.count("<canvas") == 3
+    assert "Signature" in text
     assert "http" not in text
 
 
@@ -181,6 +183,19 @@ def test_the_pages_pictures_are_gray_where_the_images_agree(transformNode):
     assert picture.shape[0] >= 200
     assert np.abs(picture[..., 0].astype(int) - picture[..., 1]).max() < 3
     assert picture.max() > 200
+
+
+def test_the_pages_pictures_hang_with_the_patients_right_on_the_left():
+    """Bright at the patient's left and front, top of the head, in a volume whose axes run the other way."""
+    array = np.zeros((20, 20, 20), np.float32)
+    away = np.diag([-1.0, -1, -1, 1])  # voxel to RAS: i to the left, j to the back, k down
+    array[2:14, 2:9, 12:18] = 100
+    fixed = addVolume(array, away, "x")
+    picture = report_page.overlays(fixed, fixed, None)[..., 1]
+    tile = picture[:, : picture.shape[1] // 3 - 8]  # axial
+    rows, columns = np.nonzero(tile > 100)
+    assert rows.mean() < tile.shape[0] / 2  # the front is up
+    assert columns.mean() > tile.shape[1] / 2  # the patient's left is on the right
 
 
 def test_a_single_slice_has_one_picture(tmp_path):
