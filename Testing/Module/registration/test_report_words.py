@@ -11,7 +11,7 @@ from Testing.host import interact
 from ..cases import OBLIQUE, PLAIN, addVolume, blobs
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer.scene import derived, nodes  # isort: skip
+from DeepRegistrationSlicer.scene import derived, display, nodes  # isort: skip
 from DeepRegistrationSlicer.registration import report_words, results  # isort: skip
 from DeepRegistrationSlicer.viewing import report_page  # isort: skip
 from DeepRegistrationSlicer.errors import InputError, RegistrationError  # isort: skip
@@ -186,11 +186,13 @@ def test_the_pages_pictures_are_gray_where_the_images_agree(transformNode):
 
 
 def test_the_pages_pictures_hang_with_the_patients_right_on_the_left():
-    """Bright at the patient's left and front, top of the head, in a volume whose axes run the other way."""
+    """Bright at the patient's left and front, in a volume whose axes lead to the right and to the front."""
     array = np.zeros((20, 20, 20), np.float32)
-    away = np.diag([-1.0, -1, -1, 1])  # voxel to RAS: i to the left, j to the back, k down
-    array[2:14, 2:9, 12:18] = 100
-    fixed = addVolume(array, away, "x")
+    array[2:14, 12:18, 2:9] = 100
+    fixed = addVolume(array, np.eye(4), "x")
+    shown = display.makeReadable(fixed)
+    shown.SetAutoWindowLevel(False)
+    shown.SetWindowLevelMinMax(0, 100)
     picture = report_page.overlays(fixed, fixed, None)[..., 1]
     tile = picture[:, : picture.shape[1] // 3 - 8]  # axial
     rows, columns = np.nonzero(tile > 100)
