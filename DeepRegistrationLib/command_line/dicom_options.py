@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from ..dicom.reading import read_registration
 from ..dicom.series import Series, check_same_patient, is_dicom, read_series
 from ..dicom.writing import write_registration
+from ..errors import InputError
 from ..files.endings import transform_endings
 from ..geometry.transform import Transform, read_transform
 
@@ -66,12 +67,20 @@ def transform_between(path: str, fixed: str | None, moving: str, different_patie
         return read_transform(path)
     registration = read_registration(path)
     frames: list[str | None] = []
+    moved = []
     for image, name in ((fixed, "reference"), (moving, "input")):
         if image is None or not is_dicom(image):
             frames.append(None)
+            moved.append(False)
             continue
         series = read_series(image, name)
         if not different_patients:
             check_same_patient(registration.head, series.head, ("transform", name))
         frames.append(series.frame)
+        moved.append(any(instance in registration.moved for _, instance in series.instances))
+    if moved == [True, False] and frames[1] is not None:  # in one frame of reference this alone tells
+        raise InputError(
+            "The transform brings the reference onto the input, not the other way round; exchange them, or use the "
+            "inverse."
+        )
     return read_transform(registration.between(*frames))

@@ -30,12 +30,14 @@ class Registration:
         sources: of each item, the UID of its frame of reference, and the map from the registered frame to it.
         head: pydicom's data set, with the patient.
         name: used in messages.
+        moved: UIDs of the instances that it names as moved.
     """
 
     frame: str
     sources: tuple[tuple[str, sitk.Transform], ...]
     head: Any
     name: str
+    moved: frozenset[str] = frozenset()
 
     def between(self, fixed: str | None = None, moving: str | None = None) -> sitk.Transform:
         """The transform from the fixed to the moving image's frame of reference (LPS mm).
@@ -91,11 +93,16 @@ def read_registration(source: PathLike, name: str = "transform") -> Registration
             what = package.uid.UID(kind).name or "an unknown kind"
             raise InputError(f"The {said} is a DICOM object of another kind ({what}); give a registration.")
         if kind == LINEAR:
-            sources = tuple(_linear(item, str(data.FrameOfReferenceUID)) for item in data.RegistrationSequence)
+            items = list(data.RegistrationSequence)
+            sources = tuple(_linear(item, str(data.FrameOfReferenceUID)) for item in items)
         else:
+            items = list(data.DeformableRegistrationSequence)
             order = "<" if data.original_encoding[1] is not False else ">"
-            sources = tuple(_deformable(item, order, said) for item in data.DeformableRegistrationSequence)
-        return Registration(str(data.FrameOfReferenceUID), sources, data, said)
+            sources = tuple(_deformable(item, order, said) for item in items)
+        moving = [item for item, (_, found) in zip(items, sources, strict=True) if not _is_identity(found)]
+        references = (one for item in moving for one in item.get("ReferencedImageSequence") or [])
+        moved = frozenset(str(one.ReferencedSOPInstanceUID) for one in references)
+        return Registration(str(data.FrameOfReferenceUID), sources, data, said, moved)
     except InputError:
         raise
     except np.linalg.LinAlgError as error:

@@ -6,6 +6,8 @@ import SimpleITK as sitk
 
 from DeepRegistrationLib import pipeline
 from DeepRegistrationLib.__main__ import main
+from DeepRegistrationLib.dicom.series import read_series
+from DeepRegistrationLib.dicom.writing import write_registration
 from DeepRegistrationLib.geometry.image import read_image
 from Testing.Lib.dicom.test_registration import PATIENT, folder_of
 
@@ -38,9 +40,12 @@ def test_a_registration_goes_out_and_is_applied(folders, capsys):
     assert np.abs(warped.astype(int) - again).max() <= 1  # float32 vectors, whole numbers
     assert run("apply", names[1], fixed, "--reference", moving, "--output", out / "back.nrrd") == 0
     assert np.abs(read_image(out / "back.nrrd").array - ball(2)).mean() < np.abs(ball(0) - ball(2)).mean()
-    # The wrong way round: each leads between its own two frames of reference only.
     assert run("apply", names[0], fixed, "--reference", moving, "--output", out / "no.nrrd") == 2
-    assert "frame of reference" in capsys.readouterr().err
+    assert "brings the reference onto the input" in capsys.readouterr().err
+    other = folder_of(out / "other", "3", "7")
+    for image, reference in ((other, fixed), (moving, other)):
+        assert run("apply", names[0], image, "--reference", reference, "--output", out / "no.nrrd") == 2
+        assert "frame of reference" in capsys.readouterr().err
     assert run("evaluate", "--transform", names[0]) == 2  # read; there is nothing to score
     assert "Nothing to score" in capsys.readouterr().err
 
@@ -105,3 +110,23 @@ def test_another_patients_image_is_not_warped(folders, capsys):
     assert run(*again) == 2
     assert "the input are of different patients" in capsys.readouterr().err
     assert run(*again, "--different-patients") == 0
+
+
+@pytest.mark.parametrize("affine", ["none", "rigid"], ids=["field", "matrix"])
+def test_in_one_frame_of_reference_the_instances_tell_which_image_is_moved(tmp_path, capsys, affine):
+    fixed = folder_of(tmp_path / "fixed", volume=ball(0))
+    moving = folder_of(tmp_path / "moving", "2", volume=ball(2))
+    if affine == "rigid":
+        pair = read_series(fixed, "fixed image"), read_series(moving, "moving image")
+        shift = sitk.AffineTransform(3)
+        shift.SetTranslation((0, 1.5, 0))
+        write_registration(shift, tmp_path / "t.dcm", sitk.Image(2, 2, 2, sitk.sitkUInt8), *pair)
+    else:
+        options = ["--method", "none", "--affine", "none", "--progress", "none"]
+        assert run("register", fixed, moving, "--output-transform", tmp_path / "t.dcm", *options) == 0
+    assert run("apply", tmp_path / "t.dcm", moving, "--reference", fixed, "--output", tmp_path / "w.nrrd") == 0
+    away = [np.abs(v - ball(0).astype(int)).mean() for v in (ball(2), read_image(tmp_path / "w.nrrd").array)]
+    assert away[1] < 0.5 * away[0]
+    capsys.readouterr()
+    assert run("apply", tmp_path / "t.dcm", fixed, "--reference", moving, "--output", tmp_path / "x.nrrd") == 2
+    assert "brings the reference onto the input" in capsys.readouterr().err
