@@ -18,14 +18,19 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-# Installed, all packages lie beside this file, on a path that Slicer knows. Added by hand as an additional module path,
-# the library lies one folder higher.
-for _folder in (Path(__file__).resolve().parent, Path(__file__).resolve().parents[1]):
-    if str(_folder) not in sys.path and any((_folder / f"DeepRegistration{n}").is_dir() for n in ("Slicer", "Lib")):
-        sys.path.append(str(_folder))
-
-
 TUTORIAL = "https://github.com/SlicerDeepRegistration/SlicerDeepRegistration/blob/main/docs/tutorial.md"
+
+
+def findPackages():
+    """Put the packages of this module on Python's path.
+
+    Installed, all lie beside this file, on a path that Slicer knows. Added by hand as an additional module path, the
+    library lies one folder higher.
+    """
+    here = Path(__file__).resolve()
+    for folder in (here.parent, here.parents[1]):
+        if str(folder) not in sys.path and any((folder / f"DeepRegistration{n}").is_dir() for n in ("Slicer", "Lib")):
+            sys.path.append(str(folder))
 
 
 class DeepRegistration(ScriptedLoadableModule):
@@ -33,6 +38,7 @@ class DeepRegistration(ScriptedLoadableModule):
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
+        findPackages()
         parent.title = _("Deep Registration")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
         parent.dependencies = ["Volumes", "Transforms", "Segmentations", "Markups"]

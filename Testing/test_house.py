@@ -84,7 +84,7 @@ def test_a_circle_is_found():
 @pytest.mark.parametrize(
     ("folder", "always", "lazily"),
     [
-        ("DeepRegistrationLib", {"torch", "numpy", "SimpleITK"}, {"matplotlib", "distributed"}),
+        ("DeepRegistrationLib", {"torch", "numpy", "SimpleITK"}, {"matplotlib", "distributed", "pydicom"}),
         (
             "Training",
             {"torch", "numpy", "SimpleITK", "DeepRegistrationLib", "Training"},

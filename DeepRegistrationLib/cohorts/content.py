@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..files.endings import files_of
+from ..files.hashes import content_hash, files_behind
 from ..files.writing import write_text
 
 DONE, REPORT = "done.json", "report.json"
-_DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*([^\r\n%]+?)\s*$", re.MULTILINE | re.IGNORECASE)
 
 Signature = list[list[Any]]
 """Size, times and number of each file of an input: where all are the same, so is the content."""
@@ -56,33 +53,10 @@ class Task:
         }
 
 
-def files_behind(path: Path) -> list[Path]:
-    """The files that reading ``path`` reads: those of a folder, and the voxels beside a header."""
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file())
-    found = [file for file in files_of(path) if file.is_file()]
-    if path.name.lower().endswith((".mhd", ".nhdr")) and found:
-        with path.open("rb") as file:
-            named = _DATA_FILE.search(file.read(1 << 16))
-        other = path.parent / named[1].decode(errors="replace") if named else path
-        if other not in found and other.is_file():
-            found.append(other)
-    return found
-
-
 def signature(paths: Iterable[Path]) -> Signature:
     """Changes whenever one of the files was written or replaced; the time of the last change cannot be set."""
     stats = [(path.name, path.stat()) for path in paths]
     return [[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in stats]
-
-
-def content_hash(paths: Iterable[Path]) -> str:
-    """SHA-256 of one file; of several, of their hashes."""
-    hashes = []
-    for path in paths:
-        with path.open("rb") as file:
-            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 class Hashes:

@@ -14,8 +14,9 @@ from ..files.endings import ANY, check_ending, image_endings
 from ..geometry.image import Grid, Image, is_layered, read_components, read_image, write_sitk
 from ..geometry.padding import background_of
 from ..geometry.points import POINT_FILES, is_point_file, read_points, write_points
-from ..geometry.transform import map_points_inverse, read_transform, resample
+from ..geometry.transform import map_points_inverse, resample
 from ..inputs.label_like import looks_like_labels
+from .dicom_options import add_different_patients, transform_between
 from .outputs import Output, check_outputs
 
 
@@ -39,6 +40,7 @@ def add_apply(commands: Any) -> None:
     parser.add_argument(
         "--fill", type=float, metavar="VALUE", help="outside the input (default: its background, of a label map 0)"
     )
+    add_different_patients(parser)
     parser.set_defaults(run=run_apply)
 
 
@@ -50,7 +52,7 @@ def run_apply(options: argparse.Namespace) -> None:
     output = Output("--output", options.output, "This", ANY)
     inputs = {"the transform": options.transform, "the input": options.input, "the reference": options.reference}
     check_outputs([output], inputs)
-    transform = read_transform(options.transform)
+    transform = transform_between(options.transform, options.reference, options.input, options.different_patients)
     if points:
         _move_points(transform, options.input, options.output)
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cohorts.lists import EXTRAS
 from ..errors import InputError
-from ..files.endings import PICTURE_FILES, image_endings, transform_endings
+from ..files.endings import PICTURE_FILES, image_endings
 from ..files.writing import together
 from ..geometry.image import read_image
 from ..geometry.points import Pairs, paired, read_points
@@ -21,9 +21,21 @@ from ..settings import AUTO
 from ..system import keep_freed_memory
 from .apply_command import add_apply
 from .batch_command import add_batch
+from .dicom_options import SeriesPair, add_different_patients, read_series_pair, register_endings, save_transform_as
 from .options import add_settings, settings_from
 from .outputs import REPORT_FILES, Output, check_folder, check_outputs
 from .progress_bar import ProgressBar
+from .records import (
+    add_evaluation,
+    add_note,
+    check_evaluation,
+    check_note,
+    evaluation_record,
+    print_figures,
+    registration_record,
+    save_evaluation,
+    without_nan,
+)
 
 if TYPE_CHECKING:
     from ..pipeline import Result
@@ -47,13 +59,15 @@ def _add_register(commands: Commands) -> None:
     parser.add_argument("fixed", metavar="FIXED", help="the image that stays")
     parser.add_argument("moving", metavar="MOVING", help="the image that is aligned to it")
     out = parser.add_argument_group("results (paths)")
-    out.add_argument("--output-transform", metavar="T.h5", help="fixed to moving; .h5 .tfm .nrrd .nii.gz .mha")
+    out.add_argument("--output-transform", metavar="T.h5", help="fixed to moving; .h5 .tfm .nrrd .nii.gz .mha .dcm")
     out.add_argument("--output-inverse", metavar="I.h5", help="moving to fixed")
     out.add_argument("--output-volume", metavar="W.nii.gz", help="the moving image on the fixed grid")
     out.add_argument("--output-jacobian", metavar="J.nii.gz", help="local volume change, the affine part's included")
     out.add_argument("--output-doubt", metavar="D.nii.gz", help="where not to trust the result, 0 to 1")
     out.add_argument("--no-compression", action="store_true", help="larger files, written faster (.nrrd, .mha)")
     out.add_argument("--report", metavar="DIR", help="report.html, report.json and overlay.png")
+    add_note(out)
+    add_different_patients(parser)
     how = _add_how(parser)
     how.add_argument("--initial-transform", metavar="T0.h5", help="taken instead of the affine stage")
     how.add_argument("--fixed-mask", metavar="F")
@@ -78,13 +92,14 @@ def _add_how(parser: argparse.ArgumentParser) -> Any:
 def run_register(options: argparse.Namespace) -> None:
     """Register, then write what was asked for."""
     _check_register(options)
+    series = read_series_pair(options)
     keep_freed_memory()
     pairs = _pairs(options)
     progress = _progress(options.progress)
     try:
         result = _registered(options, pairs, progress)
         with together():
-            _save(result, options)
+            _save(result, options, pairs, series)
     finally:
         if isinstance(progress, ProgressBar):
             progress.close()
@@ -116,12 +131,12 @@ def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: Prog
     return result
 
 
-def _save(result: Result, options: argparse.Namespace) -> None:
+def _save(result: Result, options: argparse.Namespace, pairs: Pairs | None, series: SeriesPair | None) -> None:
     compress = not options.no_compression
     if options.output_transform:
-        result.transform.save(options.output_transform, compress)
+        save_transform_as(result.transform, options.output_transform, compress, series)
     if options.output_inverse:
-        result.inverse.save(options.output_inverse, compress)
+        save_transform_as(result.inverse, options.output_inverse, compress, series and series[::-1])
     if options.output_volume:
         result.warped.save(options.output_volume, compress)
     if options.output_jacobian:
@@ -131,7 +146,8 @@ def _save(result: Result, options: argparse.Namespace) -> None:
     if options.report:
         from ..quality.report import save_report
 
-        save_report(result.report, options.report, result.fixed, result.moving, result.warped)
+        record = registration_record(result, options, pairs)
+        save_report(result.report, options.report, result.fixed, result.moving, result.warped, record=record)
 
 
 def _check_register(options: argparse.Namespace) -> None:
@@ -139,6 +155,7 @@ def _check_register(options: argparse.Namespace) -> None:
     wanted = {n: getattr(options, f"output_{n}") for n in OUTPUTS}
     if not any(wanted.values()) and not options.report:
         raise InputError("Nothing would be kept; add --output-transform T.h5, or another output.")
+    check_note(options)
     if Path(options.fixed).exists() and Path(options.moving).exists() and Path(options.fixed).samefile(options.moving):
         raise InputError("The fixed and the moving image are the same file; choose two different images.")
     settings_from(options)
@@ -150,7 +167,7 @@ def _check_register(options: argparse.Namespace) -> None:
     for name, path in wanted.items():
         if path is not None:
             warp = name in ("transform", "inverse")
-            endings = transform_endings(linear=False) if warp else _image_endings(path, options.fixed)
+            endings = register_endings() if warp else _image_endings(path, options.fixed)
             outputs.append(Output(f"--output-{name}", path, "A transform" if warp else "A volume", endings))
     if options.report:
         folder = check_folder("--report", options.report)
@@ -199,20 +216,23 @@ def _add_evaluate(commands: Commands) -> None:
         "--fixed-points", metavar="P", help="LPS mm; those of the two files belong together by name, else by row"
     )
     parser.add_argument("--moving-points", metavar="P")
+    add_evaluation(parser)
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run_evaluate)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
-    """Dice of label maps and distance of landmarks, before and after; folding of the transform."""
+    """Dice of label maps and distance of landmarks, before and after; folding of the transform; TG-132's figures."""
     from ..quality.scores import score_labels, score_points
 
+    check_evaluation(options)
     transform = read_transform(options.transform)
     labels = _both(options, "labels", lambda path: read_image(path, "label map"))
     pairs = _pairs(options)
-    if labels is None and pairs is None:
+    if labels is None and pairs is None and not options.fixed:
         raise InputError(
-            "Nothing to score; give --fixed-labels and --moving-labels, or --fixed-points and --moving-points."
+            "Nothing to score; give --fixed-labels and --moving-labels, or --fixed-points and --moving-points; "
+            "or the image --fixed for the field alone."
         )
     scores: dict[str, Any] = {}
     if labels is not None:
@@ -221,8 +241,11 @@ def run_evaluate(options: argparse.Namespace) -> None:
         scores |= score_points(transform, pairs.fixed, pairs.moving)
         for note in pairs.notes:
             print(note, file=sys.stderr)
+    record = evaluation_record(transform, options, pairs, labels, parse_labels(options.labels))
+    if options.report:
+        save_evaluation(options, scores, record)
     if options.json:
-        print(json.dumps(scores, indent=2))
+        print(json.dumps(without_nan(scores | record.as_dict()), indent=2))
         return
     for name, value in scores.items():
         if isinstance(value, dict):
@@ -231,6 +254,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
                 print(f"  {label:>6}  {pair['before']:.3f} -> {pair['after']:.3f}")
         else:
             print(f"{name}: {value:.4f}")
+    print_figures(record)
 
 
 def parse_labels(text: str | None) -> list[int] | None:

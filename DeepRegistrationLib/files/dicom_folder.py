@@ -30,6 +30,35 @@ def read_folder(folder: Path, name: str) -> tuple[sitk.Image, list[str]]:
     Raises:
         InputError: if there is no series or more than one, or slices lie on one another or at an angle.
     """
+    files = series_files(folder, name)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(files)
+    reader.MetaDataDictionaryArrayUpdateOn()
+    with quiet_libraries():
+        try:
+            check_memory(_declared_bytes(files), f"{name} {folder}")
+            image = reader.Execute()
+        except RuntimeError as error:
+            raise InputError(
+                f"The {name} {folder} could not be read as one DICOM series; it may be damaged."
+            ) from error
+        heads = [
+            {key: reader.GetMetaData(k, key) for key in (_POSITION, _ORIENTATION) if reader.HasMetaDataKey(k, key)}
+            for k in range(len(files))
+        ]
+    if len(files) == 1 or image.GetDimension() != 3 or image.GetSize()[2] != len(files):
+        return image, []
+    if not all(len(head) == 2 for head in heads):
+        return image, [f"The slices of the {name} do not say where they lie; their order and distance are a guess."]
+    return _laid_out(image, heads, name)
+
+
+def series_files(folder: Path, name: str) -> tuple[str, ...]:
+    """The files of the one series of images in ``folder``, in the order in which they lie.
+
+    Raises:
+        InputError: if there is no series or more than one.
+    """
     with quiet_libraries():
         series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
         files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), one) for one in series]
@@ -40,26 +69,7 @@ def read_folder(folder: Path, name: str) -> tuple[sitk.Image, list[str]]:
             f"The {name} {folder} holds {len(series)} series ({_listed(files)}); put the slices of the one you want "
             "into a folder of their own."
         )
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(files[0])
-    reader.MetaDataDictionaryArrayUpdateOn()
-    with quiet_libraries():
-        try:
-            check_memory(_declared_bytes(files[0]), f"{name} {folder}")
-            image = reader.Execute()
-        except RuntimeError as error:
-            raise InputError(
-                f"The {name} {folder} could not be read as one DICOM series; it may be damaged."
-            ) from error
-        heads = [
-            {key: reader.GetMetaData(k, key) for key in (_POSITION, _ORIENTATION) if reader.HasMetaDataKey(k, key)}
-            for k in range(len(files[0]))
-        ]
-    if len(files[0]) == 1 or image.GetDimension() != 3 or image.GetSize()[2] != len(files[0]):
-        return image, []
-    if not all(len(head) == 2 for head in heads):
-        return image, [f"The slices of the {name} do not say where they lie; their order and distance are a guess."]
-    return _laid_out(image, heads, name)
+    return tuple(files[0])
 
 
 def _laid_out(image: sitk.Image, heads: list[dict[str, str]], name: str) -> tuple[sitk.Image, list[str]]:

@@ -1,4 +1,4 @@
-"""Transform files of ITK, ANTs and Slicer read as their writers meant them, or refused with one sentence.
+"""Transform files of ITK, ANTs, Slicer and DICOM read as their writers meant them, or refused with one sentence.
 
 What each program writes was found by running it: SimpleITK 2.5 (ITK 5.4), ANTsPy 0.6, Slicer 5.13.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ..dicom.reading import read_registration
 from ..errors import InputError
 from ..files.endings import FIELD_FILES
 from ..files.image_files import read_file
@@ -42,6 +43,10 @@ def read_parts(path: Path, name: str) -> list[tuple[sitk.Transform, bool]]:
     """
     lower = path.name.lower()
     _refuse_others(path, name)
+    with path.open("rb") as file:
+        is_dicom = file.read(132)[128:] == b"DICM"
+    if is_dicom:
+        return [(read_registration(path, name).between(), False)]
     with quiet_libraries():
         try:
             if lower.endswith(FIELD_FILES):
@@ -65,8 +70,6 @@ def _refuse_others(path: Path, name: str) -> None:
     other = None
     if lower.endswith((".mgz", ".mgh", ".m3z", ".lta")):
         other = "FreeSurfer's; convert it with mri_warp_convert (--outitkwarp) or lta_convert (--outitk)"
-    elif start[128:132] == b"DICM":
-        other = "DICOM; load it in Slicer with SlicerRT and save it as .h5"
     elif lower.endswith(".x5"):
         other = "X5; write it as ITK's .h5 or .nii.gz with nitransforms"
     elif start.lstrip().startswith((b"(Transform ", b"// Transform", b"(NumberOfParameters")):

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..files.writing import together, write_bytes, write_text
-from ..geometry.image import Grid, Image, PathLike
+from ..geometry.image import Image, PathLike
 from ..geometry.transform import resample
 from ..refinement.hypotheses import Evidence
+from .record import Record
+from .report_page import write_page
 from .shape import Mirror, Shape
+from .slices import content_center, slice_of, to_unit, upright, views
 from .verdict import judge, mm
+from .viewer import viewer_html
 
 NOT_MEASURED = float("nan")
 
@@ -102,7 +101,7 @@ class Report:
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON, with the verdict."""
         verdict, reasons = self.judge()
-        return {**_plain(asdict(self)), "total_seconds": self.total_seconds, "verdict": verdict, "reasons": reasons}
+        return {**plain(asdict(self)), "total_seconds": self.total_seconds, "verdict": verdict, "reasons": reasons}
 
     def lines(self) -> list[tuple[str, str]]:
         """(what, value) pairs as a person reads them."""
@@ -144,56 +143,41 @@ def _said(text: str, *values: float) -> str:
     return text.format(*values) if np.isfinite(values).all() else "not measured"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """For JSON, which has no NaN."""
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def save_report(
-    report: Report, folder: PathLike, fixed: Image, moving: Image, warped: Image, picture: bytes | None = None
+    report: Report,
+    folder: PathLike,
+    fixed: Image,
+    moving: Image,
+    warped: Image,
+    picture: bytes | None = None,
+    record: Record | None = None,
 ) -> Path:
     """Write ``report.json``, ``report.html`` and, where matplotlib is installed, ``overlay.png`` into ``folder``.
 
-    With a ``picture`` (PNG) that one is taken, and matplotlib is not needed.
+    With a ``picture`` (PNG) that one is taken, matplotlib is not needed, and the page is without its viewer, which is a
+    few megabytes: for hundreds of pages.
+
+    Args:
+        record: figures after TG-132 and what a signature stands for.
 
     Raises:
         InputError: if the folder cannot be made.
         NotWritten: if the disk is full.
     """
-    target = Path(folder)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The report cannot be written to {target}: {error.strerror}; choose another one.") from error
-    picture = picture or overlay_png(fixed, resample(moving, fixed.grid), warped)
-    page = target / "report.html"
-    with together():
-        write_text(target / "report.json", json.dumps(report.as_dict(), indent=2))
-        if picture:
-            write_bytes(target / "overlay.png", picture)
-        write_text(page, _page(report, picture))
-    return page
-
-
-def _page(report: Report, picture: bytes | None) -> str:
-    color = {"good": "#1a7f37", "check": "#9a6700", "bad": "#cf222e"}[report.judge()[0]]
-    rows = "\n".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in report.lines())
-    image = ""
-    if picture:
-        data = base64.b64encode(picture).decode("ascii")
-        image = (
-            "<p>Fixed in magenta, moving in green; gray where they agree.</p>"
-            f'<img alt="Overlay before and after" src="data:image/png;base64,{data}">'
-        )
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Registration report</title>
-<style>body{{font:15px sans-serif;max-width:60em;margin:2em auto;color:#222}}th{{text-align:left;padding-right:1.5em;
-vertical-align:top;white-space:nowrap}}td,th{{border-bottom:1px solid #ddd;padding-top:.3em;padding-bottom:.3em}}
-h1{{border-left:.5em solid {color};padding-left:.5em}}img{{max-width:100%}}</style></head>
-<body><h1>Registration report</h1><table>{rows}</table>{image}</body></html>
-"""
+    before, viewer = resample(moving, fixed.grid), ""
+    if picture is None:
+        picture, viewer = overlay_png(fixed, before, warped), viewer_html(fixed, before, warped)
+    values = report.as_dict() | (plain(record.as_dict()) if record else {})
+    return write_page(folder, "Registration report", report.judge()[0], report.lines(), values, picture, viewer, record)
 
 
 def overlay_png(fixed: Image, before: Image, after: Image) -> bytes | None:
@@ -203,61 +187,19 @@ def overlay_png(fixed: Image, before: Image, after: Image) -> bytes | None:
         from matplotlib.figure import Figure
     except (ImportError, OSError):  # OSError: it finds no folder for its settings
         return None
-    views = _views(fixed.grid)
-    figure = Figure(figsize=(3.6 * len(views), 7.4), facecolor="black", layout="constrained")
+    planes = views(fixed.grid)
+    figure = Figure(figsize=(3.6 * len(planes), 7.4), facecolor="black", layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(views), squeeze=False)
-    middle = _content_center(fixed.array)
+    axes = figure.subplots(2, len(planes), squeeze=False)
+    middle = content_center(fixed.array)
     for row, (image, title) in enumerate(((before, "before"), (after, "after"))):
-        for column, (name, axis) in enumerate(views):
-            pair = [_slice(x.array, axis, middle) for x in (fixed, image)]
-            red, green = (_to_unit(p, x.array) for p, x in zip(pair, (fixed, image), strict=True))
-            picture, aspect = _upright(np.stack([red, green, red], -1), fixed.grid, axis)
+        for column, (name, axis) in enumerate(planes):
+            pair = [slice_of(x.array, axis, middle) for x in (fixed, image)]
+            red, green = (to_unit(p, x.array) for p, x in zip(pair, (fixed, image), strict=True))
+            picture, aspect = upright(np.stack([red, green, red], -1), fixed.grid, axis)
             axes[row, column].imshow(picture, aspect=aspect, interpolation="nearest")
             axes[row, column].set_title(f"{name}, {title}", color="white", fontsize=10)
             axes[row, column].axis("off")
     buffer = io.BytesIO()
     canvas.print_png(buffer)
     return buffer.getvalue()
-
-
-def _views(grid: Grid) -> list[tuple[str, int | None]]:
-    if grid.ndim == 2:
-        return [("image", None)]
-    names = ("sagittal", "coronal", "axial")
-    views = [(names[int(np.abs(grid.directions[:, a]).argmax())], a) for a in range(3)]
-    thin = [v for v in views if grid.shape[v[1]] == 1]
-    return list(thin or views)
-
-
-def _content_center(array: np.ndarray) -> list[int]:
-    low, high = np.percentile(array, (50, 99))
-    inside = array > (low + high) / 2
-    return [int(np.median(np.nonzero(inside)[a])) if inside.any() else s // 2 for a, s in enumerate(array.shape)]
-
-
-def _slice(array: np.ndarray, axis: int | None, middle: list[int]) -> np.ndarray:
-    return array if axis is None else np.take(array, middle[axis], axis=axis)
-
-
-def _to_unit(piece: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    low, high = np.percentile(whole[:: max(1, whole.shape[0] // 32)], (1, 99.5))
-    return np.clip((piece - low) / (high - low), 0, 1) if high > low else np.zeros(piece.shape)
-
-
-def _upright(picture: np.ndarray, grid: Grid, axis: int | None) -> tuple[np.ndarray, float]:
-    """Turned as a radiologist hangs it: superior or anterior up, the patient's right on the left."""
-    kept = [a for a in range(grid.ndim) if a != axis]
-    spacing = grid.spacing[kept]
-    if grid.ndim == 2:
-        return picture, float(spacing[0] / spacing[1])
-    directions = grid.directions[:, kept]
-    world = [int(np.abs(directions[:, c]).argmax()) for c in range(2)]
-    if world[0] < world[1]:  # rows show the higher of x, y, z
-        picture, spacing, world, directions = picture.swapaxes(0, 1), spacing[::-1], world[::-1], directions[:, ::-1]
-    down = directions[world[0], 0] < 0 if world[0] == 2 else directions[world[0], 0] > 0
-    if not down:
-        picture = picture[::-1]
-    if directions[world[1], 1] < 0:
-        picture = picture[:, ::-1]
-    return picture, float(spacing[0] / spacing[1])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
-
 import numpy as np
 
 from ..geometry.image import Image
 from ..geometry.transform import resample
-from .report import _content_center, _slice, _to_unit, _upright, _views
+from .slices import content_center, png, slice_of, to_unit, upright, views
 
 TILE = 96
 """Pixels of a side."""
@@ -20,14 +17,14 @@ SQUARES = 6
 def thumbnail_png(fixed: Image, moving: Image, warped: Image) -> bytes:
     """PNG: a column for each plane; rows: before, after (fixed magenta, moving green), and both as a checkerboard."""
     before = resample(moving, fixed.grid)
-    middle = _content_center(fixed.array)
+    middle = content_center(fixed.array)
     columns = []
-    for _, axis in _views(fixed.grid):
-        f, b, a = (_to_unit(_slice(x.array, axis, middle), x.array) for x in (fixed, before, warped))
+    for _, axis in views(fixed.grid):
+        f, b, a = (to_unit(slice_of(x.array, axis, middle), x.array) for x in (fixed, before, warped))
         tiles = []
         for moved in (b, a):
-            tiles.append(_tile(*_upright(np.stack([f, moved, f], -1), fixed.grid, axis)))
-        gray = [_tile(*_upright(np.stack([x] * 3, -1), fixed.grid, axis)) for x in (f, a)]
+            tiles.append(_tile(*upright(np.stack([f, moved, f], -1), fixed.grid, axis)))
+        gray = [_tile(*upright(np.stack([x] * 3, -1), fixed.grid, axis)) for x in (f, a)]
         odd = (np.indices((TILE, TILE)) // (TILE // SQUARES)).sum(0) % 2 == 1
         tiles.append(np.where(odd[..., None], gray[0], gray[1]))
         columns.append(np.concatenate(tiles))
@@ -45,16 +42,3 @@ def _tile(picture: np.ndarray, aspect: float) -> np.ndarray:
     top, left = (TILE - rows) // 2, (TILE - columns) // 2
     tile[top : top + rows, left : left + columns] = np.clip(np.nan_to_num(picture[r][:, c]) * 255, 0, 255)
     return tile
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """(rows, columns, 3) bytes as a PNG."""
-    height, width, _ = pixels.shape
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes(), 6)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts

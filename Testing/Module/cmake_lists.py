@@ -32,6 +32,7 @@ slicerMacroBuildScriptedModule(
 #-----------------------------------------------------------------------------
 if(BUILD_TESTING)
   slicer_add_python_unittest(SCRIPT ${{MODULE_NAME}}.py)
+  add_subdirectory(Testing)
 endif()
 """
 
@@ -73,10 +74,12 @@ endforeach()
 def lists() -> dict[Path, str]:
     """Each CMakeLists.txt that lists files, and what it should hold."""
     module, library = ROOT / "DeepRegistration", ROOT / "DeepRegistrationLib"
+    # What CTest runs inside Slicer stays in the build tree.
+    scripts = [p for p in module.rglob("*.py") if "Testing" not in p.relative_to(module).parts]
     models = [p for p in (ROOT / "Resources" / "Models").iterdir() if p.is_file()]
     return {
         module / "CMakeLists.txt": MODULE.format(
-            scripts=_listed(module.rglob("*.py"), module), resources=_listed((module / "Resources").rglob("*"), module)
+            scripts=_listed(scripts, module), resources=_listed((module / "Resources").rglob("*"), module)
         ),
         library / "CMakeLists.txt": LIBRARY.format(
             scripts=_listed(library.rglob("*.py"), library), models=_listed(models, ROOT / "Resources" / "Models")

@@ -87,7 +87,7 @@ def test_the_icons_are_128_pixels_wide():
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """The folder of the scripted modules after cmake, build and install against the stand-in for Slicer."""
+    """The folder of the scripted modules after cmake, build, test and install against the stand-in for Slicer."""
     if shutil.which("cmake") is None:
         pytest.skip("cmake is not installed here")
     folder = tmp_path_factory.mktemp("package")
@@ -98,8 +98,12 @@ def installed(tmp_path_factory) -> Path:
     build = folder / "build"
     # No compiler is needed: the extension is Python only.
     quiet = ["-DCMAKE_C_COMPILER_WORKS=1", "-DCMAKE_CXX_COMPILER_WORKS=1"]
+    quiet += ["-DBUILD_TESTING=ON", f"-DSTANDIN_PYTHON={sys.executable}"]
     _run("cmake", "-S", folder / "source", "-B", build, f"-DSlicer_DIR={STANDIN}", *quiet)
     _run("cmake", "--build", build)
+    listed = _run("ctest", "--test-dir", build, "-N")
+    assert re.findall(r"Test +#\d+: (\w+)", listed) == ["py_DeepRegistration", "py_DeepRegistrationPackageTest"]
+    _run("ctest", "--test-dir", build, "--output-on-failure", "-R", "PackageTest")
     _run("cmake", "--install", build, "--prefix", folder / "installed")
     shutil.rmtree(folder / "source")
     return folder / "installed" / "lib" / "Slicer-5.13" / "qt-scripted-modules"
@@ -109,7 +113,8 @@ def test_the_package_holds_module_library_and_resources(installed):
     found = {p.relative_to(installed).as_posix() for p in installed.rglob("*") if p.is_file()}
     for folder, prefix in (("DeepRegistration", ""), ("DeepRegistrationLib", "DeepRegistrationLib/")):
         for path in (ROOT / folder).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts and path.name != "CMakeLists.txt":
+            inside = path.relative_to(ROOT / folder).parts
+            if path.is_file() and "__pycache__" not in inside and inside[0] not in ("CMakeLists.txt", "Testing"):
                 assert prefix + path.relative_to(ROOT / folder).as_posix() in found
     for path in (ROOT / "Resources" / "Models").iterdir():
         assert f"Resources/Models/{path.name}" in found
@@ -154,6 +159,7 @@ print("PASSED")
     assert "PASSED" in done.stdout
 
 
-def _run(*command: object) -> None:
+def _run(*command: object) -> str:
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout

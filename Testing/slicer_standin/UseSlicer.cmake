@@ -33,9 +33,20 @@ function(slicerMacroBuildScriptedModule)
   endforeach()
 endfunction()
 
+if(BUILD_TESTING)
+  enable_testing()
+endif()
+
 function(slicer_add_python_unittest)
   cmake_parse_arguments(TEST "" "SCRIPT" "SLICER_ARGS" ${ARGN})
   if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${TEST_SCRIPT})
     message(FATAL_ERROR "slicer_add_python_unittest given nonexistent script '${TEST_SCRIPT}'")
   endif()
+  get_filename_component(name ${TEST_SCRIPT} NAME_WE)
+  add_test(
+    NAME py_${name}
+    COMMAND
+      ${STANDIN_PYTHON} ${Slicer_DIR}/run_unittest.py ${CMAKE_CURRENT_SOURCE_DIR}/${TEST_SCRIPT}
+      ${CMAKE_BINARY_DIR}/${Slicer_QTSCRIPTEDMODULES_LIB_DIR}
+    )
 endfunction()

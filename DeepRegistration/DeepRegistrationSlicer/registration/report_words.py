@@ -12,7 +12,10 @@ from ..scene.landmarks import Pairs
 from ..texts import tr as _
 
 WORST = 5
-SCORED = ("verdict", "reasons", "warnings", "dice", "dice_before", "dice_after", "tre", "tre_before_mm", "tre_after_mm")
+SCORED = (
+    *("verdict", "reasons", "warnings", "tg132"),
+    *("dice", "dice_before", "dice_after", "tre", "tre_before_mm", "tre_after_mm"),
+)
 OWN = "before_scoring"
 """What scoring changes in a report, and where it keeps what the registration itself said of it."""
 COLORS = {"good": "#1a7f37", "check": "#9a6700", "bad": "#cf222e"}
@@ -89,6 +92,8 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
     found += [(_("Note"), str(warning)) for warning in report.get("warnings") or []]
     found += [(overlap.format(name=name), f"{_number(b)} → {_number(a)}") for name, b, a in dice]
     found += [(distance.format(name=name), f"{_length(b, 2)} → {_length(a, 2)}") for name, b, a in distances]
+    if most is None:
+        found += [(_("TG-132: {name}").format(name=f.get("name")), _figure(f)) for f in report.get("tg132") or []]
     return [(name, value) for name, value in found if value]
 
 
@@ -143,6 +148,8 @@ def withScores(
         points = pairs.names if pairs is not None and len(pairs.names) == len(scores["tre_mm"]) else scores["tre_mm"]
         values = scores["tre_mm"].values()
         merged["tre"] = [[k, v["before"], v["after"]] for k, v in zip(points, values, strict=True)]
+    if "tg132" in scores:
+        merged["tg132"] = scores["tg132"]["figures"]
     if pairs is not None:
         known = merged.get("warnings") or []
         merged["warnings"] = [*known, *(note for note in pairs.notes if note not in known)]
@@ -155,6 +162,17 @@ def withScores(
         kept = [r for r in merged.get("reasons") or [] if merged.get("verdict") != "good"]
         merged["verdict"], merged["reasons"] = "bad", worse + kept
     return merged
+
+
+def _figure(figure: dict[str, Any]) -> str:
+    """A figure after TG-132 with its tolerance; nothing if it was not measured."""
+    value = figure.get("value")
+    if not isMeasured(value):
+        return ""
+    text = f"{value:.4g} {figure.get('unit') or ''}".strip()
+    kept = {True: _("within"), False: _("OUTSIDE"), None: _("to be judged")}[figure.get("within")]
+    tolerance = figure.get("tolerance")
+    return _("{value}: {kept} ({tolerance})").format(value=text, kept=kept, tolerance=tolerance) if tolerance else text
 
 
 def _likeness(report: dict[str, Any]) -> str:

@@ -11,6 +11,10 @@ import SimpleITK as sitk
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.quality.slices import upright
+from DeepRegistrationLib.quality.viewer import viewer_html
+
 from ..errors import InputError, RegistrationError
 from ..registration import report_words, results
 from ..scene import derived, nodes
@@ -49,30 +53,45 @@ def _page(transformNode: Node, report: dict) -> str:
         f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
         for name, value in report_words.rows(report)
     )
-    title, pictures = html.escape(transformNode.GetName()), ""
+    title, pictures, viewer = html.escape(transformNode.GetName()), "", ""
     if fixedNode is not None and movingNode is not None:
         names = ", ".join(html.escape(node.GetName()) for node in (fixedNode, movingNode))
         pictures = f"<p>{_('Fixed image in magenta, moving image in green; gray where they agree.')} ({names})</p>"
         for caption, transform in ((_("Before"), None), (_("After"), transformNode)):
             data = base64.b64encode(_png(overlays(fixedNode, movingNode, transform, transformNode))).decode("ascii")
             pictures += f'<h2>{caption}</h2><img alt="{caption}" src="data:image/png;base64,{data}">\n'
+        viewer = _viewer(fixedNode, movingNode, transformNode)
+    signed = "".join(f"<span>{word}</span>" for word in (_("Reviewed by"), _("Date"), _("Signature")))
     color = report_words.COLORS.get(kind, "#555")
     return f"""<!DOCTYPE html>
 <html><head><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:15px sans-serif;max-width:65em;margin:2em auto;padding:0 1em;color:#222}}
 th{{text-align:left;font-weight:normal;padding-right:2em}}td,th{{border-bottom:1px solid #ddd;padding:.3em 2em .3em 0}}
 p.verdict{{border-left:.6em solid {color};padding:.5em 1em;font-size:1.2em}}
-img{{max-width:100%;background:#000}}</style>
+img{{max-width:100%;background:#000}}@media print{{.viewer{{display:none}}}}
+.sign span{{display:inline-block;min-width:17em;margin:3em 2em 0 0;border-bottom:1px solid #222}}</style>
 </head><body><h1>{title}</h1><p class="verdict">{html.escape(words)}</p>
-<table>{rows}</table>
-{pictures}</body></html>
+{viewer}<table>{rows}</table>
+{pictures}<p class="sign">{signed}</p></body></html>
 """
 
 
-def overlays(fixedNode: Node, movingNode: Node, transformNode: Node | None, ignore: Node | None = None) -> np.ndarray:
-    """(height, width, 3) uint8: the middle slice along each axis, fixed in magenta and moving in green."""
+def _viewer(fixedNode: Node, movingNode: Node, transformNode: Node) -> str:
+    """Slices to scroll, fade and blink."""
     fixed = nodes.imageOf(fixedNode)
-    spacing = np.asarray(fixed.GetSpacing())[::-1]
+    if fixed.GetNumberOfComponentsPerPixel() > 1:
+        fixed = derived.gray(fixed)
+    moved = [derived.moved(movingNode, fixedNode, t, transformNode) for t in (None, transformNode)]
+    return viewer_html(*(Image(sitk.GetArrayFromImage(i), Grid.from_sitk(fixed)) for i in (fixed, *moved)))
+
+
+def overlays(fixedNode: Node, movingNode: Node, transformNode: Node | None, ignore: Node | None = None) -> np.ndarray:
+    """(height, width, 3) uint8: the middle slice along each axis, fixed in magenta and moving in green.
+
+    Hung as the slices of the viewer above: the patient's right on the left.
+    """
+    fixed = nodes.imageOf(fixedNode)
+    grid = Grid.from_sitk(fixed)
     if fixed.GetNumberOfComponentsPerPixel() > 1:
         fixed = derived.gray(fixed)
     other = sitk.GetArrayFromImage(derived.moved(movingNode, fixedNode, transformNode, ignore))
@@ -85,11 +104,8 @@ def overlays(fixedNode: Node, movingNode: Node, transformNode: Node | None, igno
     for axis in range(3):
         if 1 in (shape[a] for a in range(3) if a != axis):
             continue
-        planes = [np.take(a, shape[axis] // 2, axis=axis) for a in pair]
-        steps = np.delete(spacing, axis)
-        planes = [_squared(plane, steps) for plane in planes]
-        if axis > 0:
-            planes = [plane[::-1] for plane in planes]  # k usually goes up
+        hung = [upright(np.take(a, shape[axis] // 2, axis=axis), grid, axis) for a in pair]
+        planes = [_squared(plane, np.array([aspect, 1.0])) for plane, aspect in hung]
         tiles.append(np.stack([planes[0], planes[1], planes[0]], -1))
     height = max(tile.shape[0] for tile in tiles)
     padded = [np.pad(tile, ((0, height - tile.shape[0]), (0, 8), (0, 0))) for tile in tiles]

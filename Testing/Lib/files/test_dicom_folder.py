@@ -18,7 +18,9 @@ def ramp(shape=(6, 20, 24)) -> np.ndarray:
     return (10 * i + 3 * j + 50 * k).astype(np.int16)
 
 
-def write_slices(folder: Path, volume: np.ndarray, positions: list, series="1", orientation=(1, 0, 0, 0, 1, 0)) -> None:
+def write_slices(
+    folder: Path, volume: np.ndarray, positions: list, series="1", orientation=(1, 0, 0, 0, 1, 0), **more
+) -> None:
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     for k, (pixels, position) in enumerate(zip(volume, positions, strict=True)):
@@ -33,6 +35,7 @@ def write_slices(folder: Path, volume: np.ndarray, positions: list, series="1", 
             "0020|0032": "\\".join(map(str, position)),
             "0020|0037": "\\".join(map(str, orientation)),
             "0008|0018": f"{UID}{series}.{k + 1}",
+            **{name.lstrip("t").replace("_", "|"): value for name, value in more.items()},
         }
         for key, value in tags.items():
             image.SetMetaData(key, value)

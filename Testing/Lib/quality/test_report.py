@@ -55,11 +55,11 @@ def test_the_overlay_hangs_upright():
     low = np.full(3, -27.0)
     index = tuple(grid.to_index(np.array([low[0] + 24, low[1] + 3, low[2] + 24])).round().astype(int))
     array[index] = 1
-    from DeepRegistrationLib.quality.report import _upright, _views
+    from DeepRegistrationLib.quality.slices import upright, views
 
     places = {}
-    for name, axis in _views(grid):
-        picture, _ = _upright(np.take(array, index[axis], axis=axis), grid, axis)
+    for name, axis in views(grid):
+        picture, _ = upright(np.take(array, index[axis], axis=axis), grid, axis)
         row, column = np.argwhere(picture == 1)[0]
         places[name] = (row < 15, column >= 15)  # in the upper half? in the right half?
     assert places["axial"] == (True, True)  # front up, the patient's left on the right

@@ -11,7 +11,7 @@ from Testing.host import interact
 from ..cases import OBLIQUE, PLAIN, addVolume, blobs
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer.scene import derived, nodes  # isort: skip
+from DeepRegistrationSlicer.scene import derived, display, nodes  # isort: skip
 from DeepRegistrationSlicer.registration import report_words, results  # isort: skip
 from DeepRegistrationSlicer.viewing import report_page  # isort: skip
 from DeepRegistrationSlicer.errors import InputError, RegistrationError  # isort: skip
@@ -172,7 +172,9 @@ def test_the_page_stands_alone(transformNode, tmp_path):
     text = path.read_text(encoding="utf-8")
     assert "Good. The field is smooth." in text
     assert "12.3 s" in text
-    assert text.count("data:image/png;base64,") == 2
+    assert text.count("data:image/png;base64,") == 2 + 3 * 3  # before, after; three planes of three images to scroll
+    assert text.count("<canvas") == 3
+    assert "Signature" in text
     assert "http" not in text
 
 
@@ -181,6 +183,21 @@ def test_the_pages_pictures_are_gray_where_the_images_agree(transformNode):
     assert picture.shape[0] >= 200
     assert np.abs(picture[..., 0].astype(int) - picture[..., 1]).max() < 3
     assert picture.max() > 200
+
+
+def test_the_pages_pictures_hang_with_the_patients_right_on_the_left():
+    """Bright at the patient's left and front, in a volume whose axes lead to the right and to the front."""
+    array = np.zeros((20, 20, 20), np.float32)
+    array[2:14, 12:18, 2:9] = 100
+    fixed = addVolume(array, np.eye(4), "x")
+    shown = display.makeReadable(fixed)
+    shown.SetAutoWindowLevel(False)
+    shown.SetWindowLevelMinMax(0, 100)
+    picture = report_page.overlays(fixed, fixed, None)[..., 1]
+    tile = picture[:, : picture.shape[1] // 3 - 8]  # axial
+    rows, columns = np.nonzero(tile > 100)
+    assert rows.mean() < tile.shape[0] / 2  # the front is up
+    assert columns.mean() > tile.shape[1] / 2  # the patient's left is on the right
 
 
 def test_a_single_slice_has_one_picture(tmp_path):
@@ -242,3 +259,23 @@ def test_scoring_without_labels_says_what_to_choose(panel, transformNode):
     interact.process_events()
     interact.click(ui.scoreButton)
     assert "Choose labels or landmarks of both volumes" in ui.verdictLabel.text
+
+
+def test_tg132s_figures_join_the_page_and_the_table_with_their_tolerances():
+    figures = [
+        {"name": "Dice, worst structure", "value": 0.7, "unit": "", "tolerance": "at least 0.80", "within": False},
+        {"name": "Largest", "value": 1.25, "unit": "mm", "tolerance": "here 2 mm", "within": True},
+        {"name": "Above 2", "value": 3.0, "unit": "%", "tolerance": "as expected", "within": None},
+        {"name": "Hausdorff", "value": 4.5, "unit": "mm", "tolerance": "", "within": None},
+        {"name": "There and back", "value": None, "unit": "mm", "tolerance": "here 2 mm", "within": None},
+    ]
+    report = report_words.withScores(REPORT, {"tg132": {"figures": figures}}, {})
+    said = {name: value for name, value in report_words.rows(report) if name.startswith("TG-132")}
+    assert said == {
+        "TG-132: Dice, worst structure": "0.7: OUTSIDE (at least 0.80)",
+        "TG-132: Largest": "1.25 mm: within (here 2 mm)",
+        "TG-132: Above 2": "3 %: to be judged (as expected)",
+        "TG-132: Hausdorff": "4.5 mm",
+    }
+    assert "TG-132" not in report_words.toHtml(report)  # the panel is narrow
+    assert "tg132" not in report_words.withScores(report, {}, {})

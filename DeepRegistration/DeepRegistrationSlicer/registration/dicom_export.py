@@ -1,0 +1,66 @@
+"""A transform of this module as a DICOM registration, for volumes that were loaded from Slicer's DICOM database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import SimpleITK as sitk
+import slicer
+
+from DeepRegistrationLib.dicom import series, writing
+from DeepRegistrationLib.errors import DeepRegistrationError as LibraryError
+
+from ..errors import InputError, RegistrationError
+from ..scene import derived, nodes
+from ..scene.nodes import Node
+from ..texts import tr as _
+
+
+def exportDicom(transformNode: Node, path: str | Path, differentPatients: bool = False) -> None:
+    """Write a (Deformable) Spatial Registration object with the volumes' patient, study and frames of reference.
+
+    Args:
+        transformNode: made by this module.
+        differentPatients: write it for volumes of two patients, too.
+
+    Raises:
+        InputError: if a volume is gone, was not loaded from DICOM or was moved since, or they are of two patients.
+        RegistrationError: if the file cannot be written.
+    """
+    pair = []
+    for node, what in ((nodes.fixedOf(transformNode), "fixed"), (nodes.movingOf(transformNode), "moving")):
+        pair.append(_seriesOf(node, what, transformNode))
+    field = sitk.Cast(derived.fieldOf(transformNode), sitk.sitkVectorFloat64)
+    onto = sitk.Image(field.GetSize(), sitk.sitkUInt8)
+    onto.CopyInformation(field)
+    try:
+        if not differentPatients:
+            series.check_same_patient(pair[0].head, pair[1].head, ("fixed volume", "moving volume"))
+        writing.write_registration(sitk.DisplacementFieldTransform(field), path, onto, *pair)
+    except LibraryError as error:
+        kind = InputError if isinstance(error, ValueError) else RegistrationError
+        raise kind(str(error).replace("--different-patients", "differentPatients=True")) from error
+
+
+def _seriesOf(node: Node | None, what: str, transformNode: Node) -> series.Series:
+    if node is None:
+        raise InputError(_("The volumes that this transform was made for are no longer in the scene."))
+    uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
+    database = getattr(slicer, "dicomDatabase", None)
+    files = [database.fileForInstance(uid) for uid in uids] if database is not None else []
+    if not files or not all(files):
+        raise InputError(
+            _("{name} was not loaded from Slicer's DICOM database; import its series there first.").format(
+                name=node.GetName()
+            )
+        )
+    if node.GetParentTransformNode() not in (None, transformNode):
+        raise InputError(
+            _("{name} was moved by another transform, so it no longer lies as its DICOM series does.").format(
+                name=node.GetName()
+            )
+        )
+    try:
+        return series.series_of(files, f"{what} volume", node.GetName())
+    except LibraryError as error:
+        raise InputError(str(error)) from error

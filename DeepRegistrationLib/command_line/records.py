@@ -1,0 +1,145 @@
+"""The figures after TG-132 and what a signature stands for, of ``register`` and of ``evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..geometry.image import Image, read_image
+from ..geometry.points import Pairs
+from ..geometry.transform import read_transform, resample
+from .outputs import REPORT_FILES, Output, check_folder, check_outputs
+
+if TYPE_CHECKING:
+    from ..pipeline import Result
+    from ..quality.record import Record
+
+MOST_NOTE = 2000
+
+
+def add_note(parser: Any) -> None:
+    """Add the option for words of the user's own."""
+    parser.add_argument("--note", metavar="TEXT", default="", help="words of your own for the report")
+
+
+def add_evaluation(parser: argparse.ArgumentParser) -> None:
+    """Add what ``evaluate`` needs for its report."""
+    parser.add_argument("--inverse", metavar="I.h5", help="moving to fixed, for there and back")
+    parser.add_argument("--fixed", metavar="FIXED", help="the images, for their voxels and for pictures in the report")
+    parser.add_argument("--moving", metavar="MOVING")
+    parser.add_argument("--report", metavar="DIR", help="report.html and report.json, with a line to sign")
+    add_note(parser)
+
+
+def registration_record(result: Result, options: argparse.Namespace, pairs: Pairs | None) -> Record:
+    """Of a registration that was just made."""
+    from ..quality import record, tg132
+
+    drawn = options.fixed_labels and [read_image(getattr(options, f"{s}_labels"), "label map") for s in _SIDES]
+    known = tg132.Known(
+        result.fixed.grid,
+        result.moving.grid,
+        result.inverse,
+        None if pairs is None else (pairs.fixed, pairs.moving),
+        (drawn[0], drawn[1]) if drawn else None,
+    )
+    figures, structures = tg132.measure(result.transform, known)
+    inputs = _inputs(options, "fixed", "moving", "initial_transform", *_GUIDES, "fixed_mask", "moving_mask")
+    remarks = (record.GUIDED,) if pairs is not None or drawn else ()
+    return record.Record(figures, structures, record.identified(inputs), options.note, remarks)
+
+
+_SIDES = ("fixed", "moving")
+_GUIDES = ("fixed_points", "moving_points", "fixed_labels", "moving_labels")
+
+
+def evaluation_record(
+    transform: sitk.Transform,
+    options: argparse.Namespace,
+    pairs: Pairs | None,
+    labels: tuple[Image, Image] | None,
+    chosen: list[int] | None,
+) -> Record:
+    """Of a transform that is scored with what is known."""
+    from ..quality import record, tg132
+
+    inverse = read_transform(options.inverse, "inverse transform") if options.inverse else None
+    grids = [read_image(path, f"{s} image").grid if (path := getattr(options, s)) else None for s in _SIDES]
+    for other, what in ((inverse and inverse.GetDimension(), "inverse transform"), *_dimensions(grids)):
+        if other is not None and other != transform.GetDimension():
+            raise InputError(f"The {what} is {other}-D and the transform {transform.GetDimension()}-D; give what fits.")
+    points = None if pairs is None else (pairs.fixed, pairs.moving)
+    known = tg132.Known(grids[0], grids[1], inverse, points, labels, chosen)
+    figures, structures = tg132.measure(transform, known)
+    inputs = _inputs(options, "transform", "inverse", "fixed", "moving", *_GUIDES)
+    return record.Record(figures, structures, record.identified(inputs), options.note)
+
+
+def check_evaluation(options: argparse.Namespace) -> None:
+    """What ``evaluate`` will write, looked at before anything is read.
+
+    Raises:
+        InputError: if it cannot be written, would replace an input, or the note does not fit.
+    """
+    check_note(options)
+    if options.report:
+        folder = check_folder("--report", options.report)
+        inputs = _inputs(options, "transform", "inverse", "fixed", "moving", *_GUIDES)
+        outputs = [Output("--report", folder / name) for name in REPORT_FILES] if folder.is_dir() else []
+        check_outputs(outputs, {f"the {what}": path for what, path in inputs.items()})
+
+
+def save_evaluation(options: argparse.Namespace, scores: dict[str, Any], record: Record) -> None:
+    """The page and its numbers in the folder that was asked for; with pictures where both images were given."""
+    from ..quality.report import overlay_png, plain
+    from ..quality.report_page import write_page
+    from ..quality.viewer import viewer_html
+
+    rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in scores.items() if not isinstance(value, dict)]
+    picture, viewer = None, ""
+    if options.fixed and options.moving:
+        fixed, moving = (read_image(getattr(options, side), f"{side} image") for side in _SIDES)
+        images = fixed, resample(moving, fixed.grid), resample(moving, fixed.grid, read_transform(options.transform))
+        picture, viewer = overlay_png(*images), viewer_html(*images)
+    values = plain(scores | record.as_dict())
+    write_page(options.report, "Evaluation of a registration", "", rows, values, picture, viewer, record)
+
+
+def print_figures(record: Record) -> None:
+    """One figure a line."""
+    from ..quality.tg132 import CITATION, in_words, said
+
+    print(f"After {CITATION}:")
+    for figure in record.figures:
+        print(f"  {figure.name}: {said(figure)} ({in_words(figure)})")
+
+
+def without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """For JSON."""
+    from ..quality.report import plain
+
+    return dict(plain(values))
+
+
+def _dimensions(grids: list[Any]) -> list[tuple[int | None, str]]:
+    return [(grid and grid.ndim, f"{side} image") for grid, side in zip(grids, _SIDES, strict=True)]
+
+
+def _inputs(options: argparse.Namespace, *names: str) -> dict[str, str | None]:
+    words = {"fixed": "fixed image", "moving": "moving image", "inverse": "inverse transform"}
+    return {words.get(name, name.replace("_", " ")): getattr(options, name) for name in names}
+
+
+def check_note(options: argparse.Namespace) -> None:
+    """See that the note belongs to a report and fits into it.
+
+    Raises:
+        InputError: if not.
+    """
+    if options.note and not options.report:
+        raise InputError("The note is for a report; add --report DIR.")
+    if len(options.note) > MOST_NOTE:
+        raise InputError(f"The note has {len(options.note)} characters; shorten it to {MOST_NOTE}.")
