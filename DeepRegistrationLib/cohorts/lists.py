@@ -54,6 +54,17 @@ class Job:
         return found
 
 
+@dataclass(frozen=True)
+class Subject:
+    """One image of a list of images, and what belongs to it."""
+
+    name: str
+    image: Path
+    mask: Path | None = None
+    points: Path | None = None
+    labels: Path | None = None
+
+
 def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], None] | None = None) -> list[Job]:
     """The pairs of a list.
 
@@ -66,13 +77,34 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
         InputError: if it cannot be read, is empty, or an entry cannot be used.
     """
     source = Path(path)
-    known = ("name", "image", *OF_IMAGES) if pairs else ("name", "fixed", "moving", *EXTRAS)
+    if pairs:
+        return _pairs_of_images(read_subjects(path, note), source, pairs)
+    return [*_jobs(_entries_and_note(source, ("name", "fixed", "moving", *EXTRAS), note), source)]
+
+
+def read_subjects(path: PathLike, note: Callable[[str], None] | None = None) -> list[Subject]:
+    """The images of a list with the column ``image``, two or more; arguments and errors as of ``read_jobs``."""
+    source = Path(path)
+    found: list[Subject] = []
+    names = Names(source)
+    for where, entry in _entries_and_note(source, ("name", "image", *OF_IMAGES), note):
+        if not entry.get("image"):
+            raise InputError(f"{where} of {source} needs image, the path of an image.")
+        image = _path(source, entry["image"], where)
+        extras = {what: _path(source, entry[what], where) for what in OF_IMAGES if entry.get(what)}
+        found.append(Subject(names.take(entry.get("name") or stem(image)), image, **extras))
+    if len(found) < 2:
+        raise InputError(f"The list {source} has one image; give two or more.")
+    return found
+
+
+def _entries_and_note(
+    source: Path, known: tuple[str, ...], note: Callable[[str], None] | None
+) -> list[tuple[str, dict[str, str]]]:
     entries, others = _entries(source, known)
     if others and note is not None:
         note(f"Left aside in {source}, as they say nothing about a registration: {', '.join(sorted(others)[:10])}.")
-    if pairs:
-        return _pairs_of_images(entries, source, pairs)
-    return [*_jobs(entries, source)]
+    return entries
 
 
 def _entries(source: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, dict[str, str]]], set[str]]:
@@ -168,41 +200,30 @@ class Names:
         return name
 
 
-def _pairs_of_images(entries: list[tuple[str, dict[str, str]]], source: Path, pairs: str) -> list[Job]:
+def _pairs_of_images(images: list[Subject], source: Path, pairs: str) -> list[Job]:
     """All ordered pairs of the images of a list, or each with the one that is named after ``to:``."""
-    images: list[tuple[str, Path, dict[str, Path]]] = []
-    names = Names(source)
-    for where, entry in entries:
-        if not entry.get("image"):
-            raise InputError(f"{where} of {source} needs image, the path of an image.")
-        path = _path(source, entry["image"], where)
-        extras = {what: _path(source, entry[what], where) for what in OF_IMAGES if entry.get(what)}
-        images.append((names.take(entry.get("name") or stem(path)), path, extras))
-    if len(images) < 2:
-        raise InputError(f"The list {source} has one image; pairs need two.")
     wanted = images
     if pairs != ALL:
         one = pairs.removeprefix(TO)
-        wanted = [image for image in images if image[0] == one]
+        wanted = [image for image in images if image.name == one]
         if not pairs.startswith(TO) or not wanted:
-            some = ", ".join(image[0] for image in images[:5])
+            some = ", ".join(image.name for image in images[:5])
             raise InputError(f"--pairs is all, or to:NAME with the name of an image ({some}, ...), not {pairs!r}.")
     names = Names(source)
     return [
-        Job(names.take(f"{f}_{m}"), fixed, moving, _both(of_fixed, of_moving))
-        for f, fixed, of_fixed in wanted
-        for m, moving, of_moving in images
-        if f != m
+        Job(names.take(f"{f.name}_{m.name}"), f.image, m.image, _both(f, m))
+        for f in wanted
+        for m in images
+        if f is not m
     ]
 
 
-def _both(of_fixed: dict[str, Path], of_moving: dict[str, Path]) -> dict[str, Path]:
-    found = {}
+def _both(fixed: Subject, moving: Subject) -> dict[str, Path]:
+    found: dict[str, Path] = {}
     for what in OF_IMAGES:
-        if what == "mask" or (what in of_fixed and what in of_moving):
-            for side, extras in (("fixed", of_fixed), ("moving", of_moving)):
-                if what in extras:
-                    found[f"{side}_{what}"] = extras[what]
+        paths = [getattr(subject, what) for subject in (fixed, moving)]
+        if what == "mask" or None not in paths:
+            found |= {f"{side}_{what}": path for side, path in zip(("fixed", "moving"), paths, strict=True) if path}
     return found
 
 

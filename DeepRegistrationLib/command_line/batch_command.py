@@ -46,7 +46,7 @@ def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) 
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, or its scheduler file")
     where.add_argument("--shard", metavar="I/N", default="1/1", help="every N-th pair, from the I-th on")
     add_how(parser)
-    parser.add_argument("--progress", choices=("lines", "json", "none"), default="lines")
+    parser.add_argument("--progress", choices=[*TOLD], default="lines")
     parser.set_defaults(run=run_command, patience=10.0)
     gather = commands.add_parser("collect", help=f"make {TABLE} and index.html of all runs of batch on a folder")
     gather.add_argument("folder", metavar="DIR")
@@ -58,7 +58,7 @@ def run_command(options: argparse.Namespace) -> None:
     settings = settings_from(options)
     resources = Resources(options.workers, options.threads, parse_size(options.memory), options.scheduler)
     shard = parse_shard(options.shard)
-    weights = _weights(settings)
+    weights = weights_for(settings)
     if Path(options.list).is_dir():
         jobs = bids.read_folder(options.list, options.pairs, options.suffix)
         bids.describe(Path(options.output))
@@ -71,7 +71,7 @@ def run_command(options: argparse.Namespace) -> None:
         settings,
         [name.strip() for name in options.outputs.split(",") if name.strip()],
         resources,
-        {"lines": _say_line, "json": _say_json, "none": None}[options.progress],
+        TOLD[options.progress],
         weights=weights,
         shard=shard,
         list_path=str(Path(options.list).resolve()),
@@ -119,7 +119,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _weights(settings: Settings) -> dict[str, str]:
+def weights_for(settings: Settings) -> dict[str, str]:
     """Hash of each model that the method may take; a method or variant that is not there is refused here."""
     from ..cohorts.content import content_hash
     from ..models.methods import bundles_of, default_method, find_method, methods
@@ -148,3 +148,7 @@ def _say_line(done: int, count: int, outcome: Outcome) -> None:
 def _say_json(done: int, count: int, outcome: Outcome) -> None:
     message = f"{outcome.job.name}: {_words(outcome)}"
     print(json.dumps({"stage": "batch", "fraction": round(done / count, 4), "message": message}), flush=True)
+
+
+TOLD: dict[str, Callable[[int, int, Outcome], None] | None] = {"lines": _say_line, "json": _say_json, "none": None}
+"""By the name of a kind of progress, what is told of each pair."""

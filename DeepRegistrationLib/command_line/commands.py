@@ -36,6 +36,7 @@ from .records import (
     save_evaluation,
     without_nan,
 )
+from .template_command import add_template
 
 if TYPE_CHECKING:
     from ..pipeline import Result
@@ -49,6 +50,7 @@ def add_commands(commands: Commands) -> None:
     """Add every command's parser; each sets ``run``, a function of the parsed options."""
     _add_register(commands)
     add_batch(commands, _add_how)
+    add_template(commands, _add_how)
     add_apply(commands)
     _add_evaluate(commands)
     _add_methods(commands)
