@@ -40,7 +40,8 @@ ARROWS = {
         "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models __init__",
         "cohorts": "errors settings system files geometry quality pipeline __init__",
         "atlas": "errors settings files fields geometry inputs quality pipeline cohorts",
-        "command_line": "errors settings progress system files dicom geometry inputs quality models pipeline cohorts atlas",
+        "command_line": "errors settings progress system files dicom geometry inputs quality models pipeline cohorts "
+        "atlas",
         "__main__": "errors progress system command_line",
         "__init__": "",
     },
