@@ -10,6 +10,7 @@ Coordinates are normalized: X = (x - fixed center) / radius, Y = (y - moving cen
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +27,16 @@ class Side:
     """One image at one level: what is sampled, and its own points.
 
     Attributes:
-        channels: (1, 2 + ndim, *S) value in bins, weight, gradient of the value per normalized unit.
+        codes: (*S) the nearest bin at each voxel; ``bins`` where there is nothing.
+        table: (voxels, 2 + ndim) value in bins, weight, gradient of the value per normalized unit.
         to_index: (ndim, ndim + 1) normalized position to array index.
         points: (N, ndim) normalized positions.
         bins: (N,) histogram bin at each point.
         weight: (N,) weight of each point, 0 to 1.
     """
 
-    channels: Tensor
+    codes: Tensor
+    table: Tensor
     to_index: Tensor
     points: Tensor
     bins: Tensor
@@ -49,11 +52,13 @@ def make_side(content: Content, center: np.ndarray, radius: float, spacing: floa
     to_index = _normalized_to_index(grid, center, radius)
     gradient = torch.cat([_derivative(value, d) for d in range(grid.ndim)], 1)
     gradient = torch.einsum("dc,nd...->nc...", to_index[:, :-1], gradient)
-    channels = torch.cat([value, weight, gradient], 1)
+    table = torch.cat([value, weight, gradient], 1)[0].flatten(1).T.contiguous()
+    codes = value[0, 0].round().clamp(0, bins - 1).masked_fill(weight[0, 0] < 0.3, bins)
     points = torch.from_numpy((scatter_points(content, count, seed=count) - center) / radius).float()
-    found = look_up(channels[:, :2], (points @ to_index[:, :-1].T + to_index[:, -1])[None])
-    keep = found[0, 1] > 0.05
-    return Side(channels, to_index, points[keep], found[0, 0, keep].round().long(), found[0, 1, keep])
+    index = to_index[:, :-1] @ points.T + to_index[:, -1:]
+    found = look_up(table, codes.shape, index[None])[0]
+    keep = found[1] > 0.05
+    return Side(codes, table, to_index, points[keep], found[0, keep].round().long(), found[1, keep])
 
 
 def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
@@ -88,20 +93,39 @@ def _derivative(x: Tensor, axis: int) -> Tensor:
     return result
 
 
-def look_up(channels: Tensor, index: Tensor) -> Tensor:
-    """``channels`` (1, C, *S) at array indices (B, N, ndim): (B, C, N). Outside, everything is zero."""
-    ndim = index.shape[-1]
-    shape = index.new_tensor(channels.shape[2:])
-    grid = ((2 * index + 1) / shape - 1).flip(-1)
-    outside = (grid.abs() > 1).any(-1)
-    batch, count = index.shape[:2]
-    # One thread works on one item of a batch: cut a small batch into more items.
-    split = next((s for s in (4, 2) if batch < 4 and count % s == 0), 1)
-    grid = grid.reshape(batch * split, *[1] * (ndim - 1), count // split, ndim)
-    source = channels.expand(batch * split, *channels.shape[1:])
-    found = F.grid_sample(source, grid, "bilinear", "border", align_corners=False)
-    found = found.reshape(batch, split, channels.shape[1], -1).transpose(1, 2).reshape(batch, channels.shape[1], count)
-    return found.masked_fill_(outside[:, None], 0)
+def look_up(table: Tensor, shape: Sequence[int], index: Tensor) -> Tensor:
+    """``table`` (voxels of ``shape``, C) linearly at array indices (B, ndim, N): (B, C, N); zero outside.
+
+    Up to half a voxel beyond the outermost centers counts as inside.
+    """
+    batch, ndim, count = index.shape
+    index = index.transpose(0, 1).reshape(ndim, -1)
+    cell = index.new_zeros(batch * count, dtype=torch.long)
+    inside: Tensor | None = None
+    corners, weights = torch.zeros(1, dtype=torch.long), None
+    for x, n in zip(index, shape, strict=True):
+        near = (x >= -0.5) & (x <= n - 0.5)
+        inside = near if inside is None else inside & near
+        x = x.clamp(0, n - 1)
+        low = x.floor().clamp_(max=max(0, n - 2))
+        cell = cell * n + low.long()
+        step = torch.arange(2 if n > 1 else 1)
+        corners = (corners[:, None] * n + step).flatten()
+        part = (x - low)[:, None] if n > 1 else None
+        if part is not None:
+            weights = torch.cat([1 - part, part], 1) if weights is None else _products(weights, part)
+    assert inside is not None
+    weights = torch.ones(len(cell), 1) if weights is None else weights
+    found = F.embedding_bag(
+        cell[:, None] + corners, table, per_sample_weights=weights.mul_(inside[:, None]), mode="sum"
+    )
+    return found.view(batch, count, -1).transpose(1, 2).contiguous()
+
+
+def _products(weights: Tensor, part: Tensor) -> Tensor:
+    """(M, 2 K) of the weights (M, K) of corners: 1 - ``part`` and ``part`` of each."""
+    right = weights * part
+    return torch.stack([weights - right, right], 2).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -121,16 +145,22 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Samples:
-    """The points of one side for B candidates: (B, N) ``cell`` and ``weight``, (B, N, ndim * (ndim + 1)) ``jacobian``.
+    """The points of one side for B candidates.
 
-    A sample's value lies between ``cell`` and ``cell + stride`` of the table.
+    A sample's value lies between ``cell`` and ``cell + stride`` of the table. What an entry (i, j) of A|t does to it is
+    ``slope`` i times ``lever`` j.
+
+    Attributes:
+        cell, weight: (B, N).
+        slope: (B, ndim, N); lever: (B or 1, ndim + 1, N).
     """
 
     cell: Tensor
     stride: int
     own_bins: Tensor
     weight: Tensor
-    jacobian: Tensor
+    slope: Tensor
+    lever: Tensor
 
 
 @dataclass(frozen=True)
@@ -157,14 +187,34 @@ class _Rough:
 
     @classmethod
     def of(cls, own: Side, other: Side, bins: int) -> _Rough:
-        value, weight = other.channels[0, 0], other.channels[0, 1]
-        code = value.round().clamp(0, bins - 1).masked_fill(weight < 0.3, bins)
-        code = F.pad(code, (1, 1) * code.ndim, value=bins)
+        code = F.pad(other.codes, (1, 1) * other.codes.ndim, value=bins)
         size = code.new_tensor(code.shape)
         strides = torch.tensor(code.stride(), dtype=torch.float32)
         points = torch.cat([own.points, torch.ones(len(own.points), 1)], 1)
         share = float(own.weight.sum()) / max(1, len(points))
         return cls(points, own.bins * (bins + 1), share, code.long().flatten(), strides, size - 1, other.to_index)
+
+
+def _curvature(slope: Tensor, lever: Tensor, stiffness: Tensor) -> Tensor:
+    """(B, P, P) sum over the samples of ``stiffness`` (B, N) times J J', where J is ``slope`` x ``lever``, flat.
+
+    Of the products of two slopes, and of two levers, only those that differ are made: 60 sums in place of 144 in 3-D.
+    """
+    (slopes, i), (levers, j) = _squares(slope), _squares(lever)
+    sums = slopes.mul_(stiffness[:, None]) @ levers.transpose(1, 2)
+    return sums[:, i[:, None, :, None], j[None, :, None, :]].flatten(3).flatten(1, 2)
+
+
+def _squares(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The products (B, n (n + 1) / 2, N) of two rows of ``x`` (B, n, N), and which of them belongs to two (n, n)."""
+    n = x.shape[1]
+    pairs = [(a, b) for a in range(n) for b in range(a, n)]
+    out = x.new_empty(len(x), len(pairs), x.shape[2])
+    where = torch.empty(n, n, dtype=torch.long)
+    for number, (a, b) in enumerate(pairs):
+        torch.mul(x[:, a], x[:, b], out=out[:, number])
+        where[a, b] = where[b, a] = number
+    return out, where
 
 
 class JointMeasure:
@@ -231,10 +281,10 @@ class JointMeasure:
         scale = 1 / table.detach().sum((1, 2, 3)).clamp_min(1e-6)
         for side, x in enumerate(samples):
             flat = slope[:, side].flatten(1)
-            force = (flat.gather(1, x.cell + x.stride) - flat.gather(1, x.cell)) * x.weight
-            stiffness = x.weight * scale[:, None] / spread[side][:, x.own_bins]
-            gradient += (force[:, None] @ x.jacobian)[:, 0]
-            curvature += (x.jacobian * stiffness[..., None]).transpose(1, 2) @ x.jacobian
+            force = (flat[:, x.stride :] - flat[:, : -x.stride]).gather(1, x.cell) * x.weight
+            stiffness = x.weight * (scale[:, None] / spread[side]).index_select(1, x.own_bins)
+            gradient += ((x.slope * force[:, None]) @ x.lever.transpose(1, 2)).flatten(1)
+            curvature += _curvature(x.slope, x.lever, stiffness)
         return Evaluation(loss.detach(), gradient, curvature)
 
     def _fill(self, matrices: Tensor, derivatives: bool) -> tuple[Tensor, list[_Samples]]:
@@ -245,13 +295,11 @@ class JointMeasure:
         table = matrices.new_zeros(batch, 2, bins * bins)
         samples: list[_Samples] = []
         for side, (own, other) in enumerate(self._sides()):
-            if side == 0:
-                there = own.points @ linear.transpose(1, 2) + shift[:, None]
-            else:
-                there = (own.points - shift[:, None]) @ inverse.transpose(1, 2)
-            there = torch.nan_to_num(there, 1e6)  # a singular matrix sends everything outside
-            index = there @ other.to_index[:, :-1].T + other.to_index[:, -1]
-            found = look_up(other.channels if derivatives else other.channels[:, :2], index)
+            points = own.points.T
+            there = linear @ points + shift[..., None] if side == 0 else inverse @ (points - shift[..., None])
+            there = torch.nan_to_num_(there, 1e6)  # a singular matrix sends everything outside
+            index = other.to_index[:, :-1] @ there + other.to_index[:, -1:]
+            found = look_up(other.table if derivatives else other.table[:, :2], other.codes.shape, index)
             weight = found[:, 1] * own.weight
             low = found[:, 0].clamp(0, bins - 1.001)
             part = low.floor()
@@ -262,13 +310,11 @@ class JointMeasure:
             table[:, side].scatter_add_(1, cell, weight - share)
             table[:, side].scatter_add_(1, cell + stride, share)
             if derivatives:
-                slope = found[:, 2:].transpose(1, 2)
-                at = own.points.expand(batch, -1, -1)
+                slope, at = found[:, 2:], points[None]
                 if side == 1:  # X = A^-1 (Y - t), so dX = -A^-1 (dA X + dt)
-                    slope, at = -slope @ inverse, there
-                lever = torch.cat([at, torch.ones_like(at[..., :1])], -1)
-                jacobian = (slope[..., :, None] * lever[..., None, :]).flatten(2)
-                samples.append(_Samples(cell, stride, own.bins, weight, jacobian))
+                    slope, at = -inverse.transpose(1, 2) @ slope, there
+                lever = torch.cat([at, torch.ones_like(at[:, :1])], 1)
+                samples.append(_Samples(cell, stride, own.bins, weight, slope, lever))
         return table.view(batch, 2, bins, bins), samples
 
     def _loss(self, table: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:

@@ -7,8 +7,6 @@ tells nothing.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -55,68 +53,54 @@ def measure_mirror(
         still, content = contents or (find_content(fixed, fixed_mask), find_content(moving, moving_mask))
     except InputError:  # nothing to compare
         return Mirror()
-    ways = [_Way(still, content, matrix)]
-    for axis in range(content.grid.ndim):
-        reflection = _reflection(content.grid, axis)
-        turned = matrix.copy()  # where the anatomy's middle went, it goes again; the rest is as it was
-        turned[:-1, -1] += (reflection @ matrix @ [*still.center, 1] - matrix @ [*still.center, 1])[:-1]
-        ways.append(_Way(still, _reflected(content, reflection), turned))
+    ways = _Ways(still, content, matrix)
     with torch.no_grad():
-        alike = [way.improve(PASSES[0], reporter) for way in ways]
-        best, straight = Mirror(), 0.0
-        for axis, mirrored in enumerate(alike[1:]):
-            gain = mirrored / max(alike[0], LEAST)
-            if gain > HOPELESS:
-                straight = straight or max(ways[0].improve(PASSES[1], reporter), LEAST)
-                mirrored = ways[1 + axis].improve(PASSES[1], reporter)
-                gain = mirrored / straight
-            if mirrored > LEAST and gain > best.gain:
-                best = Mirror(gain, _spoken(content.grid, axis))
-    return best
+        alike = dict(enumerate(ways.improve(list(range(1 + content.grid.ndim)), PASSES[0], reporter)))
+        gains = {way: value / max(alike[0], LEAST) for way, value in alike.items() if way}
+        near = [way for way, gain in gains.items() if gain > HOPELESS]
+        if near:
+            alike |= dict(zip([0, *near], ways.improve([0, *near], PASSES[1], reporter), strict=True))
+            gains |= {way: alike[way] / max(alike[0], LEAST) for way in near}
+    best = max((way for way in gains if alike[way] > LEAST), key=lambda way: gains[way], default=None)
+    return Mirror() if best is None else Mirror(gains[best], _spoken(content.grid, best - 1))
 
 
-class _Way:
-    """One way to lay the moving image over the fixed one, improved in passes.
+class _Ways:
+    """The ways to lay the moving image over the fixed one, improved in passes: as it is, and mirrored along each axis.
 
-    Begins with ``matrix``, with it after the centers of mass are joined, and with these without its turn: on an image
-    that is mirrored the search for the matrix may have been led astray.
+    Each begins with ``matrix``, with it after the centers of mass are joined, and with these without its turn: on an
+    image that is mirrored the search for the matrix may have been led astray. The anatomy's middle stays in place.
     """
 
     def __init__(self, fixed: Content, moving: Content, matrix: np.ndarray) -> None:
         self.contents, self.size = (fixed, moving), min(fixed.size, moving.size)
         n = fixed.grid.ndim
-        shift = torch.from_numpy((matrix @ [*fixed.center, 1])[:n] - moving.center).float()[:, None] * 2 / self.size
         linear, still, joined = torch.from_numpy(matrix[:n, :n]).float(), torch.eye(n), torch.zeros(n, 1)
+        shift = torch.from_numpy((matrix @ [*fixed.center, 1])[:n] - moving.center).float()[:, None] * 2 / self.size
         starts = ((linear, shift), (linear, joined), (still, joined))
-        self.candidates: Tensor = torch.stack([torch.cat(start, 1) for start in starts])
+        mirrors = [still, *(_reflection(moving.grid, axis) for axis in range(n))]
+        self.candidates = [torch.stack([torch.cat([mirror @ a, t], 1) for a, t in starts]) for mirror in mirrors]
         self.prior = Prior.of(fixed, moving)
 
-    def improve(self, how: tuple[float, int, int, str, int], reporter: Reporter) -> float:
-        """Normalized mutual information after a short improvement; the best candidate goes on."""
+    def improve(self, which: list[int], how: tuple[float, int, int, str, int], reporter: Reporter) -> list[float]:
+        """Normalized mutual information after a short improvement of some ways; the best candidate of each goes on."""
         spacing, points, bins, freedom, steps = how
         sides = [make_side(c, c.center, self.size / 2, self.size * spacing, points, bins) for c in self.contents]
         measure = JointMeasure(sides[0], sides[1], bins)
-        found, _ = improve(measure, self.prior, self.candidates, freedom, steps, reporter)
-        losses = measure.losses(found)
-        self.candidates = found[int(losses.argmin())][None]
-        return -float(losses.min())
+        candidates = [self.candidates[way] for way in which]
+        found, _ = improve(measure, self.prior, torch.cat(candidates), freedom, steps, reporter)
+        alike = []
+        for way, part in zip(which, found.split([len(c) for c in candidates]), strict=True):
+            losses = measure.losses(part)
+            self.candidates[way] = part[int(losses.argmin())][None]
+            alike.append(-float(losses.min()))
+        return alike
 
 
-def _reflection(grid: Grid, axis: int) -> np.ndarray:
-    """Homogeneous, LPS mm: mirrors along an array axis, about the grid's center."""
-    normal = grid.directions[:, axis]
-    result = np.eye(grid.ndim + 1)
-    result[:-1, :-1] -= 2 * np.outer(normal, normal)
-    result[:-1, -1] = 2 * normal * (normal @ grid.center)
-    return result
-
-
-def _reflected(content: Content, reflection: np.ndarray) -> Content:
-    def at(point: np.ndarray) -> np.ndarray:
-        return (reflection @ [*point, 1])[:-1]
-
-    grid, region = (Grid(g.shape, reflection @ g.matrix) for g in (content.grid, content.region))
-    return replace(content, grid=grid, region=region, center=at(content.center), middle=at(content.middle))
+def _reflection(grid: Grid, axis: int) -> Tensor:
+    """(ndim, ndim) in LPS: mirrors along an array axis."""
+    normal = torch.from_numpy(grid.directions[:, axis].copy()).float()
+    return torch.eye(grid.ndim) - 2 * torch.outer(normal, normal)
 
 
 def _spoken(grid: Grid, axis: int) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..geometry.image import Grid, Image
@@ -150,31 +151,42 @@ class Searcher:
 
         ``every``: only each second, third, ... step of the window, which then is a step or two wide.
         """
-        ndim, count = len(self.shape), len(here)
+        ndim = len(self.shape)
         steps = [r if every == 1 else min(r, 1) for r in self.reach]
         beside = [BLOCK if n > 2 * BLOCK else 0 for n in self.shape]
-        window = _moves([r * every + s for r, s in zip(steps, beside, strict=True)])
-        sides = [2 * (r * every + s) + 1 for r, s in zip(steps, beside, strict=True)]
-        cross = _moves([0] * ndim).new_zeros(1, ndim)
+        cross = torch.zeros(1, ndim, dtype=torch.long)
         for axis, side in enumerate(beside):
             if side:
                 arm = torch.zeros(2, ndim, dtype=torch.long)
                 arm[:, axis] = torch.tensor([-side, side])
                 cross = torch.cat([cross, arm])
+        # |f - b|^2 = f.f + (b.b - 2 f.b), and the latter for all arms at once is one product of matrices.
+        b = torch.cat([b, b.square().sum(-1, keepdim=True)], -1)
+        windows = self._windows(b, [r * every + s for r, s in zip(steps, beside, strict=True)])
         out = []
-        for first in range(0, count, 64):
+        for first in range(0, len(here), 64):
             part = slice(first, first + 64)
-            around = b[self._flat(there[part, None] + window)].view(-1, *sides, b.shape[-1])
-            total = torch.zeros(())
-            for arm in cross:
+            f = a[self._flat(here[part, None] + cross)]
+            around = windows[tuple(there[part].T)]
+            products = torch.cat([-2 * f, torch.ones_like(f[..., :1])], -1) @ around.flatten(2)
+            products = products.unflatten(2, around.shape[2:])
+            total = f.square().sum((1, 2))[:, None]
+            for number, arm in enumerate(cross.tolist()):
                 at = tuple(
-                    slice(s + o, s + o + 2 * r * every + 1, every)
-                    for s, o, r in zip(beside, arm.tolist(), steps, strict=True)
+                    slice(s + o, s + o + 2 * r * every + 1, every) for s, o, r in zip(beside, arm, steps, strict=True)
                 )
-                f = a[self._flat(here[part] + arm)].view(-1, *[1] * ndim, a.shape[-1])
-                total = total + (around[(slice(None), *at)] - f).square_().sum(-1).flatten(1)
+                total = total + products[:, number][(slice(None), *at)].flatten(1)
             out.append(total)
         return torch.cat(out)
+
+    def _windows(self, x: Tensor, reach: Sequence[int]) -> Tensor:
+        """(*S, channels, *window) views of (voxels, channels) around every voxel; the border is repeated."""
+        ndim = len(self.shape)
+        edges = [r for r in reversed(reach) for _ in range(2)]
+        x = F.pad(x.T.unflatten(1, self.shape)[None], edges, mode="replicate")[0]
+        for axis, r in enumerate(reach):
+            x = x.unfold(axis + 1, 2 * r + 1, 1)
+        return x.movedim(0, ndim)
 
     def _flat(self, index: Tensor) -> Tensor:
         """(...,) numbers of voxels; those beyond the border are the nearest ones."""
