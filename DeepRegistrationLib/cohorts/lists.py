@@ -66,6 +66,8 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
         InputError: if it cannot be read, is empty, or an entry cannot be used.
     """
     source = Path(path)
+    if pairs == "":
+        raise InputError("--pairs is all, or to:NAME with the name of an image, not nothing.")
     known = ("name", "image", *OF_IMAGES) if pairs else ("name", "fixed", "moving", *EXTRAS)
     entries, others = _entries(source, known)
     if others and note is not None:
@@ -78,7 +80,11 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
 def _entries(source: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, dict[str, str]]], set[str]]:
     """(where, cells by name) of each entry, and the names that mean nothing."""
     try:
+        if source.exists() and not source.is_file():  # of a pipe, reading would wait for ever
+            raise InputError(f"The list {source} is not a file; give a table, a .json file or a BIDS folder.")
         data = source.read_bytes()
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"The list {source} cannot be read: {getattr(error, 'strerror', error)}.") from error
     if data[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):

@@ -252,8 +252,8 @@ def parse_labels(text: str | None) -> list[int] | None:
     chosen: list[int] = []
     try:
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            low, high = int(first), int(last or first)
+            first, dash, last = part.partition("-")
+            low, high = int(first), int(last if dash else first)
             if low > high:
                 raise ValueError(part)
             if len(chosen) + high - low >= MOST_LABELS:

@@ -17,6 +17,7 @@ from .interrupt import CANCELLED, SENTENCE
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 NO_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc")
+LONGEST = 1200
 _BAD_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 
 
@@ -51,6 +52,8 @@ def guarded(work: Callable[[], None], cancelled: str = SENTENCE) -> int:
     except OSError as error:
         return _say(_about_file(error), BAD_INPUT if error.errno in _BAD_NAME else FAILED)
     except Exception as error:
+        if isinstance(error, ValueError) and "null byte" in str(error):
+            return _say("A path cannot contain a NUL character; correct it.", BAD_INPUT)
         if any(words in str(error).lower() for words in NO_MEMORY):
             return _say("There is not enough memory; close other programs, or use the device cpu.", FAILED)
         return _say(f"The work failed unexpectedly ({type(error).__name__}: {_first_line(error)}).", FAILED)
@@ -79,7 +82,12 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no details"])[0]
 
 
+def _shortened(text: str) -> str:
+    """Of a sentence that quotes something very long, the ends."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
+
+
 def _say(message: object, code: int) -> int:
     with suppress(OSError):
-        print(message, file=sys.stderr, flush=True)
+        print(_shortened(str(message)), file=sys.stderr, flush=True)
     return code

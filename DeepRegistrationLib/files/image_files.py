@@ -25,7 +25,7 @@ from ..system import check_memory
 from . import mgz, nifti
 from .dicom_folder import read_folder
 from .nifti_numbers import with_not_numbers
-from .quiet import quiet_libraries
+from .quiet import READ_ERRORS, quiet_libraries
 
 PathLike = str | os.PathLike[str]
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -74,7 +74,7 @@ def existing_file(source: PathLike, name: str) -> Path:
         )
         raise InputError(f"The {name} {_shown(path)} cannot be opened: {why}; check the path.") from None
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise InputError(f"The {name} {_shown(path)} is a pipe or a device, not a file; give an image file.")
+        raise InputError(f"The {name} {_shown(path)} is a pipe or a device, not a file; give the path of a file.")
     if not os.access(path, os.R_OK):
         raise InputError(f"The {name} {_shown(path)} is protected against reading; check its permissions.")
     return path
@@ -116,7 +116,7 @@ def _execute(path: Path, name: str) -> sitk.Image:
                 values *= n
             check_memory(values * _value_bytes(reader.GetPixelID()), f"{name} {path}")
             return reader.Execute()
-        except RuntimeError as error:
+        except READ_ERRORS as error:
             raise _unreadable(path, name) from error
 
 
@@ -225,7 +225,7 @@ def _is_cut(path: Path) -> bool:
     with quiet_libraries():
         try:
             reader.ReadImageInformation()
-        except RuntimeError:
+        except READ_ERRORS:
             return False
     needed = reader.GetNumberOfComponents() * _value_bytes(reader.GetPixelID())
     for n in reader.GetSize():

@@ -153,7 +153,7 @@ def not_written(path: PathLike, error: OSError) -> InputError | NotWritten:
 
 def shown(path: PathLike) -> str:
     """A path for a sentence: of a very long one, the ends."""
-    text = str(path)
+    text = str(path).replace("\0", "?")
     return text if len(text) <= 300 else f"{text[:100]}...{text[-60:]}"
 
 

@@ -10,6 +10,7 @@ import mmap
 import re
 import struct
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..files.endings import FIELD_FILES
 from ..files.image_files import read_file
-from ..files.quiet import quiet_libraries
+from ..files.quiet import READ_ERRORS, quiet_libraries
 
 FARTHEST_MM = 1e6
 """Displacements beyond a kilometer are a damaged file, and squares of them are more than float32 holds."""
@@ -49,7 +50,7 @@ def read_parts(path: Path, name: str) -> list[tuple[sitk.Transform, bool]]:
             if lower.endswith(".xfm"):
                 return [(_read_xfm(path, name), False)]
             return _read_itk(path, name)
-        except (RuntimeError, OSError, EOFError, struct.error) as error:
+        except (*READ_ERRORS, OSError, EOFError, struct.error, zlib.error) as error:
             raise InputError(
                 f"The {name} {path} could not be read; use a file that ITK, ANTs or Slicer wrote."
             ) from error

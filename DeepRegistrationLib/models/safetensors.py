@@ -96,6 +96,8 @@ _Entry = tuple[torch.dtype, list[int], int, int]
 
 
 def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Entry], int]:
+    if path.exists() and not path.is_file():  # of a pipe, reading would wait for ever
+        raise _damaged(path, "it is not a file")
     try:
         with path.open("rb") as file:
             total = os.fstat(file.fileno()).st_size
@@ -127,9 +129,9 @@ def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Entry], int]:
 
 
 def _entry(path: Path, name: str, entry: Any) -> _Entry:
-    if not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES:
+    if not isinstance(entry, dict) or str(entry.get("dtype")) not in _DTYPES:
         raise _damaged(path, f"the type of its tensor {name} is unknown")
-    dtype, shape, offsets = _DTYPES[entry["dtype"]], entry.get("shape"), entry.get("data_offsets")
+    dtype, shape, offsets = _DTYPES[str(entry["dtype"])], entry.get("shape"), entry.get("data_offsets")
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
         raise _damaged(path, f"the shape of its tensor {name} makes no sense")
     begin, end = offsets
