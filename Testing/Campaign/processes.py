@@ -45,6 +45,14 @@ def ended_when(process: subprocess.Popen[str], reached: Callable[[], bool], numb
     return True
 
 
+def loads_torch(process: subprocess.Popen[str]) -> bool:
+    """Whether our own code has begun; what Python does before is its own."""
+    try:
+        return "libtorch" in Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+
+
 def session_of(number: int) -> list[int]:
     """Processes of a session that live (Linux)."""
     found = []

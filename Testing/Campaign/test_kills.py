@@ -13,7 +13,7 @@ from DeepRegistrationLib.geometry.transform import read_transform
 from DeepRegistrationLib.models.bundle import load_model
 from Testing.Campaign import materials
 from Testing.Campaign.outcomes import contents
-from Testing.Campaign.processes import ended_when, finished, none_left, started
+from Testing.Campaign.processes import ended_when, finished, loads_torch, none_left, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -77,8 +77,9 @@ def test_register(good, tmp_path, stage, number):
     def reached():
         if stage == "writing":
             return bool([*tmp_path.glob(".partial-*")])
-        said = (tmp_path / "out").read_text(encoding="utf-8")
-        return stage == "loading" or f'"stage": "{stage}"' in said
+        if stage == "loading":
+            return loads_torch(process)
+        return f'"stage": "{stage}"' in (tmp_path / "out").read_text(encoding="utf-8")
 
     sent = ended_when(process, reached, number)
     no_harm(process, tmp_path, before, number, sent)
@@ -95,7 +96,7 @@ def test_batch(good, tmp_path, stage, number):
     process = started(tmp_path, *command)
     out = tmp_path / "b"
     reached = {
-        "loading": lambda: True,
+        "loading": lambda: loads_torch(process),
         "a row": lambda: (out / ".batch").exists(),
         "claimed": lambda: bool([*out.glob("*/.in-work")]),
         "one done": lambda: bool([*out.glob("*/done.json")]),
@@ -126,7 +127,7 @@ def test_train(good, tmp_path, stage, number):
         return log.read_text(encoding="utf-8").count("\n") if log.exists() else 0
 
     reached = {
-        "loading": lambda: True,
+        "loading": lambda: loads_torch(process),
         "plan": lambda: (run / "plan.json").exists(),
         "steps": lambda: lines() > 1,
         "checkpoint": lambda: (run / "checkpoint.pt").exists(),
@@ -147,7 +148,11 @@ def test_export(good, tmp_path, stage, number):
     before = contents(tmp_path)
     command = ("Training", "export", str(good / "plan.toml"), str(good / "run"), "m.safetensors", "--last")
     process = started(tmp_path, *command)
-    sent = ended_when(process, lambda: stage == "loading" or bool([*tmp_path.glob(".partial-*")]), number)
+
+    def reached():
+        return loads_torch(process) if stage == "loading" else bool([*tmp_path.glob(".partial-*")])
+
+    sent = ended_when(process, reached, number)
     no_harm(process, tmp_path, before, number, sent)
     finished(tmp_path, *command)
     whole(tmp_path)
