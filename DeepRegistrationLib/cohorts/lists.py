@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files.writing import is_text, shown
 from ..geometry.image import PathLike
 from . import tables
 
@@ -143,6 +144,8 @@ def _jobs(entries: Iterable[tuple[str, dict[str, str]]], source: Path) -> Iterab
 def _path(source: Path, text: str, where: str) -> Path:
     if "\0" in text or "\n" in text:
         raise InputError(f"{where} of {source} has a path with a line's end or NUL in it; correct it.")
+    if not is_text(text):
+        raise InputError(f"{where} of {source} has the path {shown(text)}, which is not UTF-8; rename the file.")
     return source.parent / text
 
 

@@ -17,7 +17,6 @@ from .interrupt import CANCELLED, SENTENCE
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 NO_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc")
-LONGEST = 1200
 _BAD_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 
 
@@ -82,12 +81,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no details"])[0]
 
 
-def _shortened(text: str) -> str:
-    """Of a sentence that quotes something very long, the ends."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
-
-
 def _say(message: object, code: int) -> int:
     with suppress(OSError):
-        print(_shortened(str(message)), file=sys.stderr, flush=True)
+        print(message, file=sys.stderr, flush=True)
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -200,6 +201,11 @@ class Generator:
         for option, values in wrong.items():
             for value in values:
                 yield Case(LIBRARY, ["batch", pairs, *quiet, f"--{option}={value}"], f"batch --{option} {value[:20]!r}")
+        for name, path in self.odd.items():
+            if "name" in name:
+                listed = self.good / f"{name}.json"
+                listed.write_text(json.dumps([{"fixed": str(path), "moving": "moving.nii.gz"}]), encoding="utf-8")
+                yield Case(LIBRARY, ["batch", str(listed), *quiet], f"batch {name}", None)
         for output in ("kept.txt", "a\0b", "kept.txt/x", "n" * 300, str(self.good / "fixed.nii.gz")):
             yield Case(LIBRARY, ["batch", pairs, *quiet, "--output", output], f"batch --output {output[-20:]!r}")
 

@@ -137,6 +137,8 @@ def odd_images(folder: Path, shape: tuple[int, ...] = SHAPE) -> tuple[dict[str, 
         "far away": changed("far.nii.gz", good.array, Grid(shape, _moved(grid.matrix, 5000.0))),
         "a micron": changed("micron.nii.gz", good.array, Grid.from_shape(shape, 1e-3)),
         "strange name": changed("ü n,d;'e(1).nii.gz", good.array),
+        "name in Latin-1": _bytes(folder / os.fsdecode(b"m\xe4n.nii"), data),
+        "name of three lines": _bytes(folder / "a\nb\nc.nii", data),
         "packed twice": _bytes(folder / "twice.nii.gz", data),
         "thick": changed("thick.nii.gz", good.array, Grid.from_shape(shape, (30.0, *[1.5] * (n - 1)))),
     }
@@ -176,6 +178,8 @@ def odd_points(folder: Path) -> dict[str, Path]:
     found = {name: folder / name for name in texts}
     for name, text in texts.items():
         found[name].write_text(text, encoding="utf-8")
+    found["pipe.csv"] = folder / "pipe.csv"
+    os.mkfifo(found["pipe.csv"])
     found["utf16.csv"] = _bytes(folder / "utf16.csv", b"\xff\xfe" + b"\x00\xd8" * 50)
     found["binary.csv"] = _bytes(folder / "binary.csv", bytes(range(256)) * 20)
     found["nowhere.csv"] = folder / "nowhere.csv"
@@ -218,6 +222,8 @@ def odd_transforms(folder: Path) -> dict[str, Path]:
         sitk.WriteImage(grid.to_sitk(array, vector=True), str(found[name]))
     found["flat.h5"] = folder / "flat.h5"
     sitk.WriteTransform(sitk.TranslationTransform(2, (1.0, 1.0)), str(found["flat.h5"]))
+    found["pipe.h5"] = folder / "pipe.h5"
+    os.mkfifo(found["pipe.h5"])
     found["cut.h5"] = _bytes(folder / "cut.h5", (good / "warp.h5").read_bytes()[:3000])
     found["image.nii.gz"] = good / "fixed.nii.gz"
     found["points.csv"] = good / "fixed.csv"
@@ -255,6 +261,8 @@ def odd_lists(folder: Path) -> dict[str, Path]:
     found = {name: folder / name for name in texts}
     for name, text in texts.items():
         found[name].write_text(text, encoding="utf-8")
+    found["pipe.csv"] = folder / "pipe.csv"
+    os.mkfifo(found["pipe.csv"])
     found["book.csv"] = _bytes(folder / "book.csv", b"PK\x03\x04" + bytes(100))
     found["nowhere.csv"] = folder / "nowhere.csv"
     found["empty folder"] = folder / "nothing in it"

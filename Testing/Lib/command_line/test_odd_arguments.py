@@ -1,10 +1,13 @@
 """What the campaign (Testing/Campaign) found about arguments and small files: each is one sentence now."""
 
+import json
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
@@ -65,6 +68,37 @@ def test_it_is_one_sentence_of_a_length_that_can_be_read(folder, capsys, monkeyp
     assert said.count("\n") == 1
     assert len(said) < 1300
     assert (folder / "a.nii.gz").read_bytes() == b"earlier"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are any bytes on Linux alone")
+def test_a_name_that_is_not_utf_8_never_reaches_simpleitk(folder, capsys, monkeypatch):
+    """There it would end the process; so what stands for its readers and writers here is a failure of the test."""
+
+    def never(*_arguments):
+        raise AssertionError("SimpleITK was given a name that is no text")
+
+    monkeypatch.chdir(folder)
+    name = os.fsdecode(b"m\xe4n.nii.gz")
+    Path(name).write_bytes(Path("moving.nii.gz").read_bytes())
+    Path("latin.json").write_text(json.dumps([{"fixed": name, "moving": "moving.nii.gz"}]), encoding="utf-8")
+    monkeypatch.setattr(sitk.ImageFileReader, "SetFileName", never)
+    monkeypatch.setattr(sitk, "ReadTransform", never)
+    for arguments in (
+        ("register", name, "fixed.nii.gz", "--output-transform", "o.h5"),
+        ("register", "moving.nii.gz", "fixed.nii.gz", "--output-volume", name),
+        ("apply", os.fsdecode(b"\xe4.h5"), *APPLY[2:]),
+        ("batch", "latin.json", "--output", "b"),
+    ):
+        assert main(list(arguments)) == 2
+        said = capsys.readouterr().err
+        assert "UTF-8" in said
+        assert said.count("\n") == 1
+
+
+def test_a_name_of_several_lines_is_told_on_one(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert main(["register", "a\nb.nii", "fixed.nii.gz", "--output-transform", "o.h5"]) == 2
+    assert "The fixed image a b.nii does not exist" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fill", ["nan", "1e20"])
