@@ -224,7 +224,12 @@ def run_evaluate(options: argparse.Namespace) -> None:
         )
     scores: dict[str, Any] = {}
     if labels is not None:
-        scores |= score_labels(transform, labels[0], labels[1], parse_labels(options.labels))
+        chosen = parse_labels(options.labels)
+        scores |= score_labels(transform, labels[0], labels[1], chosen)
+        absent = [label for label in chosen or () if str(label) not in scores["dice"]]
+        if absent:
+            some = ", ".join(map(str, absent[:10])) + (" and others" if len(absent) > 10 else "")
+            print(f"Not scored, as they are in neither label map: {some}.", file=sys.stderr)
     if pairs is not None:
         scores |= score_points(transform, pairs.fixed, pairs.moving)
         for note in pairs.notes:

@@ -101,6 +101,16 @@ def test_a_name_of_several_lines_is_told_on_one(folder, capsys, monkeypatch):
     assert "The fixed image a b.nii does not exist" in capsys.readouterr().err
 
 
+def test_labels_that_are_in_neither_map_are_named(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert main([*EVALUATE, "moving_labels.nii.gz", "--labels", "1-2,70-90", "--json"]) == 0
+    said = capsys.readouterr()
+    assert (
+        said.err == f"Not scored, as they are in neither label map: {', '.join(map(str, range(70, 80)))} and others.\n"
+    )
+    assert set(json.loads(said.out)["dice"]) == {"1", "2"}
+
+
 @pytest.mark.parametrize("fill", ["nan", "1e20"])
 def test_a_fill_that_floats_can_hold_is_taken(folder, monkeypatch, fill):
     monkeypatch.chdir(folder)
