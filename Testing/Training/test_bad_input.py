@@ -285,6 +285,18 @@ def test_a_manifest_that_does_not_fit_leaves_the_one_before(tmp_path: Path, caps
 
 
 @needs_limit
+def test_a_full_disk_cuts_no_picture_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, sheet = tmp_path / "plan.toml", tmp_path / "s.png"
+    plan.write_text(PLAN, encoding="utf-8")
+    assert main(["synthesize", str(plan), str(sheet), "--samples", "1"]) == 0
+    before = sheet.read_bytes()
+    with files_up_to(2000):
+        assert "make room" in refused(capsys, "synthesize", plan, sheet, "--samples", 1, "--seed", 3, code=1)
+    assert sheet.read_bytes() == before
+    assert "format is unknown" in refused(capsys, "synthesize", plan, tmp_path / "s.zzz", "--samples", 1)
+
+
+@needs_limit
 def test_a_full_disk_leaves_the_plan_and_the_checkpoint_of_the_run(tmp_path: Path) -> None:
     plan = tiny_plan("voxelmorph-1", 1, 1)
     run = train(plan, source_of(plan, CPU), tmp_path, CPU, tensorboard=False, quiet=True)
