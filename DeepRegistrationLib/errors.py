@@ -1,8 +1,15 @@
 """Errors a user may see. Each message is one plain sentence that says what is wrong and what to do."""
 
+LONGEST = 1200
+
 
 class DeepRegistrationError(Exception):
     """Base of every error raised on purpose."""
+
+    def __str__(self) -> str:
+        """On one line, whatever is quoted in it; of a very long sentence, the ends."""
+        text = " ".join(super().__str__().splitlines())
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
 
 
 class InputError(DeepRegistrationError, ValueError):

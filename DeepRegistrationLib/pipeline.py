@@ -29,7 +29,7 @@ from .inputs.start import split_start
 from .models.bundle import Model
 from .models.methods import chosen_method, find_method, model_for
 from .models.predict import predict
-from .progress import CancelToken, ProgressCallback, Reporter
+from .progress import CancelToken, ProgressCallback, Reporter, check_listeners
 from .quality.doubt import Doubt, measure_doubt
 from .quality.measure import measure_error, measure_field, measure_images, misses
 from .quality.report import Report
@@ -106,8 +106,9 @@ def register(
         InputError: if the input cannot be used; one sentence says why.
         Cancelled: if the token was set.
     """
-    chosen = Settings.of({**(settings or Settings()).as_dict(), **choices})
+    chosen = Settings.of({**_given(settings).as_dict(), **choices})
     check_guides(chosen.refine, landmarks, labels)
+    check_listeners(progress, cancel)
     place, reporter = choose_device(chosen.device), Reporter(progress, cancel)
     if chosen.method != AUTO:
         find_method(chosen.method)  # a name that is none is said before anything is read
@@ -151,6 +152,14 @@ def register(
         stage(1.0, "done")
     report.seconds = reporter.seconds
     return result
+
+
+def _given(settings: Settings | None) -> Settings:
+    if settings is None:
+        return Settings()
+    if not isinstance(settings, Settings):
+        raise InputError(f"The settings are Settings(...), not {type(settings).__name__}; give single ones by name.")
+    return settings
 
 
 def _read_start(source: PathLike | sitk.Transform | None, pair: Pair) -> sitk.Transform | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from threading import Event
+from typing import Any
 
-from .errors import Cancelled
+from .errors import Cancelled, InputError
 
 ProgressCallback = Callable[[str, float, str], None]
 """Called with the stage's name, the fraction of the whole run (0 to 1) and a short message."""
@@ -24,6 +25,14 @@ class CancelToken:
     @property
     def cancelled(self) -> bool:
         return self._event.is_set()
+
+
+def check_listeners(progress: Any, cancel: Any) -> None:
+    """Raises InputError if ``progress`` cannot be called or ``cancel`` is no token; None is neither."""
+    if progress is not None and not callable(progress):
+        raise InputError(f"progress is a function that is called with what is done, not {type(progress).__name__}.")
+    if cancel is not None and not hasattr(cancel, "cancelled"):
+        raise InputError(f"cancel is a CancelToken, not {type(cancel).__name__}.")
 
 
 class Reporter:

@@ -34,6 +34,8 @@ class Bounds:
 
 SMOOTHNESS = Bounds(0.1, 20.0)
 SEED = Bounds(0, 2**63 - 1)
+LONGEST = 4096
+"""Characters of a name or a path."""
 
 
 def _setting(default: Any, about: str, *, choices: tuple[str, ...] = (), bounds: Bounds | None = None) -> Any:
@@ -142,21 +144,27 @@ def _checked(each: dataclasses.Field[Any], value: Any) -> Any:
     """
     choices, bounds = each.metadata["choices"], each.metadata["bounds"]
     if choices:
-        if value not in choices:
-            raise InputError(f"{each.name} can be {', '.join(choices[:-1])} or {choices[-1]}, not {value!r}.")
+        if not isinstance(value, str) or value not in choices:
+            raise InputError(f"{each.name} can be {', '.join(choices[:-1])} or {choices[-1]}, not {_shown(value)}.")
         return value
     if isinstance(each.default, bool):
         if not isinstance(value, bool):
-            raise InputError(f"{each.name} is True or False, not {value!r}.")
+            raise InputError(f"{each.name} is True or False, not {_shown(value)}.")
         return value
     if bounds is not None:
         return _number(each.name, value, bounds, whole=isinstance(each.default, int))
     if value is None and each.default is None:
         return None
     text = str(value)
-    if not text or "\0" in text:
-        raise InputError(f"{each.name} is a name or a path, not {value!r}.")
+    if not text or "\0" in text or "\n" in text or len(text) > LONGEST:
+        raise InputError(f"{each.name} is a name or a path, not {_shown(value)}.")
     return text
+
+
+def _shown(value: Any) -> str:
+    """A value for a sentence: on one line, and no longer than it has to be to be recognized."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:60]}..."
 
 
 def _number(name: str, value: Any, bounds: Bounds, whole: bool) -> float | int:
@@ -166,7 +174,7 @@ def _number(name: str, value: Any, bounds: Bounds, whole: bool) -> float | int:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool | str) or not math.isfinite(number) or (whole and number != int(number)):
-        raise InputError(f"The {name} is a {kind} from {bounds.low} to {bounds.high}, not {value!r}.")
+        raise InputError(f"The {name} is a {kind} from {bounds.low} to {bounds.high}, not {_shown(value)}.")
     exact = int(value) if whole else number
     if not bounds.low <= exact <= bounds.high:
         raise InputError(

@@ -65,7 +65,7 @@ ARROWS = {
         "plan": "setting_types limits safe_files synthesis plan_checks",
         "pairs": "limits safe_files plan synthesis",
         "steps": "plan pairs",
-        "runs": "limits safe_files plan synthesis pairs steps",
+        "runs": "limits safe_files plan plan_checks synthesis pairs steps",
         "evaluation": "limits safe_files plan pairs runs",
         "__main__": "synthesis pairs runs evaluation",
         "__init__": "",

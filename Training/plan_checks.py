@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PAIRINGS = ("pairwise", "atlas", "intra")
 PRECISIONS = ("float32", "bfloat16")
 DECAYS = ("none", "cosine")
+MOST_STEPS = 1_000_000_000
+"""Years of training: more is a slip of the keyboard."""
 
 
 def check_data(plan: DataPlan) -> None:
@@ -86,5 +88,11 @@ def check_schedule(schedule: Schedule) -> None:
             raise InputError(f"schedule.{f.name} must not be negative, as {value} is.")
     if schedule.steps < 1 or (schedule.batch is not None and schedule.batch < 1):
         raise InputError("schedule.steps and schedule.batch must be at least 1.")
+    check_steps(schedule.steps)
     if not 0 <= schedule.average < 1:
         raise InputError(f"schedule.average is a decay from 0 to below 1, not {schedule.average}.")
+
+
+def check_steps(count: int, name: str = "schedule.steps") -> None:
+    if not 1 <= count <= MOST_STEPS:
+        raise InputError(f"{name} must be at least 1 and at most {MOST_STEPS}, not {count}.")

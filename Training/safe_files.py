@@ -55,5 +55,13 @@ def keep_inputs(target: Path, inputs: Iterable[Path | None]) -> None:
     for path in inputs:
         if path is None:
             continue
-        if target.resolve() == path.resolve() or (target.exists() and path.exists() and target.samefile(path)):
+        if _same(target, path):
             raise InputError(f"The output {target} is the input {path}; give the output another name.")
+
+
+def _same(a: Path, b: Path) -> bool:
+    """One file, also by another name of it; no name that can be one (links in a circle, NUL) is another's."""
+    try:
+        return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
+    except (OSError, ValueError, RuntimeError):
+        return False

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import InputError
+from ..files.writing import shown, write_text
 from ..geometry.image import PathLike
 from .content import write_json
 from .lists import ALL, TO, Job, Names
@@ -120,9 +121,10 @@ def describe(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".bidsignore").write_text("*_to_*/\n.batch/\nindex*.html\nreports.csv\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be written: {error.strerror}.") from error
+    except (OSError, ValueError) as error:  # ValueError: NUL
+        why = getattr(error, "strerror", None) or "its name holds a character no name can have"
+        raise InputError(f"The folder {shown(folder)} cannot be written: {why}.") from error
+    write_text(folder / ".bidsignore", "*_to_*/\n.batch/\nindex*.html\nreports.csv\n")
     tool = {"Name": "SlicerDeepRegistration", "Version": __version__}
     about = {"Name": "Registrations", "BIDSVersion": "1.9.0", "DatasetType": "derivative", "GeneratedBy": [tool]}
     write_json(folder / "dataset_description.json", about)

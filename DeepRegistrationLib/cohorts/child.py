@@ -56,12 +56,13 @@ def _register(task: Task, hashes: Hashes) -> dict[str, Any]:
 
 def answer_to(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The report, or the sentence that says why there is none; the same sentences as the command line's."""
-    from ..errors import InputError
+    from ..errors import InputError, NotWritten
 
     try:
         return {"status": "done", "report": work()}
     except DeepRegistrationError as error:
-        return {"status": "failed", "sentence": str(error), "input": isinstance(error, InputError)}
+        kinds = {"input": isinstance(error, InputError), "unchanged": isinstance(error, NotWritten)}
+        return {"status": "failed", "sentence": str(error), **kinds}
     except MemoryError:
         sentence = "There is not enough memory; take fewer workers, or crop or resample the images."
     except OSError as error:

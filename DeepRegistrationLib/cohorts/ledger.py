@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import InputError
-from ..files.writing import write_text
+from ..files.writing import shown, write_text
 from .content import read_json, write_json
 from .page import write_pages
 from .work import MEASURES, Row
@@ -40,8 +40,9 @@ class Ledger:
             write_json(own / "lists" / f"{key}.json", {"list": list_path, "time": time.time(), "names": [*names]})
             run = f"{time.time_ns()}-{socket.gethostname()}-{os.getpid()}"
             self._file: IO[str] = (own / "rows" / f"{run}.jsonl").open("a", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"The folder {folder} cannot be written: {error.strerror}.") from error
+        except (OSError, ValueError) as error:  # ValueError: NUL
+            why = getattr(error, "strerror", None) or "its name holds a character no name can have"
+            raise InputError(f"The folder {shown(folder)} cannot be written: {why}.") from error
 
     def append(self, row: Row) -> None:
         """One line, at once on its way to the disk."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files.writing import is_text, shown
 from ..geometry.image import PathLike
 from . import tables
 
@@ -77,6 +78,8 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
         InputError: if it cannot be read, is empty, or an entry cannot be used.
     """
     source = Path(path)
+    if pairs == "":
+        raise InputError("--pairs is all, or to:NAME with the name of an image, not nothing.")
     if pairs:
         return _pairs_of_images(read_subjects(path, note), source, pairs)
     return [*_jobs(_entries_and_note(source, ("name", "fixed", "moving", *EXTRAS), note), source)]
@@ -110,7 +113,11 @@ def _entries_and_note(
 def _entries(source: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, dict[str, str]]], set[str]]:
     """(where, cells by name) of each entry, and the names that mean nothing."""
     try:
+        if source.exists() and not source.is_file():  # of a pipe, reading would wait for ever
+            raise InputError(f"The list {source} is not a file; give a table, a .json file or a BIDS folder.")
         data = source.read_bytes()
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"The list {source} cannot be read: {getattr(error, 'strerror', error)}.") from error
     if data[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
@@ -169,6 +176,8 @@ def _jobs(entries: Iterable[tuple[str, dict[str, str]]], source: Path) -> Iterab
 def _path(source: Path, text: str, where: str) -> Path:
     if "\0" in text or "\n" in text:
         raise InputError(f"{where} of {source} has a path with a line's end or NUL in it; correct it.")
+    if not is_text(text):
+        raise InputError(f"{where} of {source} has the path {shown(text)}, which is not UTF-8; rename the file.")
     return source.parent / text
 
 

@@ -16,7 +16,6 @@ import torch
 from .. import __version__
 from ..errors import InputError
 from ..files.writing import together
-from ..geometry.image import read_image
 from ..geometry.points import read_points
 from ..pipeline import Result, register
 from ..quality.report import save_report
@@ -77,7 +76,7 @@ def _save(task: Task, result: Result, inputs: dict[str, Any], started: float) ->
         "jacobian": lambda: result.jacobian,
         "doubt": lambda: result.doubt.on(result.warped.grid),
     }
-    images = read_image(task.inputs["fixed"], "fixed image"), read_image(task.inputs["moving"], "moving image")
+    images = result.fixed, result.moving
     with together():
         for name, path in task.outputs.items():
             if name == "displacement":

@@ -75,8 +75,9 @@ def _do(task: Task, child: Child) -> Row:
             return row_of(task, DIED, str(error))
         if answer["status"] == DONE_NOW:
             return row_of(task, DONE_NOW, report=answer["report"])
-        for path in (*map(Path, task.outputs.values()), *(folder / name for name in MADE)):
-            path.unlink(missing_ok=True)  # of an earlier run: no longer what the row says
+        if not answer.get("unchanged"):  # as its sentence says where the disk is full
+            for path in (*map(Path, task.outputs.values()), *(folder / name for name in MADE)):
+                path.unlink(missing_ok=True)  # of an earlier run: no longer what the row says
         return row_of(task, FAILED, answer["sentence"])
     finally:
         claim.release()

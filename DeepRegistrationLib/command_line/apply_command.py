@@ -90,6 +90,8 @@ def _warp_image(transform: sitk.Transform, options: argparse.Namespace) -> None:
         mode = "nearest" if labels else "linear"
         if labels:
             print("The input looks like a label map, so no values were mixed; --interpolation linear does.")
+    if not all(np.isfinite(channel.array).any() for channel in channels):
+        raise InputError("The input has no voxel with a number (all are NaN or infinite); make it again.")
     parts = []
     for channel, fill in zip(channels, fills, strict=True):
         outside = fill if fill is not None else 0.0 if labels else background_of(channel.array)
@@ -110,6 +112,8 @@ def _read_channels(path: str) -> tuple[list[Image], bool]:
 
 def _checked_fill(value: float | None, channel: Image) -> float | None:
     if value is None or channel.array.dtype.kind == "f":
+        if value is not None and abs(value) > np.finfo(channel.array.dtype).max:  # but NaN may be wanted
+            raise InputError(f"--fill {value:g} is more than the input's voxels can hold; give a smaller number.")
         return value
     limits = np.iinfo(channel.array.dtype)
     if not limits.min <= value <= limits.max or value != round(value):

@@ -238,7 +238,12 @@ def run_evaluate(options: argparse.Namespace) -> None:
         )
     scores: dict[str, Any] = {}
     if labels is not None:
-        scores |= score_labels(transform, labels[0], labels[1], parse_labels(options.labels))
+        chosen = parse_labels(options.labels)
+        scores |= score_labels(transform, labels[0], labels[1], chosen)
+        absent = [label for label in chosen or () if str(label) not in scores["dice"]]
+        if absent:
+            some = ", ".join(map(str, absent[:10])) + (" and others" if len(absent) > 10 else "")
+            print(f"Not scored, as they are in neither label map: {some}.", file=sys.stderr)
     if pairs is not None:
         scores |= score_points(transform, pairs.fixed, pairs.moving)
         for note in pairs.notes:
@@ -270,8 +275,8 @@ def parse_labels(text: str | None) -> list[int] | None:
     chosen: list[int] = []
     try:
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            low, high = int(first), int(last or first)
+            first, dash, last = part.partition("-")
+            low, high = int(first), int(last if dash else first)
             if low > high:
                 raise ValueError(part)
             if len(chosen) + high - low >= MOST_IDS:

@@ -50,6 +50,8 @@ def guarded(work: Callable[[], None], cancelled: str = SENTENCE) -> int:
     except OSError as error:
         return _say(_about_file(error), BAD_INPUT if error.errno in _BAD_NAME else FAILED)
     except Exception as error:
+        if isinstance(error, ValueError) and "null byte" in str(error):
+            return _say("A path cannot contain a NUL character; correct it.", BAD_INPUT)
         if any(words in str(error).lower() for words in NO_MEMORY):
             return _say("There is not enough memory; close other programs, or use the device cpu.", FAILED)
         return _say(f"The work failed unexpectedly ({type(error).__name__}: {_first_line(error)}).", FAILED)

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..system import check_memory
-from .quiet import quiet_libraries
+from .quiet import READ_ERRORS, quiet_libraries, readable
 
 _POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
 _UNEVEN = 0.02
@@ -38,7 +38,7 @@ def read_folder(folder: Path, name: str) -> tuple[sitk.Image, list[str]]:
         try:
             check_memory(_declared_bytes(files), f"{name} {folder}")
             image = reader.Execute()
-        except RuntimeError as error:
+        except READ_ERRORS as error:
             raise InputError(
                 f"The {name} {folder} could not be read as one DICOM series; it may be damaged."
             ) from error
@@ -157,6 +157,8 @@ def _listed(files: list[tuple[str, ...]]) -> str:
         head.SetFileName(slices[0])
         with quiet_libraries():
             head.ReadImageInformation()
-        what = head.GetMetaData(_DESCRIPTION).strip() if head.HasMetaDataKey(_DESCRIPTION) else "without a name"
+        what = (
+            readable(head.GetMetaData(_DESCRIPTION)).strip() if head.HasMetaDataKey(_DESCRIPTION) else "without a name"
+        )
         parts.append(f"{what}: {len(slices)} slices" if len(slices) > 1 else f"{what}: 1 slice")
     return "; ".join(parts) + ("; ..." if len(files) > 5 else "")

@@ -25,8 +25,8 @@ from ..system import check_memory
 from . import mgz, nifti
 from .dicom_folder import read_folder
 from .nifti_numbers import with_not_numbers
-from .quiet import quiet_libraries
-from .writing import PathLike
+from .quiet import READ_ERRORS, quiet_libraries
+from .writing import PathLike, is_text, shown
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _IMAGES_IN_HDF5 = (b"ITKImage", b"minc-2.0")
@@ -63,20 +63,22 @@ def existing_file(source: PathLike, name: str) -> Path:
         InputError: if it is not.
     """
     path = Path(source)
+    if not is_text(path):
+        raise InputError(f"The {name} {shown(path)} has a name that is not UTF-8, which cannot be read; rename it.")
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"The {name} {_shown(path)} does not exist; check the path.") from None
+        raise InputError(f"The {name} {shown(path)} does not exist; check the path.") from None
     except (OSError, ValueError) as error:
         code = getattr(error, "errno", None)
         why = {errno.ENAMETOOLONG: "its name is too long", errno.ELOOP: "it is a link that leads to itself"}.get(
             code or 0, "it cannot be reached" if code else "its name holds a character no name can have"
         )
-        raise InputError(f"The {name} {_shown(path)} cannot be opened: {why}; check the path.") from None
+        raise InputError(f"The {name} {shown(path)} cannot be opened: {why}; check the path.") from None
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise InputError(f"The {name} {_shown(path)} is a pipe or a device, not a file; give an image file.")
+        raise InputError(f"The {name} {shown(path)} is a pipe or a device, not a file; give the path of a file.")
     if not os.access(path, os.R_OK):
-        raise InputError(f"The {name} {_shown(path)} is protected against reading; check its permissions.")
+        raise InputError(f"The {name} {shown(path)} is protected against reading; check its permissions.")
     return path
 
 
@@ -95,11 +97,6 @@ def alone(path: Path) -> Iterator[Path]:
         yield copy
 
 
-def _shown(path: Path) -> str:
-    text = str(path).replace("\0", "?")
-    return text if len(text) <= 300 else f"{text[:100]}...{text[-60:]}"
-
-
 def _cut_short(path: Path, name: str, missing: int | None = None) -> InputError:
     how = "it ends too early" if missing is None else f"{missing} bytes of its voxels are missing or damaged"
     return InputError(f"The {name} {path} is not whole: {how}; copy or download it again.")
@@ -116,7 +113,7 @@ def _execute(path: Path, name: str) -> sitk.Image:
                 values *= n
             check_memory(values * _value_bytes(reader.GetPixelID()), f"{name} {path}")
             return reader.Execute()
-        except RuntimeError as error:
+        except READ_ERRORS as error:
             raise _unreadable(path, name) from error
 
 
@@ -225,7 +222,7 @@ def _is_cut(path: Path) -> bool:
     with quiet_libraries():
         try:
             reader.ReadImageInformation()
-        except RuntimeError:
+        except READ_ERRORS:
             return False
     needed = reader.GetNumberOfComponents() * _value_bytes(reader.GetPixelID())
     for n in reader.GetSize():

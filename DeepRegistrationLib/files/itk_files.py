@@ -7,7 +7,7 @@ import SimpleITK as sitk
 
 from ..errors import NotWritten
 from . import nifti
-from .quiet import quiet_libraries
+from .quiet import READ_ERRORS, quiet_libraries
 from .writing import PathLike, reserve, shown, whole
 
 LOSSY = (".jpg", ".jpeg")
@@ -28,7 +28,7 @@ def write_image_file(image: sitk.Image, path: PathLike, compress: bool = True) -
                 found = sitk.ReadImage(str(partial))
             ending = partial.name.lower()
             complete = _same_voxels(image, found, ending.endswith(LOSSY), zeroed=ending.endswith(nifti.ENDINGS))
-        except RuntimeError as error:
+        except READ_ERRORS as error:
             raise _cut_short(path) from error
         if not complete:
             raise _cut_short(path)
@@ -48,7 +48,7 @@ def write_transform_file(transform: sitk.Transform, path: PathLike) -> None:
             with quiet_libraries():
                 sitk.WriteTransform(sitk.Transform(transform), str(partial))
                 complete = _same_transform(transform, sitk.ReadTransform(str(partial)))
-        except RuntimeError as error:
+        except READ_ERRORS as error:
             raise _cut_short(path) from error
         if not complete:
             raise _cut_short(path)

@@ -10,11 +10,19 @@ from contextlib import contextmanager
 
 import SimpleITK as sitk
 
+READ_ERRORS = (RuntimeError, UnicodeDecodeError)
+"""What SimpleITK raises of a damaged file; the second where ITK quotes bytes of it that are no text."""
+
 _STDERR = 2
 _lock = threading.Lock()
 _inside = 0
 _kept: int | None = None
 _warned = True
+
+
+def readable(text: str) -> str:
+    """A text of a file for a sentence: bytes that were no UTF-8 become marks that can be printed."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def together() -> Iterator[None]:
 
 def write_text(path: PathLike, text: str) -> None:
     """A UTF-8 file, whole or not at all; raises as ``whole`` does."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: PathLike, data: bytes) -> None:
@@ -122,6 +122,8 @@ def target_of(path: PathLike) -> Path:
     """
     if "\0" in os.fspath(path):
         raise InputError("A file's name cannot contain a NUL character; choose another name.")
+    if not is_text(path):
+        raise InputError(f"Cannot write {shown(path)}: its name is not UTF-8; choose another name or folder.")
     target = Path(os.path.realpath(path))
     try:
         kind = target.stat().st_mode
@@ -151,9 +153,18 @@ def not_written(path: PathLike, error: OSError) -> InputError | NotWritten:
     return InputError(f"Cannot write {shown(path)}: {why}; choose another name or folder.")
 
 
+def is_text(path: PathLike) -> bool:
+    """Whether a name is UTF-8; one of other bytes would end the process inside of SimpleITK."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def shown(path: PathLike) -> str:
-    """A path for a sentence: of a very long one, the ends."""
-    text = str(path)
+    """A path for a sentence: on one line, in characters that can be printed; of a very long one, the ends."""
+    text = " ".join(str(path).replace("\0", "?").encode("utf-8", "replace").decode().splitlines())
     return text if len(text) <= 300 else f"{text[:100]}...{text[-60:]}"
 
 

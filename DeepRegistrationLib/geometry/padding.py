@@ -64,11 +64,13 @@ def background_of(array: np.ndarray) -> float:
     Else, as in an image cropped within the anatomy: 0, or the nearest value that the image has.
 
     Args:
-        array: 2-D or 3-D, one finite value a voxel.
+        array: 2-D or 3-D, one value a voxel; those that are no numbers are left out, and some must be.
     """
     faces = [np.take(array, end, axis).ravel() for axis, n in enumerate(array.shape) if n > 1 for end in (0, n - 1)]
     border = np.concatenate(faces).astype(np.float64) if faces else array.ravel().astype(np.float64)
-    low, high = float(array.min()), float(array.max())
+    border = border[np.isfinite(border)]
+    values = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    low, high = float(values.min()), float(values.max())
     if low == high:
         return low
     # Neighbors of the fullest class count too: noise around a value may lie in two of them. Halves cannot overflow.
@@ -76,11 +78,11 @@ def background_of(array: np.ndarray) -> float:
     classes = np.minimum(share * _CLASSES, _CLASSES - 1).astype(int)
     fullest = int(np.bincount(classes, minlength=_CLASSES).argmax())
     alike = border[np.abs(classes - fullest) <= 1]
-    if alike.size < 0.5 * border.size:
+    if alike.size < 0.5 * border.size or not border.size:
         return min(max(0.0, low), high)
-    values, counts = np.unique(alike, return_counts=True)
+    exact, counts = np.unique(alike, return_counts=True)
     # An exact value of its own, or the middle of noise.
-    return float(values[counts.argmax()]) if counts.max() > 0.5 * alike.size else float(np.median(alike))
+    return float(exact[counts.argmax()]) if counts.max() > 0.5 * alike.size else float(np.median(alike))
 
 
 def comparable(image: Image) -> Image:

@@ -84,6 +84,8 @@ def read_points(path: PathLike, name: str = "points") -> Points:
     source = Path(path)
     if not source.exists():
         raise InputError(f"The {name} {source} do not exist; check the path.")
+    if not source.is_file():  # of a pipe, reading would wait for ever
+        raise InputError(f"The {name} {source} are not a file; give the path of one.")
     if not is_point_file(source):
         raise InputError(f"The {name} {source} are of an unknown kind; use {', '.join(POINT_FILES)}.")
     try:
@@ -97,7 +99,7 @@ def read_points(path: PathLike, name: str = "points") -> Points:
             positions, placed = content.positions(), tuple(content.placed)
     except InputError as error:
         raise InputError(f"The {name} {source} could not be read: {error}.") from error
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise InputError(f"The {name} {source} could not be read as a list of points; check the file.") from error
     if not len(positions):
         raise InputError(f"The {name} {source} could not be read: none of its points is placed.")
@@ -123,6 +125,8 @@ def check_positions(positions: Any, name: str = "points", labels: list[str] | No
         InputError: if they are no such array, or one of them is NaN, infinite or a kilometer away.
     """
     try:
+        if np.iscomplexobj(positions):
+            raise TypeError("complex numbers")
         array = np.asarray(positions, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"The {name} must be numbers, one row of coordinates a point.") from error

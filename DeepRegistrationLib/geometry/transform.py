@@ -6,6 +6,7 @@ and Slicer's TransformFromParent. It can be given to every SimpleITK function.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from .. import fields
 from ..errors import InputError
 from ..files.endings import FIELD_FILES, check_ending, transform_endings
+from ..files.image_files import existing_file
 from ..files.itk_files import write_transform_file
 from ..files.linear_mark import mark
 from .antialias import averaged_for
@@ -276,9 +278,9 @@ def read_transform(source: PathLike | sitk.Transform, name: str = "transform") -
     if isinstance(source, sitk.Transform):
         check_transform(source, name)
         return source
-    path = Path(source)
-    if not path.exists():
-        raise InputError(f"The {name} {path} does not exist; check the path.")
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"The {name} must be a path or a SimpleITK transform, not {type(source).__name__}.")
+    path = existing_file(source, name)
     parts = read_parts(path, name)
     for part, _ in parts:
         check_transform(part, f"{name} {path}")

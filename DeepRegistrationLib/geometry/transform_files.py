@@ -10,6 +10,7 @@ import mmap
 import re
 import struct
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..dicom.reading import read_registration
 from ..errors import InputError
 from ..files.endings import FIELD_FILES
 from ..files.image_files import read_file
-from ..files.quiet import quiet_libraries
+from ..files.quiet import READ_ERRORS, quiet_libraries
 
 FARTHEST_MM = 1e6
 """Points and displacements beyond a kilometer are a damaged file, and their squares more than float32 holds."""
@@ -54,7 +55,7 @@ def read_parts(path: Path, name: str) -> list[tuple[sitk.Transform, bool]]:
             if lower.endswith(".xfm"):
                 return [(_read_xfm(path, name), False)]
             return _read_itk(path, name)
-        except (RuntimeError, OSError, EOFError, struct.error) as error:
+        except (*READ_ERRORS, OSError, EOFError, struct.error, zlib.error) as error:
             raise InputError(
                 f"The {name} {path} could not be read; use a file that ITK, ANTs or Slicer wrote."
             ) from error

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry.image import Grid, Image, ImageSource, read_image
+from ..geometry.padding import background_of
 from ..geometry.transform import resample
 from .label_maps import read_inside
 
@@ -16,7 +17,7 @@ def read_pair(fixed: ImageSource, moving: ImageSource) -> tuple[Image, Image]:
     """Both images, checked.
 
     Raises:
-        InputError: if one cannot be read, holds no content or no numbers, or the two cannot be registered.
+        InputError: if one cannot be read, holds no content or no number at all, or the two cannot be registered.
     """
     pair = read_image(fixed, "fixed image"), read_image(moving, "moving image")
     for image in pair:
@@ -37,15 +38,29 @@ def _check_content(image: Image) -> None:
         raise InputError(
             f"The {image.name} has only {size} voxels; at least {SMALLEST_AXIS} are needed along each axis."
         )
-    if np.issubdtype(image.array.dtype, np.floating):
-        bad = image.array.size - int(np.isfinite(image.array).sum())
-        if bad:
-            raise InputError(
-                f"The {image.name} has {bad} voxel{'s' * (bad > 1)} without a number (NaN or infinite); "
-                "replace them, for example by 0, and try again."
-            )
-    if image.array.min() == image.array.max():
+    values = image.array[np.isfinite(image.array)]
+    if not values.size:
+        raise InputError(f"The {image.name} has no voxel with a number (all are NaN or infinite); make it again.")
+    if values.min() == values.max():
         raise InputError(f"The {image.name} has the same value everywhere; choose an image that shows something.")
+
+
+def filled(image: Image) -> tuple[Image, np.ndarray | None]:
+    """The image with its background where voxels hold no number, as FSL and SPM leave them around a brain.
+
+    Returns:
+        The image, with a warning, and (*shape) bool, True where there are numbers; itself and None if that is all over.
+    """
+    numbers = np.isfinite(image.array)
+    missing = image.array.size - int(numbers.sum())
+    if not missing:
+        return image, None
+    array = np.where(numbers, image.array, background_of(image.array)).astype(image.array.dtype)
+    warning = (
+        f"The {image.name} has {missing} voxel{'s' * (missing > 1)} without a number (NaN or infinite); "
+        "they count as not measured."
+    )
+    return Image(array, image.grid, image.name, (*image.warnings, warning)), numbers
 
 
 def check_overlap(fixed: Grid, moving: Grid) -> None:

@@ -31,6 +31,8 @@ def as_labels(image: Image) -> Image:
     """
     array = image.array
     if array.dtype.kind == "f":
+        if np.isnan(array).all():
+            raise InputError(f"The {image.name} has no voxel with a number (all are NaN); make it again.")
         array = np.where(np.isnan(array), 0, array)
         broken = array[(array != np.rint(array)) & (np.abs(array) <= LARGEST_LABEL)]
         if broken.size:

@@ -15,7 +15,7 @@ from ..geometry.image import Grid, Image, ImageSource
 from ..geometry.padding import comparable, measured_part
 from ..geometry.single_slice import Plane, flatten
 from ..geometry.transform import resample
-from .checks import read_mask, read_pair
+from .checks import filled, read_mask, read_pair
 
 BYTES_PER_VOXEL = 260
 """Peak memory of a registration for each voxel of the working grid, measured by the benchmarks."""
@@ -32,7 +32,7 @@ class Pair:
         fixed, moving: what is registered, ``comparable`` (see ``padding.py``); 2-D where both are single slices.
         fixed_mask, moving_mask: bool on those grids: the user's masks, less what was not measured (None: all counts).
         plane: of single slices.
-        given_fixed, given_moving: the images untouched.
+        given_fixed, given_moving: the images untouched, but for voxels without a number (see ``filled``).
         clean_fixed, clean_moving: the same, ``comparable``: for doubt, similarity and verdict.
     """
 
@@ -55,8 +55,10 @@ class Pair:
     def read(
         cls, fixed: ImageSource, moving: ImageSource, fixed_mask: ImageSource | None, moving_mask: ImageSource | None
     ) -> Pair:
-        given = read_pair(fixed, moving)
-        first, second = read_mask(fixed_mask, given[0], "fixed mask"), read_mask(moving_mask, given[1], "moving mask")
+        (one, there), (other, there_too) = map(filled, read_pair(fixed, moving))
+        given = one, other
+        first = _both(read_mask(fixed_mask, one, "fixed mask"), there)
+        second = _both(read_mask(moving_mask, other, "moving mask"), there_too)
         clean = comparable(given[0]), comparable(given[1])
         flat = flatten(*given)
         if flat is None:
@@ -101,15 +103,19 @@ class PreparedPair:
 
 
 def _measured(image: Image, mask: np.ndarray | None) -> np.ndarray | None:
-    seen = measured_part(image.array)
-    if seen is None or mask is None:
+    return _both(mask, measured_part(image.array))
+
+
+def _both(mask: np.ndarray | None, seen: np.ndarray | None) -> np.ndarray | None:
+    """Where both are; the user's own where that is nowhere."""
+    if mask is None or seen is None:
         return seen if mask is None else mask
     both = np.asarray(mask & seen)
     return both if both.any() else mask
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
+    return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))[None, None]  # of what may not be written, a copy
 
 
 def _on_grid(mask: np.ndarray, own: Grid, grid: Grid, transform: sitk.Transform | None) -> Tensor:

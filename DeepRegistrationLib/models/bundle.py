@@ -78,6 +78,8 @@ def load_model(source: PathLike, user_folder: PathLike | None = None) -> Model:
     tensors, metadata = read_weights(path)
     header = header_in(path, metadata)
     floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    if not all(bool(t.isfinite().all()) for t in floats.values() if t.is_floating_point()):
+        raise InputError(f"The weights in {path} hold values that are not numbers; get the model again.")
     try:
         with torch.device("meta"):  # no memory until the file's shapes have been compared with the network's
             network = build_network(header.network, header.arguments)

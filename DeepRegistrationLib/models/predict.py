@@ -197,7 +197,7 @@ def normalize_image(image: Image, normalization: Normalization) -> Tensor:
     if normalization.kind == "percentile":
         inside = array[array > lowest]
         low, high = (float(np.percentile(inside, q)) if q and inside.size else lowest for q in (low, high))
-    values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
+    values = torch.from_numpy(np.require(array, np.float32, ["C", "W"]))[None, None]
     values = (values - low).div_(high - low if high > low else 1.0)
     return values.clamp_(0, 1) if normalization.clamp else values
 

@@ -102,3 +102,10 @@ def test_whole_numbers_of_other_types_are_numbers():
     import numpy as np
 
     assert Settings(seed=np.int64(3), smoothness=np.float32(2)).arguments() == ["--smoothness", "2.0", "--seed", "3"]
+
+
+def test_a_sentence_is_one_line_that_can_be_read_whatever_it_quotes():
+    said = str(InputError("There is no method " + "n" * 9000 + "; choose\none."))
+    assert len(said) < 1300
+    assert said.startswith("There is no method nnn")
+    assert said.endswith("n; choose one.")

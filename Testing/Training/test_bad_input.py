@@ -59,6 +59,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 
         ("validate_every = 0", "validate_every = 1\nvalidation_pairs = 900000000", "GB"),
         ("steps = 1", "steps = 1\nfade_in = nan", "fade_in cannot be nan"),
         ("steps = 1", "steps = 1\nclip = inf", "clip cannot be inf"),
+        ("steps = 1", "steps = 9999999999", "at most 1000000000"),
         ("families = { shapes = 1.0 }", "families = { shapes = nan }", "shapes cannot be nan"),
         ("families = { shapes = 1.0 }", "families = { shapes = 1.0, head = -0.5 }", "negative"),
         ("families = { shapes = 1.0 }", "count = [6, 900000000]", "254"),
@@ -121,6 +122,7 @@ def test_a_pipe_or_a_folder_is_not_waited_for(tmp_path: Path, capsys: pytest.Cap
         (("--threads", -3), "--threads"),
         (("--threads", 0), "--threads"),
         (("--steps", 0), "--steps"),
+        (("--steps", 10**20), "at most 1000000000"),
         (("--steps", "many"), "--steps"),
         (("--device", "cpu:banana"), "device"),
         (("--nonsense",), "--nonsense"),
@@ -155,6 +157,24 @@ def test_other_commands_that_cannot_go_on(tmp_path: Path, capsys: pytest.Capture
     assert "--seed" in refused(capsys, "synthesize", tmp_path / "s.png", "--seed", -1)
     assert "GB" in refused(capsys, "synthesize", tmp_path / "s.png", "--shape", 4096, 4096, 4096)
     assert "--pairs" in refused(capsys, "evaluate", "universal", "--output", tmp_path / "e", "--pairs", -1)
+
+
+def test_names_that_no_file_can_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, circle = tmp_path / "plan.toml", tmp_path / "circle"
+    plan.write_text(PLAN, encoding="utf-8")
+    circle.symlink_to(circle)
+    for name in ("a\0b", circle):
+        refused(capsys, "import-keras", name, tmp_path / "m.safetensors")
+        refused(capsys, "export", plan, name, tmp_path / "m.safetensors")
+    for command in (("synthesize", plan), ("train", plan, "--output")):
+        assert "NUL" in refused(capsys, *command, "a\0b")
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_labels_and_thresholds_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("evaluate", "universal", "--output", tmp_path / "e")
+    assert "--labels" in refused(capsys, *common, "--labels", 3, -1)
+    assert "--mask-threshold" in refused(capsys, *common, "--mask-threshold", "nan")
 
 
 def test_a_fault_of_the_program_is_one_sentence_too(
@@ -262,6 +282,18 @@ def test_a_manifest_that_does_not_fit_leaves_the_one_before(tmp_path: Path, caps
     Image(np.ones((20, 20, 20), np.float32), Grid.from_shape((20, 20, 20))).save(tmp_path / "b.nii.gz")
     assert "2-D or all 3-D" in refused(capsys, "manifest", tmp_path, out)
     assert out.read_bytes() == before
+
+
+@needs_limit
+def test_a_full_disk_cuts_no_picture_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, sheet = tmp_path / "plan.toml", tmp_path / "s.png"
+    plan.write_text(PLAN, encoding="utf-8")
+    assert main(["synthesize", str(plan), str(sheet), "--samples", "1"]) == 0
+    before = sheet.read_bytes()
+    with files_up_to(2000):
+        assert "make room" in refused(capsys, "synthesize", plan, sheet, "--samples", 1, "--seed", 3, code=1)
+    assert sheet.read_bytes() == before
+    assert "format is unknown" in refused(capsys, "synthesize", plan, tmp_path / "s.zzz", "--samples", 1)
 
 
 @needs_limit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -89,6 +90,10 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         set_threads(options.threads)
         check_pair_count(options.pairs)
+        if min(options.labels, default=1) < 1:
+            raise InputError(f"--labels are ids from 1 on, not {min(options.labels)}.")
+        if not math.isfinite(options.mask_threshold or 0.0):
+            raise InputError(f"--mask-threshold is a number, not {options.mask_threshold}.")
         plan = None if options.plan is None else read_plan(options.plan)
         wanted = Wanted(
             options.data, plan, options.pairs, options.held_out, tuple(options.labels), options.mask_threshold

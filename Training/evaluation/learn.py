@@ -25,7 +25,7 @@ from ..runs.export import trained
 from ..runs.logs import read_log
 from ..runs.speed import Speed, speed
 from ..runs.train import start, with_data
-from ..safe_files import read_text
+from ..safe_files import read_text, replace_file
 from .evaluate import Row, Subject, Wanted, evaluate
 from .figures import MEASURES
 from .tables import change, pyplot, values
@@ -161,7 +161,7 @@ def speeds(device: torch.device) -> dict[str, Speed]:
 def write_page(done: Sequence[Learned], measured: Mapping[str, Speed], output: Path, device: torch.device) -> None:
     """``learning.md`` and ``figures/learning-curves.png`` in ``output``."""
     (output / "figures").mkdir(parents=True, exist_ok=True)
-    curves(done, output / "figures" / CURVES)
+    replace_file(output / "figures" / CURVES, lambda partial: curves(done, partial))
     text = [
         "# What the trainers learn in minutes",
         "",

@@ -251,10 +251,18 @@ class Run:
         try:
             self._restore(state)
         except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
             raise damaged(folder / NAME) from error
 
     def _restore(self, state: dict[str, Any]) -> None:
         for name, network in self.steps.networks.items():
+            unknown = sorted({*state["networks"][name]} - {*network.state_dict()})
+            if unknown:  # the optimizer's moments would go to other weights
+                raise InputError(
+                    f"The checkpoint is of an older version of its network (it holds {unknown[0]}), so that training "
+                    "cannot go on from it; export its weights and begin a new run with --start, or delete it."
+                )
             network.load_state_dict(state["networks"][name])
             self.optimizers[name].load_state_dict(state["optimizers"][name])
         if self.average is not None:

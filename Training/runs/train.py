@@ -19,6 +19,7 @@ from ..pairs.manifest import read_manifest
 from ..pairs.real import RealSource
 from ..pairs.synthetic import SyntheticSource
 from ..plan import TrainingPlan, read_plan
+from ..plan_checks import check_steps
 from .loop import train as run_training
 from .run import Run
 
@@ -40,8 +41,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
 def _train(options: argparse.Namespace) -> None:
     plan = read_plan(options.plan)
     if options.steps is not None:
-        if options.steps < 1:
-            raise InputError(f"--steps must be at least 1, not {options.steps}.")
+        check_steps(options.steps, "--steps")
         plan = replace(plan, schedule=replace(plan.schedule, steps=options.steps))
     if options.data:
         plan = with_data(plan, options.data)

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.files.endings import PICTURE_FILES, check_ending
+from DeepRegistrationLib.files.itk_files import write_image_file
 from DeepRegistrationLib.files.writing import write_text
 
 from ..limits import LARGEST_SEED, check_memory
-from ..safe_files import keep_inputs, read_text, replace_file
+from ..safe_files import keep_inputs, read_text
 from .batch import SyntheticBatch, generate
 from .plan import FAMILIES, PRESETS, plan_from
 from .recipe import draw
@@ -82,15 +84,14 @@ def synthesize(options: argparse.Namespace) -> None:
 
 
 def write_png(picture: np.ndarray, path: Path) -> None:
-    """Write (rows, columns, 3) uint8.
+    """Write (rows, columns, 3) uint8, whole or not at all.
 
     Raises:
-        InputError: if that fails.
+        InputError: if there can be no such file, or it is no picture's name.
+        NotWritten: if the disk is full.
     """
-    try:
-        replace_file(path, lambda part: sitk.WriteImage(sitk.GetImageFromArray(picture, isVector=True), str(part)))
-    except RuntimeError as error:
-        raise InputError(f"Cannot write {path}; give a name ending in .png in a folder that exists.") from error
+    check_ending(path, PICTURE_FILES, "A picture")
+    write_image_file(sitk.GetImageFromArray(picture, isVector=True), path)
 
 
 def contact_sheet(batches: Sequence[SyntheticBatch]) -> np.ndarray:

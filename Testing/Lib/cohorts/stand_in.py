@@ -11,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+from DeepRegistrationLib.cohorts.child import answer_to
 from DeepRegistrationLib.cohorts.content import DONE, REPORT, Hashes, Task, made_output, write_json
+from DeepRegistrationLib.errors import NotWritten
 
 hashes = Hashes()
 
@@ -23,6 +25,8 @@ def answer(task: Task) -> dict:
         file.write(f"{fixed.stem} {os.getpid()} {os.environ['OMP_NUM_THREADS']} {task.alone}\n")
     if kind == "bad":
         return {"status": "failed", "sentence": "The fixed image cannot be read.", "input": True}
+    if kind == "full":
+        return answer_to(lambda: _cannot_write(task))
     if kind == "crash" or (kind == "once" and not task.alone):
         os.kill(os.getpid(), 9)
     if kind == "slow":
@@ -41,6 +45,10 @@ def answer(task: Task) -> dict:
     outputs = {name: made_output(Path(path)) for name, path in task.outputs.items()}
     write_json(Path(task.folder) / DONE, {"recipe": task.recipe(), "inputs": inputs, "outputs": outputs})
     return {"status": "done", "report": report}
+
+
+def _cannot_write(task: Task) -> dict:
+    raise NotWritten(f"Cannot write {task.name}: the disk is full; what was there is unchanged.")
 
 
 if __name__ == "__main__":

@@ -130,6 +130,19 @@ def test_the_result_of_another_input_does_not_stay_where_the_new_one_fails(tmp_p
     assert [*(out / "a_m").iterdir()] == []
 
 
+def test_an_earlier_result_stays_where_the_disk_is_full(tmp_path):
+    out = tmp_path / "out"
+    run(read_jobs(listed(tmp_path, "a")), out)
+    before = {path.name: path.read_bytes() for path in (out / "a_m").iterdir() if path.name != "done.json"}
+    (tmp_path / "full.nrrd").write_text("full", encoding="utf-8")
+    for fixed, state in (("full", "failed"), ("a", "done")):
+        entry = {"name": "a_m", "fixed": f"{fixed}.nrrd", "moving": "m.nrrd"}
+        (tmp_path / "list.json").write_text(json.dumps([entry]), encoding="utf-8")
+        assert states(run(read_jobs(tmp_path / "list.json"), out)) == [state]
+        after = {path.name: path.read_bytes() for path in (out / "a_m").iterdir() if path.name != "done.json"}
+        assert after == before
+
+
 def test_several_at_a_time_give_the_same_table_and_share_the_cores(tmp_path):
     run_list(tmp_path, *"abcdef", workers=3)
     assert [row["name"][0] for row in table(tmp_path / "out")] == list("abcdef")

@@ -77,6 +77,15 @@ def test_several_series_are_listed(tmp_path):
         read_image(tmp_path)
 
 
+def test_a_series_named_in_another_alphabet_is_listed(tmp_path):
+    for series in ("1", "2"):
+        write_slices(tmp_path, ramp(), [(0, 0, 2 * k) for k in range(6)], series)
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"scan ", b"sc\xe4n "))  # Latin-1, as scanners write it
+    with pytest.raises(InputError, match=r"2 series \(sc\?n 1: 6 slices"):
+        read_image(tmp_path)
+
+
 def test_slices_that_are_no_volume_are_refused(tmp_path):
     write_slices(tmp_path, ramp(), [(0, 0, 2 * (k // 2)) for k in range(6)])
     with pytest.raises(InputError, match="several slices at one place"):

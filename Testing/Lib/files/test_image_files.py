@@ -196,6 +196,16 @@ def test_a_foreign_hdf5_file_is_one_sentence_without_noise(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_itk_says_in_bytes_that_are_no_text_is_one_sentence(tmp_path, monkeypatch):
+    def complain(self):  # SimpleITK quotes a damaged header
+        raise UnicodeDecodeError("utf-8", b"\xd4", 0, 1, "invalid continuation byte")
+
+    sitk.WriteImage(sitk.Image([5, 5, 5], sitk.sitkFloat32), str(tmp_path / "i.nrrd"))
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", complain)
+    with pytest.raises(InputError, match="could not be read as an image"):
+        read_image(tmp_path / "i.nrrd")
+
+
 def test_an_image_that_itk_wrote_as_hdf5_is_read(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(tmp_path / "a.hdf5"))
     np.testing.assert_array_equal(read_image(tmp_path / "a.hdf5").array, VOXELS)
@@ -304,11 +314,12 @@ def test_components_of_a_nifti_file_that_are_no_numbers_stay_so(tmp_path):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), vectors)
 
 
-def test_a_pair_with_a_nifti_image_of_no_numbers_is_refused(tmp_path):
+def test_a_voxel_of_a_nifti_image_without_a_number_is_not_measured(tmp_path):
     array = np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32)
     whole = Image(array, Grid.from_shape(array.shape))
     broken = array.copy()
     broken[3, 4, 5] = np.nan
     Image(broken, whole.grid).save(tmp_path / "a.nii.gz")
-    with pytest.raises(InputError, match="1 voxel without a number"):
-        Pair.read(tmp_path / "a.nii.gz", whole, None, None)
+    pair = Pair.read(tmp_path / "a.nii.gz", whole, None, None)
+    np.testing.assert_array_equal(pair.fixed_mask, np.isfinite(broken))
+    assert pair.warnings[0].startswith("The fixed image has 1 voxel without a number")

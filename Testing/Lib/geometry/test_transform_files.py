@@ -268,6 +268,25 @@ class TestRefused:
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
         self.refuse(path, rf"t\{ending} (is not whole|could not be read)", capfd)
 
+    @pytest.mark.parametrize("beside", [False, True])
+    @pytest.mark.parametrize("at", [12, 60, 0.5])
+    def test_a_packed_field_whose_packing_is_damaged(self, tmp_path, capfd, at, beside):
+        path = tmp_path / "t.nii.gz"
+        field_transform().save(path)
+        if beside:  # another way to read it
+            field_transform().save(tmp_path / "t.nii")
+        data = bytearray(path.read_bytes())
+        start = int(at * len(data)) if at < 1 else at
+        data[start : start + 8] = bytes(255 - b for b in data[start : start + 8])
+        path.write_bytes(data)
+        self.refuse(path, "(is not whole|could not be read)", capfd)
+
+    def test_a_text_whose_bytes_are_no_text(self, tmp_path, capfd):
+        sitk.WriteTransform(matrix(1, 0, 0, 0, 1, 0, 0, 0, 1), str(tmp_path / "t.tfm"))
+        data = (tmp_path / "t.tfm").read_bytes()
+        (tmp_path / "t.tfm").write_bytes(data.replace(b"AffineTransform", b"Affin\xd4Transform"))
+        self.refuse(tmp_path / "t.tfm", "could not be read", capfd)
+
     def test_two_dimensional_displacement_vectors_that_are_cut_short(self, tmp_path, capfd):
         field_transform(PLANE).save(tmp_path / "t.nii")
         data = bytearray((tmp_path / "t.nii").read_bytes())

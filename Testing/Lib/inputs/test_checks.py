@@ -20,8 +20,12 @@ def image(shape=(8, 9, 10), **changes):
 @pytest.mark.parametrize(
     ("moving", "sentence"),
     [
-        (image(_3=np.nan), "90 voxels without a number"),
-        (image(_3=np.inf), "without a number"),
+        (Image(np.full((8, 9, 10), np.nan), Grid.from_shape((8, 9, 10))), "no voxel with a number"),
+        (Image(np.full((8, 9, 10), np.inf), Grid.from_shape((8, 9, 10))), "no voxel with a number"),
+        (
+            Image(np.where(RNG.random((8, 9, 10)) > 0.5, np.nan, 3), Grid.from_shape((8, 9, 10))),
+            "same value everywhere",
+        ),
         (Image(np.ones((8, 9, 10), np.float32), Grid.from_shape((8, 9, 10))), "same value everywhere"),
         (image((8, 3, 10)), "at least 4"),
         (image((30, 30)), "same dimension"),

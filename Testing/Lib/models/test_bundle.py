@@ -3,6 +3,7 @@
 import json
 import struct
 
+import numpy as np
 import pytest
 import torch
 
@@ -112,6 +113,10 @@ def pickled(header):
     header["unet.flow.bias"]["dtype"] = "PICKLE"
 
 
+def type_is_a_table(header):
+    header[next(k for k in header if k != "__metadata__")]["dtype"] = {"F32": []}
+
+
 def misnamed(header):
     header["unet.flow.bogus"] = header.pop("unet.flow.bias")
 
@@ -153,6 +158,7 @@ def nowhere(header):
         (negative, "makes no sense"),
         (overlapping, "overlap or leave gaps"),
         (pickled, "type of its tensor"),
+        (type_is_a_table, "type of its tensor"),
         (misnamed, "not those of its network"),
         (reshaped, "not those of its network"),
         (without_header, "not a model bundle"),
@@ -186,6 +192,15 @@ def test_a_bundle_with_a_bad_header_is_refused_in_one_sentence(bundle, change, s
 def test_a_damaged_file_is_refused_in_one_sentence(bundle, damage, sentence):
     bundle.write_bytes(damage(bundle.read_bytes()))
     with pytest.raises(InputError, match=sentence):
+        load_model(bundle)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_weights_that_are_no_numbers_are_refused_before_they_predict(bundle, value):
+    data = bytearray(bundle.read_bytes())
+    data[-2:] = np.float16(value).tobytes()
+    bundle.write_bytes(data)
+    with pytest.raises(InputError, match="values that are not numbers"):
         load_model(bundle)
 
 

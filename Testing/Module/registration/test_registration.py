@@ -189,7 +189,7 @@ def test_masks_landmarks_and_labels_are_taken(logic):
 @pytest.mark.parametrize(
     ("arrange", "words"),
     [
-        (lambda v: v.__setitem__((2, 2, 2), np.nan), "without a number"),
+        (lambda v: v.__setitem__(slice(None), np.nan), "no voxel with a number"),
         (lambda v: v.__setitem__(slice(None), 5.0), "same value everywhere"),
     ],
 )
