@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..fields import jacobian_determinant, warp
+from .agreement import agreement, agreement_across
 from .forces import structure_mask
 from .information import normalized_information
 
@@ -37,6 +38,7 @@ class Evidence:
         miss_mm: mean distance between a point and where there and back lead it.
         miss: the same in voxels of the coarse level.
         rough: standard deviation of the log Jacobian determinant.
+        alike: mean correlation in small windows, of the images as they are: near 1 in one contrast once aligned.
         apart_mm: mean distance between where this hypothesis and the chosen one lead.
     """
 
@@ -45,6 +47,7 @@ class Evidence:
     miss_mm: float = 0.0
     miss: float = 0.0
     rough: float = 0.0
+    alike: float = 0.0
     apart_mm: float = 0.0
 
     @property
@@ -81,7 +84,14 @@ def weigh(name: str, scale: Scale, there: Tensor, back: Tensor | None) -> Eviden
         missed,
         missed / min(scale.spacing),
         _mean(rough.square_(), body) ** 0.5,
+        alike(scale, there),
     )
+
+
+def alike(scale: Scale, there: Tensor, across: bool = False) -> float:
+    """Mean local correlation of the images moved by ``there``; ``across`` contrasts: after one was made the other."""
+    measure = agreement_across if across else agreement
+    return measure(scale.fixed, warp(scale.moving, there), _known(scale, there))
 
 
 def apart_mm(scale: Scale, one: Tensor, other: Tensor) -> float:

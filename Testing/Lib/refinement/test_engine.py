@@ -9,7 +9,8 @@ from DeepRegistrationLib.fields import compose, inverse_error, jacobian_determin
 from DeepRegistrationLib.fields.folding import SparseField, smallest_determinant, unfold
 from DeepRegistrationLib.fields.inverse import invert
 from DeepRegistrationLib.progress import CancelToken, Reporter
-from DeepRegistrationLib.refinement.engine import _compose, _longest, refine
+from DeepRegistrationLib.refinement.engine import refine
+from DeepRegistrationLib.refinement.one_level import _compose, _longest
 from DeepRegistrationLib.refinement.schedule import plan
 from DeepRegistrationLib.settings import Settings
 
