@@ -1,4 +1,5 @@
-"""How far two images agree in small windows, in one contrast or once one is put into the other's."""
+"""How far two images agree in small windows, in one contrast or once one is put into the other's, and whether one
+contrast is a steady curve of the other."""
 
 from __future__ import annotations
 
@@ -30,8 +31,7 @@ def local_correlations(fixed: Tensor, moving: Tensor, known: Tensor | None = Non
         x = x.contiguous()
         return box(x, torch.empty_like(x), torch.empty_like(x))
 
-    body = (fixed > _SEEN) & (moving > _SEEN)
-    inside = mean((body if known is None else body & (known > 0.5)).float()) > 0.99
+    inside = mean(_both(fixed, moving, known).float()) > 0.99
     if float(inside.float().mean()) < 0.02:
         inside = torch.ones_like(inside)
     f, m = mean(fixed), mean(moving)
@@ -39,6 +39,11 @@ def local_correlations(fixed: Tensor, moving: Tensor, known: Tensor | None = Non
     var_m = (mean(moving.square()) - m.square()).clamp_min(1e-8)[inside]
     correlation = (mean(fixed * moving) - f * m)[inside] / (var_f * var_m).sqrt()
     return correlation[(var_f > 0.25 * var_f.median()) & (var_m > 0.25 * var_m.median())]
+
+
+def _both(fixed: Tensor, moving: Tensor, known: Tensor | None) -> Tensor:
+    body = (fixed > _SEEN) & (moving > _SEEN)
+    return body if known is None else body & (known > 0.5)
 
 
 def agreement(fixed: Tensor, warped: Tensor, known: Tensor | None = None) -> float:
@@ -51,3 +56,33 @@ def agreement_across(fixed: Tensor, warped: Tensor, known: Tensor | None = None)
     """The same after one image was put into the other's contrast; 0 where intensities do not tell of each other."""
     pair = translate(fixed, warped, warped)
     return 0.0 if pair is None else agreement(*pair, known)
+
+
+def turning(fixed: Tensor, moving: Tensor, known: Tensor | None = None) -> float:
+    """How much more of either image a free curve of the other's intensities explains than one that only rises.
+
+    Share of the variance, inside both bodies. Near 0 within one contrast, however scanned and however misaligned.
+    """
+    both = _both(fixed, moving, known)
+    f, m = fixed[both].double(), moving[both].double()
+    if len(f) < 100:
+        return 0.0
+    bins = min(max(len(f) // 50, 6), 32)
+    return max(_turning(f, m, bins), _turning(m, f, bins))
+
+
+def _turning(x: Tensor, y: Tensor, bins: int) -> float:
+    at = (x * bins).long().clamp_(0, bins - 1)
+    count = torch.bincount(at, minlength=bins).double()
+    known = count > max(10.0, 0.001 * len(x))
+    mean = (torch.bincount(at, y, minlength=bins) / count.clamp_min(1))[known]
+    blocks: list[tuple[float, float]] = []  # of the rising curve: mean and weight (pool adjacent violators)
+    for value, weight in zip(mean.tolist(), count[known].tolist(), strict=True):
+        blocks.append((value, weight))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (a, p), (b, q) = blocks[-2:]
+            blocks[-2:] = [((a * p + b * q) / (p + q), p + q)]
+    # Both curves have the same mean: what they explain differs by the difference of their squares.
+    free = float((mean.square() * count[known]).sum())
+    rising = sum(value**2 * weight for value, weight in blocks)
+    return (free - rising) / max(float(len(y) * y.var(unbiased=False)), 1e-12)

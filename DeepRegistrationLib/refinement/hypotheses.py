@@ -91,7 +91,7 @@ def weigh(name: str, scale: Scale, there: Tensor, back: Tensor | None) -> Eviden
 def alike(scale: Scale, there: Tensor, across: bool = False) -> float:
     """Mean local correlation of the images moved by ``there``; ``across`` contrasts: after one was made the other."""
     measure = agreement_across if across else agreement
-    return measure(scale.fixed, warp(scale.moving, there), _known(scale, there))
+    return measure(scale.fixed, warp(scale.moving, there), known(scale, there))
 
 
 def apart_mm(scale: Scale, one: Tensor, other: Tensor) -> float:
@@ -99,23 +99,23 @@ def apart_mm(scale: Scale, one: Tensor, other: Tensor) -> float:
     return _mean(_length(scale, one - other), _body(scale, other))
 
 
-def _known(scale: Scale, there: Tensor) -> Tensor | None:
+def known(scale: Scale, there: Tensor) -> Tensor | None:
     """(1, 1, *S) 1 where both images are known once aligned."""
-    known = None if scale.fixed_mask is None else (scale.fixed_mask > 0.99).float()
+    seen = None if scale.fixed_mask is None else (scale.fixed_mask > 0.99).float()
     if scale.moving_mask is not None:
         inside = (warp(scale.moving_mask, there) > 0.9).float()
-        known = inside if known is None else known * inside
-    return known
+        seen = inside if seen is None else seen * inside
+    return seen
 
 
 def _information(scale: Scale, there: Tensor) -> float:
-    return normalized_information(scale.fixed, warp(scale.moving, there), _known(scale, there))
+    return normalized_information(scale.fixed, warp(scale.moving, there), known(scale, there))
 
 
 def _body(scale: Scale, there: Tensor) -> Tensor:
-    known = _known(scale, there)
+    seen = known(scale, there)
     there_is = structure_mask(scale.fixed, warp(scale.moving, there))
-    return there_is if known is None else there_is * known
+    return there_is if seen is None else there_is * seen
 
 
 def _length(scale: Scale, u: Tensor) -> Tensor:
