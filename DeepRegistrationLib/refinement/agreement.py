@@ -61,7 +61,7 @@ def agreement_across(fixed: Tensor, warped: Tensor, known: Tensor | None = None)
 def turning(fixed: Tensor, moving: Tensor, known: Tensor | None = None) -> float:
     """How much more of either image a free curve of the other's intensities explains than one that only rises.
 
-    Share of the variance, inside both bodies. Near 0 within one contrast, however scanned and however misaligned.
+    Share of the variance, inside both bodies. Near 0 within one contrast, however scanned.
     """
     both = _both(fixed, moving, known)
     f, m = fixed[both].double(), moving[both].double()
