@@ -30,8 +30,9 @@ WITHOUT_GAIN = (
     "pairs it saw 3.",
     "Mutual information alone as that judge: what LNCC tears apart in a brain of such a contrast gains 0.41 of it, the "
     "right field 0.22.",
-    "The best local correlation in a common contrast for choosing between measures: LNCC, which makes images look alike "
-    "where nothing else does, wins wrongly (7 of 35 harmed; 0 to 2 where the worth of the coarse levels chooses).",
+    "The best local correlation in a common contrast for choosing between measures: LNCC, which makes images look "
+    "alike where nothing else does, wins wrongly (7 of 35 harmed, 0 to 2 where the worth of the coarse levels "
+    "chooses).",
 )
 """What was tried for the harm guard and for large motion, measured by hand."""
 COARSE, FULL, ALL = "coarse", "full resolution", "all levels"
