@@ -46,10 +46,10 @@ def _both(fixed: Tensor, moving: Tensor, known: Tensor | None) -> Tensor:
     return body if known is None else body & (known > 0.5)
 
 
-def agreement(fixed: Tensor, warped: Tensor, known: Tensor | None = None) -> float:
-    """Mean local correlation; 1 where there is too little to say."""
+def agreement(fixed: Tensor, warped: Tensor, known: Tensor | None = None, unsaid: float = 1.0) -> float:
+    """Mean local correlation; ``unsaid`` where there is too little to say."""
     correlations = local_correlations(fixed, warped, known)
-    return float(correlations.mean()) if len(correlations) >= _FEWEST else 1.0
+    return float(correlations.mean()) if len(correlations) >= _FEWEST else unsaid
 
 
 def agreement_across(fixed: Tensor, warped: Tensor, known: Tensor | None = None) -> float:

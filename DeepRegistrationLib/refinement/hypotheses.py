@@ -84,7 +84,7 @@ def weigh(name: str, scale: Scale, there: Tensor, back: Tensor | None) -> Eviden
         missed,
         missed / min(scale.spacing),
         _mean(rough.square_(), body) ** 0.5,
-        alike(scale, there),
+        agreement(scale.fixed, warp(scale.moving, there), known(scale, there), unsaid=0.0),
     )
 
 
