@@ -18,27 +18,18 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..fields import resize, resize_image
+from ..fields import resize
 from ..fields.folding import unfold
 from ..fields.inverse import invert
-from ..fields.kernels import BandFilter, Sampler, central_difference, gaussian_weights
 from ..progress import SILENT, Reporter
 from ..settings import AFFINE_ALONE, AUTO, Settings
-from ..similarity.cropped_mind import cropped_mind, principal_channels
 from .choose import choose_similarity
 from .counterparts import fill_in, trust_in
-from .forces import Force, Lncc, LocalGradient, Ssd, structure_mask, translate
-from .guard import Choice, coarse_levels, guard
-from .guidance import LandmarkPull
-from .information import Information
-from .level_images import Images, Pair
-from .levels import Level, Rim, Window, erode, keep_inside, normalize, shrink, working_window
-from .pace import Pace
+from .guard import Choice, coarse_levels, confirmed, guard, refused
+from .level_images import Images
+from .levels import Level, Rim, Window, keep_inside, normalize, shrink, working_window
+from .one_level import run_level
 from .schedule import plan
-
-MIND_CHANNELS = 4
-SAME = 1e-4
-"""Of the intensity range: images that nowhere differ by more are the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,19 +156,51 @@ def _descend(
         back = reporter.stage(reporter.name, middle, share)
         v, _ = _one_way(images.swapped(), levels[:coarse], v_start, begins[1], back)
     choice = Choice(similarity, u, v, similarity)
-    if guarded:
-        part = reporter.stage(reporter.name, share, share)
-        choice = guard(images, plans, choice, partial(_one_way, begin=None, reporter=part))
-    if choice.chosen == AFFINE_ALONE:
-        return choice.there, (0,) * len(levels), choice
-    if choice.chosen != similarity:
-        levels, u = plans(choice.similarity), choice.there
-        coarse = coarse_levels(levels)
-        counts = [level.iterations for level in levels[:coarse]]
+    go_on = partial(_fine_levels, images, begin=begin, share=share, reporter=reporter)
+    if not guarded:
+        return *go_on(levels, coarse, choice, counts), choice
+    part = reporter.stage(reporter.name, share, share)
+    judge = partial(guard, images, plans, run=partial(_one_way, begin=None, reporter=part))
+    choice = judge(choice)
+    while True:
+        if choice.chosen == AFFINE_ALONE:
+            return torch.zeros_like(choice.there), (0,) * len(levels), choice
+        if choice.chosen != similarity:
+            levels = plans(choice.similarity)
+            coarse = coarse_levels(levels)
+            counts = [level.iterations for level in levels[:coarse]]
+        u, taken = go_on(levels, coarse, choice, counts)
+        if confirmed(images, levels[coarse - 1], choice, u):
+            return u, taken, choice
+        if len(choice.weighed) > 1:
+            choice = refused(choice)
+            continue
+        choice = judge(choice, doubted=True)
+        if choice.chosen == similarity:
+            return u, taken, choice
+
+
+def _fine_levels(
+    images: Images,
+    levels: Sequence[Level],
+    coarse: int,
+    choice: Choice,
+    counts: Sequence[int],
+    *,
+    begin: Tensor | None,
+    share: float,
+    reporter: Reporter,
+) -> tuple[Tensor, tuple[int, ...]]:
+    """The field on the last of ``levels`` from what goes on, and ``counts`` with those of the levels after the coarse.
+
+    ``share``: of the refinement's work, what the coarse levels were.
+    """
+    u, counts = choice.there, [*counts]
     trust: Tensor | None = None
     if coarse and levels[coarse - 1].both_ways and choice.back is not None:
         pair = images.on(levels[coarse - 1])
         trust = trust_in(pair.fixed, pair.moving, u, choice.back, levels[coarse - 1])
+        u = u.clone()  # what it began with may be asked for again
         fill_in(u, trust, levels[coarse - 1])
     costs = [level.cost for level in levels[coarse:]]
     for number, level in enumerate(levels[coarse:]):
@@ -187,8 +210,8 @@ def _descend(
         part, message = reporter.stage(reporter.name, low, high), f"level {coarse + number + 1} of {len(levels)}"
         u = _carry(u, level, begin)
         rim = Rim(level, images.window, images.shape, u.device)
-        counts.append(_run_level(level, images.on(level), u, rim, trust, part, message))
-    return u, tuple(counts), choice
+        counts.append(run_level(level, images.on(level), u, rim, trust, part, message))
+    return u, tuple(counts)
 
 
 def _one_way(
@@ -201,7 +224,7 @@ def _one_way(
         part = reporter.stage(reporter.name, *(sum(costs[:n]) / sum(costs) for n in (number, number + 1)))
         u = _carry(unfold(u, 0.02, reporter) if number else u, level, begin)
         rim, message = Rim(level, images.window, images.shape, u.device), f"coarse level {number + 1} of {len(levels)}"
-        counts.append(_run_level(level, images.on(level), u, rim, None, part, message))
+        counts.append(run_level(level, images.on(level), u, rim, None, part, message))
     return u, counts
 
 
@@ -220,160 +243,3 @@ def _on_grid(u: Tensor, window: Window, shape: tuple[int, ...], start: Tensor | 
         return window.paste(resize(u, window.shape), shape)
     added = u - resize(window.cut(start.float()), u.shape[2:])
     return start.float() + window.paste(resize(added, window.shape), shape)
-
-
-def _make_force(
-    fixed: Tensor, moving: Tensor, level: Level, sampler: Sampler, spare: tuple[Tensor, ...]
-) -> tuple[Force, Tensor]:
-    """The force, and the moving channels that it wants warped; a call of it may overwrite ``spare``.
-
-    ``sampler`` aims at the field so far; to make the force may overwrite its points, too.
-    """
-    similarity = level.similarity
-    if similarity == "translated":
-        pair = translate(fixed, moving, sampler.take(moving, torch.empty_like(moving)))
-        if pair is not None:
-            return Lncc(pair[0], level.windows(level.radius), spare=spare), pair[1]
-        similarity = "mind"
-    if similarity == "lncc":
-        return Lncc(fixed, level.windows(level.radius), spare=spare), moving
-    if similarity == "gradient":
-        return LocalGradient(fixed, moving, level.windows(1.0), level.in_voxels(1.0)), moving
-    if similarity == "information":
-        return Information(fixed), moving
-    if similarity == "mind":
-        features = principal_channels(cropped_mind(fixed), cropped_mind(moving), MIND_CHANNELS)
-        return Ssd(features[0]), features[1]
-    return Ssd(fixed), moving
-
-
-class _Term:
-    """One similarity at work on one level: from the field to a force, in memory of its own."""
-
-    def __init__(self, level: Level, force: Force, source: Tensor, gain: float = 1.0) -> None:
-        self._level, self._force, self._source, self._gain = level, force, source, gain
-        self._warped, self._slope = torch.empty_like(source), torch.empty_like(source)
-
-    def warp(self, sampler: Sampler) -> None:
-        """See the moving channels where ``sampler`` aims."""
-        sampler.take(self._source, self._warped)
-
-    def add(self, weight: Tensor | None, out: Tensor) -> Tensor:
-        """Add dS/dd to ``out`` (1, ndim, *S), in mm-isotropic units; the value of S."""
-        value, gradient = self._force(self._warped, weight)
-        for axis, scale in enumerate(self._level.in_voxels(1.0)):
-            central_difference(self._warped, axis, self._slope)
-            if self._source.shape[1] == 1:
-                out[:, axis : axis + 1].addcmul_(self._slope, gradient, value=self._gain * scale**2)
-            else:
-                out[:, axis].add_(self._slope.mul_(gradient).sum(1), alpha=self._gain * scale**2)
-        return value
-
-
-def _run_level(
-    level: Level, pair: Pair, u: Tensor, rim: Rim, trust: Tensor | None, reporter: Reporter, message: str
-) -> int:
-    """Steps on one level; ``u`` is updated in place. Returns how many. ``trust`` may be of a coarser level."""
-    d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
-    sampler = Sampler(level.shape, device=u.device)
-    sampler.aim(u)
-    if pair.landmarks is None and pair.codes is None and _same(pair, sampler, d):
-        return 0
-    force, source = _make_force(pair.fixed, pair.moving, level, sampler, (d, scratch, sampler.points))
-    terms = [_Term(level, force, source)]
-    if pair.codes is not None:
-        terms.append(_Term(level, Ssd(pair.codes[0]), pair.codes[1], gain=2.0))
-    fluid = _gaussian(level, level.force_sigma, u.device)
-    elastic = _gaussian(level, level.field_sigma, u.device) if level.field_sigma > 0 else None
-    sampler.aim(u)
-    moved = sampler.take(pair.moving, torch.empty_like(pair.moving))
-    there = structure_mask(pair.fixed, moved, spare=(d, buffer, scratch))
-    del moved
-    if trust is not None:
-        there.mul_(resize_image(trust, level.shape))
-    weight = pair.fixed_mask
-    moving_mask = None
-    if pair.moving_mask is not None:
-        moving_mask = erode(pair.moving_mask, 1 if level.similarity == "lncc" else 2)
-    warped_mask = None if moving_mask is None else torch.empty_like(moving_mask)
-    pull = None if pair.landmarks is None else LandmarkPull(level, *pair.landmarks, pair.reach)
-    # Landmarks may ask for what the images like less.
-    pace = Pace(level.step, None if pull is not None else u)
-    for count in range(level.iterations):
-        reporter(count / level.iterations, message)
-        sampler.aim(u)
-        if moving_mask is not None and warped_mask is not None:
-            sampler.take(moving_mask, warped_mask)
-            weight = warped_mask if pair.fixed_mask is None else warped_mask * pair.fixed_mask
-        for term in terms:
-            term.warp(sampler)
-        buffer.zero_()
-        value = float(terms[0].add(weight, buffer))
-        buffer.mul_(there)
-        value += sum(float(term.add(weight, buffer)) for term in terms[1:])
-        if pace.turned_back(value, u):
-            if pace.over:
-                return count
-            continue
-        fluid(buffer, d, scratch)
-        length = _length(d, buffer)
-        largest = float(length.max())
-        if pull is None and largest == 0:
-            return count  # nothing to see: a start field stays as it is
-        long = max(_longest(length, largest, level.quantile_step), 1e-12)
-        d.mul_(length.clamp_(min=long).reciprocal_().mul_(pace.step))
-        if pull is not None:
-            pull(u, d, level.step)
-        rim.hold(d)
-        if level.composed:
-            _compose(u, d, buffer, scratch)
-        else:
-            torch.add(u, d, out=buffer)
-        if elastic is None:
-            u.copy_(buffer)
-        else:
-            elastic(buffer, u, scratch)
-    pace.settle(u)
-    return level.iterations
-
-
-def _same(pair: Pair, sampler: Sampler, spare: Tensor) -> bool:
-    """Whether the moving image where ``sampler`` aims is the fixed one: what is left is rounding, and must not pull."""
-    return float(sampler.take(pair.moving, spare[:, :1]).sub_(pair.fixed).abs_().max()) < SAME
-
-
-def _length(d: Tensor, out: Tensor) -> Tensor:
-    """(1, 1, *S) of ``d`` (1, ndim, *S), in ``out``'s memory; a sum over channels takes five times as long."""
-    length = torch.mul(d[:, :1], d[:, :1], out=out[:, :1])
-    for axis in range(1, d.shape[1]):
-        length.addcmul_(d[:, axis : axis + 1], d[:, axis : axis + 1])
-    return length.sqrt_()
-
-
-def _longest(length: Tensor, largest: float, quantile_step: float, samples: int = 100_000) -> float:
-    """The displacement that becomes a whole step, of those in ``length`` (1, 1, *S); see ``Level.quantile_step``."""
-    if quantile_step == 0:
-        return largest
-    some = length.flatten()[:: max(1, length.numel() // samples)]
-    some = some[some > 1e-3 * largest]
-    return min(largest, _quantile(some, 0.999) / quantile_step) if len(some) else largest
-
-
-def _quantile(values: Tensor, share: float) -> float:
-    """As ``torch.quantile``, without sorting all: the highest are enough."""
-    rank = float(torch.tensor(share) * (len(values) - 1))
-    low = int(rank)
-    highest = torch.topk(values, len(values) - low).values
-    return float(torch.lerp(highest[-1], highest[max(-2, -len(highest))], rank - low))
-
-
-def _compose(u: Tensor, d: Tensor, out: Tensor, scratch: Tensor) -> None:
-    """``out`` = d + u o (id + d) to first order in ``d``: a quarter of the cost of sampling, and it does not blur u."""
-    torch.add(u, d, out=out)
-    for axis in range(u.shape[1]):
-        out.addcmul_(central_difference(u, axis, scratch), d[:, axis : axis + 1])
-
-
-def _gaussian(level: Level, sigma: float, device: torch.device) -> BandFilter:
-    weights = [gaussian_weights(s) if s > 0.2 else None for s in level.in_voxels(sigma)]
-    return BandFilter(level.shape, weights, "zero", device=device)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..fields import jacobian_determinant, warp
+from .agreement import agreement, agreement_across
 from .forces import structure_mask
 from .information import normalized_information
 
@@ -37,6 +38,7 @@ class Evidence:
         miss_mm: mean distance between a point and where there and back lead it.
         miss: the same in voxels of the coarse level.
         rough: standard deviation of the log Jacobian determinant.
+        alike: mean correlation in small windows, of the images as they are: near 1 in one contrast once aligned.
         apart_mm: mean distance between where this hypothesis and the chosen one lead.
     """
 
@@ -45,6 +47,7 @@ class Evidence:
     miss_mm: float = 0.0
     miss: float = 0.0
     rough: float = 0.0
+    alike: float = 0.0
     apart_mm: float = 0.0
 
     @property
@@ -81,7 +84,14 @@ def weigh(name: str, scale: Scale, there: Tensor, back: Tensor | None) -> Eviden
         missed,
         missed / min(scale.spacing),
         _mean(rough.square_(), body) ** 0.5,
+        agreement(scale.fixed, warp(scale.moving, there), known(scale, there), unsaid=0.0),
     )
+
+
+def alike(scale: Scale, there: Tensor, across: bool = False) -> float:
+    """Mean local correlation of the images moved by ``there``; ``across`` contrasts: after one was made the other."""
+    measure = agreement_across if across else agreement
+    return measure(scale.fixed, warp(scale.moving, there), known(scale, there))
 
 
 def apart_mm(scale: Scale, one: Tensor, other: Tensor) -> float:
@@ -89,23 +99,23 @@ def apart_mm(scale: Scale, one: Tensor, other: Tensor) -> float:
     return _mean(_length(scale, one - other), _body(scale, other))
 
 
-def _known(scale: Scale, there: Tensor) -> Tensor | None:
+def known(scale: Scale, there: Tensor) -> Tensor | None:
     """(1, 1, *S) 1 where both images are known once aligned."""
-    known = None if scale.fixed_mask is None else (scale.fixed_mask > 0.99).float()
+    seen = None if scale.fixed_mask is None else (scale.fixed_mask > 0.99).float()
     if scale.moving_mask is not None:
         inside = (warp(scale.moving_mask, there) > 0.9).float()
-        known = inside if known is None else known * inside
-    return known
+        seen = inside if seen is None else seen * inside
+    return seen
 
 
 def _information(scale: Scale, there: Tensor) -> float:
-    return normalized_information(scale.fixed, warp(scale.moving, there), _known(scale, there))
+    return normalized_information(scale.fixed, warp(scale.moving, there), known(scale, there))
 
 
 def _body(scale: Scale, there: Tensor) -> Tensor:
-    known = _known(scale, there)
+    seen = known(scale, there)
     there_is = structure_mask(scale.fixed, warp(scale.moving, there))
-    return there_is if known is None else there_is * known
+    return there_is if seen is None else there_is * seen
 
 
 def _length(scale: Scale, u: Tensor) -> Tensor:

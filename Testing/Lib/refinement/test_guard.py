@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from DeepRegistrationLib import register
-from DeepRegistrationLib.fields import warp
+from DeepRegistrationLib.fields import smooth, warp
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.refinement import guard
+from DeepRegistrationLib.refinement import engine, guard
 from DeepRegistrationLib.refinement.engine import refine
 from DeepRegistrationLib.refinement.schedule import DIRECT
 from DeepRegistrationLib.settings import AFFINE_ALONE, Settings
+from Testing.Lib.refinement.test_agreement import TURNS
 from Testing.Lib.refinement.test_far_seeing import inner_error, motion, texture
 from Testing.Lib.refinement.test_hypotheses import CURVE, ball, remapped
 
@@ -68,6 +69,54 @@ def test_another_contrast_that_moved_is_aligned_by_the_worthiest_and_all_that_wa
     assert found.choice.chosen == found.choice.weighed[0].name == best.name
     assert best.apart_mm == 0
     assert next(e for e in found.choice.weighed if e.name == AFFINE_ALONE).apart_mm > 0
+
+
+def coarse_tissue(sigma):
+    """A ball of tissue in air with structures of ``sigma`` voxels, and finer ones."""
+    noise = [torch.randn((1, 1, 30, 32, 30), generator=torch.Generator().manual_seed(seed)) for seed in (3, 53)]
+    coarse, fine = (smooth(x, s) for x, s in zip(noise, (sigma, 1.5), strict=True))
+    image = coarse / coarse.std() + 0.3 * fine / fine.std()
+    return ball((image - image.min()) / (image.max() - image.min()))
+
+
+def turned_tissue():
+    """Fixed, moving and the true field: the coarse levels alone do not speak against LNCC, which tears it apart."""
+    moving, inside = coarse_tissue(3.0)
+    u = motion((30, 32, 30), 2.0)
+    return remapped(warp(moving, u), TURNS) * (warp(inside, u) > 0.5), moving, u
+
+
+def test_a_contrast_that_turns_is_doubted_at_once_and_aligned_by_another_measure():
+    fixed, moving, u = turned_tissue()
+    found = refine(fixed, moving)
+    assert len(found.choice.weighed) > 1
+    assert found.choice.chosen != "lncc"
+    assert inner_error(found.field, u) < 0.8 * inner_error(torch.zeros_like(u), u)
+
+
+@pytest.mark.slow
+def test_what_its_end_does_not_confirm_is_tried_anew(monkeypatch):
+    fixed, moving, u = turned_tissue()
+    before = inner_error(torch.zeros_like(u), u)
+    monkeypatch.setattr(guard, "TURNING", 9.0)
+    assert inner_error(refine(fixed, moving).field, u) < 0.8 * before
+    monkeypatch.setattr(engine, "confirmed", lambda *_: True)
+    assert inner_error(refine(fixed, moving).field, u) > 1.5 * before
+
+
+def test_one_contrast_is_looked_at_again_only_where_the_coarse_levels_leave_doubt(monkeypatch):
+    """Then it goes on bit for bit where its end is confirmed, and where nothing is worth clearly more."""
+    moving = texture((20, 24, 20))
+    fixed = warp(moving, motion((20, 24, 20), 3.0))
+    plain = refine(fixed, moving)
+    monkeypatch.setattr(guard, "DOUBTED", 2.0)
+    assert torch.equal(refine(fixed, moving).field, plain.field)
+    monkeypatch.setattr(guard, "ALIKE", 2.0)
+    monkeypatch.setattr(guard, "LEAD", -9.0)
+    anew = refine(fixed, moving)
+    assert len(anew.choice.weighed) > 1
+    assert anew.choice.chosen == "lncc"
+    assert torch.equal(anew.field, plain.field)
 
 
 def test_what_the_user_asked_for_is_not_judged(monkeypatch):

@@ -1,0 +1,178 @@
+"""The steps of the refinement on one level: force, smoothing, pace, and what guides by hand."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..fields import resize_image
+from ..fields.kernels import BandFilter, Sampler, central_difference, gaussian_weights
+from ..progress import Reporter
+from ..similarity.cropped_mind import cropped_mind, principal_channels
+from .forces import Force, Lncc, LocalGradient, Ssd, structure_mask, translate
+from .guidance import LandmarkPull
+from .information import Information
+from .level_images import Pair
+from .levels import Level, Rim, erode
+from .pace import Pace
+
+MIND_CHANNELS = 4
+SAME = 1e-4
+"""Of the intensity range: images that nowhere differ by more are the same."""
+
+
+def _make_force(
+    fixed: Tensor, moving: Tensor, level: Level, sampler: Sampler, spare: tuple[Tensor, ...]
+) -> tuple[Force, Tensor]:
+    """The force, and the moving channels that it wants warped; a call of it may overwrite ``spare``.
+
+    ``sampler`` aims at the field so far; to make the force may overwrite its points, too.
+    """
+    similarity = level.similarity
+    if similarity == "translated":
+        pair = translate(fixed, moving, sampler.take(moving, torch.empty_like(moving)))
+        if pair is not None:
+            return Lncc(pair[0], level.windows(level.radius), spare=spare), pair[1]
+        similarity = "mind"
+    if similarity == "lncc":
+        return Lncc(fixed, level.windows(level.radius), spare=spare), moving
+    if similarity == "gradient":
+        return LocalGradient(fixed, moving, level.windows(1.0), level.in_voxels(1.0)), moving
+    if similarity == "information":
+        return Information(fixed), moving
+    if similarity == "mind":
+        features = principal_channels(cropped_mind(fixed), cropped_mind(moving), MIND_CHANNELS)
+        return Ssd(features[0]), features[1]
+    return Ssd(fixed), moving
+
+
+class _Term:
+    """One similarity at work on one level: from the field to a force, in memory of its own."""
+
+    def __init__(self, level: Level, force: Force, source: Tensor, gain: float = 1.0) -> None:
+        self._level, self._force, self._source, self._gain = level, force, source, gain
+        self._warped, self._slope = torch.empty_like(source), torch.empty_like(source)
+
+    def warp(self, sampler: Sampler) -> None:
+        """See the moving channels where ``sampler`` aims."""
+        sampler.take(self._source, self._warped)
+
+    def add(self, weight: Tensor | None, out: Tensor) -> Tensor:
+        """Add dS/dd to ``out`` (1, ndim, *S), in mm-isotropic units; the value of S."""
+        value, gradient = self._force(self._warped, weight)
+        for axis, scale in enumerate(self._level.in_voxels(1.0)):
+            central_difference(self._warped, axis, self._slope)
+            if self._source.shape[1] == 1:
+                out[:, axis : axis + 1].addcmul_(self._slope, gradient, value=self._gain * scale**2)
+            else:
+                out[:, axis].add_(self._slope.mul_(gradient).sum(1), alpha=self._gain * scale**2)
+        return value
+
+
+def run_level(
+    level: Level, pair: Pair, u: Tensor, rim: Rim, trust: Tensor | None, reporter: Reporter, message: str
+) -> int:
+    """Steps on one level; ``u`` is updated in place. Returns how many. ``trust`` may be of a coarser level."""
+    d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
+    sampler = Sampler(level.shape, device=u.device)
+    sampler.aim(u)
+    if pair.landmarks is None and pair.codes is None and _same(pair, sampler, d):
+        return 0
+    force, source = _make_force(pair.fixed, pair.moving, level, sampler, (d, scratch, sampler.points))
+    terms = [_Term(level, force, source)]
+    if pair.codes is not None:
+        terms.append(_Term(level, Ssd(pair.codes[0]), pair.codes[1], gain=2.0))
+    fluid = _gaussian(level, level.force_sigma, u.device)
+    elastic = _gaussian(level, level.field_sigma, u.device) if level.field_sigma > 0 else None
+    sampler.aim(u)
+    moved = sampler.take(pair.moving, torch.empty_like(pair.moving))
+    there = structure_mask(pair.fixed, moved, spare=(d, buffer, scratch))
+    del moved
+    if trust is not None:
+        there.mul_(resize_image(trust, level.shape))
+    weight = pair.fixed_mask
+    moving_mask = None
+    if pair.moving_mask is not None:
+        moving_mask = erode(pair.moving_mask, 1 if level.similarity == "lncc" else 2)
+    warped_mask = None if moving_mask is None else torch.empty_like(moving_mask)
+    pull = None if pair.landmarks is None else LandmarkPull(level, *pair.landmarks, pair.reach)
+    # Landmarks may ask for what the images like less.
+    pace = Pace(level.step, None if pull is not None else u)
+    for count in range(level.iterations):
+        reporter(count / level.iterations, message)
+        sampler.aim(u)
+        if moving_mask is not None and warped_mask is not None:
+            sampler.take(moving_mask, warped_mask)
+            weight = warped_mask if pair.fixed_mask is None else warped_mask * pair.fixed_mask
+        for term in terms:
+            term.warp(sampler)
+        buffer.zero_()
+        value = float(terms[0].add(weight, buffer))
+        buffer.mul_(there)
+        value += sum(float(term.add(weight, buffer)) for term in terms[1:])
+        if pace.turned_back(value, u):
+            if pace.over:
+                return count
+            continue
+        fluid(buffer, d, scratch)
+        length = _length(d, buffer)
+        largest = float(length.max())
+        if pull is None and largest == 0:
+            return count  # nothing to see: a start field stays as it is
+        long = max(_longest(length, largest, level.quantile_step), 1e-12)
+        d.mul_(length.clamp_(min=long).reciprocal_().mul_(pace.step))
+        if pull is not None:
+            pull(u, d, level.step)
+        rim.hold(d)
+        if level.composed:
+            _compose(u, d, buffer, scratch)
+        else:
+            torch.add(u, d, out=buffer)
+        if elastic is None:
+            u.copy_(buffer)
+        else:
+            elastic(buffer, u, scratch)
+    pace.settle(u)
+    return level.iterations
+
+
+def _same(pair: Pair, sampler: Sampler, spare: Tensor) -> bool:
+    """Whether the moving image where ``sampler`` aims is the fixed one: what is left is rounding, and must not pull."""
+    return float(sampler.take(pair.moving, spare[:, :1]).sub_(pair.fixed).abs_().max()) < SAME
+
+
+def _length(d: Tensor, out: Tensor) -> Tensor:
+    """(1, 1, *S) of ``d`` (1, ndim, *S), in ``out``'s memory; a sum over channels takes five times as long."""
+    length = torch.mul(d[:, :1], d[:, :1], out=out[:, :1])
+    for axis in range(1, d.shape[1]):
+        length.addcmul_(d[:, axis : axis + 1], d[:, axis : axis + 1])
+    return length.sqrt_()
+
+
+def _longest(length: Tensor, largest: float, quantile_step: float, samples: int = 100_000) -> float:
+    """The displacement that becomes a whole step, of those in ``length`` (1, 1, *S); see ``Level.quantile_step``."""
+    if quantile_step == 0:
+        return largest
+    some = length.flatten()[:: max(1, length.numel() // samples)]
+    some = some[some > 1e-3 * largest]
+    return min(largest, _quantile(some, 0.999) / quantile_step) if len(some) else largest
+
+
+def _quantile(values: Tensor, share: float) -> float:
+    """As ``torch.quantile``, without sorting all: the highest are enough."""
+    rank = float(torch.tensor(share) * (len(values) - 1))
+    low = int(rank)
+    highest = torch.topk(values, len(values) - low).values
+    return float(torch.lerp(highest[-1], highest[max(-2, -len(highest))], rank - low))
+
+
+def _compose(u: Tensor, d: Tensor, out: Tensor, scratch: Tensor) -> None:
+    """``out`` = d + u o (id + d) to first order in ``d``: a quarter of the cost of sampling, and it does not blur u."""
+    torch.add(u, d, out=out)
+    for axis in range(u.shape[1]):
+        out.addcmul_(central_difference(u, axis, scratch), d[:, axis : axis + 1])
+
+
+def _gaussian(level: Level, sigma: float, device: torch.device) -> BandFilter:
+    weights = [gaussian_weights(s) if s > 0.2 else None for s in level.in_voxels(sigma)]
+    return BandFilter(level.shape, weights, "zero", device=device)
