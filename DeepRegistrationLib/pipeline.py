@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Unpack
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from . import __version__, fields
-from .affine.align import AffineSettings, find_alignment
+from .affine.align import AffineSettings, find_alignment, nearest
+from .affine.landmarks import FEWEST, LandmarkFit, fit_landmarks
 from .affine.mirror import measure_mirror
 from .device import choose_device
 from .errors import InputError
@@ -30,11 +31,11 @@ from .models.methods import chosen_method, find_method, model_for
 from .models.predict import predict
 from .progress import CancelToken, ProgressCallback, Reporter
 from .quality.doubt import Doubt, measure_doubt
-from .quality.measure import measure_error, measure_field, measure_images, misses
+from .quality.measure import measure_error, measure_field, measure_images, measure_landmarks, misses
 from .quality.report import Report
 from .refinement.engine import refine as refine_field
 from .refinement.schedule import RefineSettings
-from .settings import AUTO, Choices, Settings
+from .settings import AUTO, DEFORMABLE, NO_NETWORK, Choices, Settings
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Result:
         warped: the moving image on the fixed grid.
         report: what was measured.
         doubt: where the result should not be trusted; ``doubt.on(warped.grid)`` is the map on the fixed grid.
-        field: (1, ndim, *grid.shape) the deformable part, in voxels of ``grid``.
+        field: (1, ndim, *grid.shape) the deformable part, in voxels of ``grid``; zero where the result is a matrix.
         grid: the working grid (the fixed grid unless that is too large for the memory).
     """
 
@@ -83,6 +84,7 @@ def register(
     moving_mask: ImageSource | None = None,
     initial_transform: PathLike | sitk.Transform | None = None,
     landmarks: tuple[np.ndarray, np.ndarray] | None = None,
+    landmark_names: Sequence[str] | None = None,
     labels: tuple[ImageSource, ImageSource] | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
@@ -94,8 +96,11 @@ def register(
         fixed, moving: paths, SimpleITK images or ``Image``; 2-D or 3-D, one value a voxel (color turns gray).
         settings: what the user chose; see ``Settings``.
         fixed_mask, moving_mask: only what is not zero there counts.
-        initial_transform: fixed to moving, taken instead of the affine stage; linear or not.
-        landmarks: (n, ndim) LPS mm in the fixed and in the moving image, which the field is drawn to join.
+        initial_transform: fixed to moving, linear or not, taken instead of the affine stage; a result that is a matrix
+            begins there.
+        landmarks: (n, ndim) LPS mm in the fixed and in the moving image, which the field is drawn to join. Three pairs
+            or more start the alignment, unless ``affine`` is "none": then they are all that a matrix is made of.
+        landmark_names: what warnings call the pairs.
         labels: label maps of the fixed and the moving image, likewise.
         progress: called with the stage, the fraction of the whole and a message.
         cancel: a token that stops the run.
@@ -107,37 +112,41 @@ def register(
         Cancelled: if the token was set.
     """
     chosen = Settings.of({**(settings or Settings()).as_dict(), **choices})
-    check_guides(chosen.refine, landmarks, labels)
+    check_guides(not chosen.is_linear and chosen.refine != "none", chosen.alignment != "none", landmarks, labels)
     place, reporter = choose_device(chosen.device), Reporter(progress, cancel)
     if chosen.method != AUTO:
         find_method(chosen.method)  # a name that is none is said before anything is read
-    report = Report("", chosen.refine, chosen.affine, str(place), __version__, seed=chosen.seed)
+    report = _new_report(chosen, place)
 
     with reporter.stage("read", 0.0, 0.05) as stage:
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
         report.warnings += pair.warnings
         guides = read_landmarks(landmarks, pair), read_labels(labels, pair)
-        start = _read_start(initial_transform, pair)
+        fit = _read_fit(guides[0], pair, chosen, initial_transform is not None, report, landmark_names)
+        start = _read_start(initial_transform, pair, fit)
         grid = _choose_grid(pair, place, report)
-        model, fit = _read_model(chosen, pair.fixed.ndim, report)
+        model, tuned = _read_model(chosen, pair.fixed.ndim, report)
         stage(1.0, "images read")
 
     content = content_of(*PreparedPair.prepare_fixed(pair, grid))
     with reporter.stage("affine", 0.05, 0.2) as stage:
-        matrix, field = _aligned(pair, grid, start, content, chosen, report, stage)
+        matrix, field = _aligned(pair, grid, start, fit, content, chosen, report, stage)
         stage(1.0, "images aligned as a whole")
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
-        prepared = PreparedPair.prepare(pair, grid, affine_to_sitk(matrix))
+        prepared = None if chosen.is_linear else PreparedPair.prepare(pair, grid, affine_to_sitk(matrix))
         stage(1.0, "images on one grid")
 
-    predicted = 0.25 if model is None else 0.65 if fit else 0.35
+    predicted = 0.25 if model is None else 0.65 if tuned else 0.35
     with reporter.stage("network", 0.25, predicted) as stage:
-        if model is not None:
-            field = _predicted(model, prepared, field, place, stage, fit)
+        if model is not None and prepared is not None:
+            field = _predicted(model, prepared, field, place, stage, tuned)
 
     with reporter.stage("refine", predicted, 0.9) as stage:
-        refined = _refined(prepared, pair, field, matrix, guides, chosen, report, place, stage)
+        if prepared is None:
+            refined = (torch.zeros(1, grid.ndim, *grid.shape),) * 2
+        else:
+            refined = _refined(prepared, pair, field, matrix, guides, chosen, report, place, stage)
     del prepared, field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
@@ -148,15 +157,64 @@ def register(
         measure_images(report, pair, result.transform, content, stage)
         stage.check()
         measure_error(report, pair, result.transform, matrix, content, result.grid)
+        measure_landmarks(report, guides[0], result.transform)
         stage(1.0, "done")
     report.seconds = reporter.seconds
     return result
 
 
-def _read_start(source: PathLike | sitk.Transform | None, pair: Pair) -> sitk.Transform | None:
-    """The initial transform of a pair that it fits; without one, the images must lie together."""
+def _new_report(settings: Settings, place: torch.device) -> Report:
+    report = Report("", settings.refine, settings.affine, str(place), __version__, seed=settings.seed)
+    report.result = settings.result
+    if settings.is_linear:
+        report.refine, report.affine = "none", settings.result
+    return report
+
+
+def _read_fit(
+    landmarks: Landmarks | None,
+    pair: Pair,
+    settings: Settings,
+    is_given: bool,
+    report: Report,
+    names: Sequence[str] | None,
+) -> LandmarkFit | None:
+    """The alignment that the landmarks start; None if they do not.
+
+    Raises:
+        InputError: if nothing else could align the images, and the landmarks do not either.
+    """
+    alone = settings.is_linear and settings.affine == "none"
+    if alone and landmarks is None and not is_given:
+        raise InputError(
+            f"A result that is {settings.result} needs the images aligned: set affine to auto, or give {FEWEST} "
+            "landmarks or more."
+        )
+    if landmarks is None or is_given or settings.alignment == "none":
+        return None
+    if len(landmarks[0]) < FEWEST and not settings.is_linear and settings.refine != "none":
+        return None
+    points = [pair.plane.to_plane(p) for p in landmarks] if pair.plane else landmarks
+    kind: Any = settings.result if settings.is_linear and (alone or settings.result != "affine") else "rigid"
+    try:
+        fit = fit_landmarks(points[0], points[1], kind)
+    except InputError as error:
+        if settings.is_linear or settings.refine == "none":
+            raise
+        report.warnings.append(f"{error} They guide the refinement only.")
+        return None
+    report.landmark_pairs, report.landmark_fit_mm = len(fit.errors) - len(fit.apart), fit.error_mm
+    report.landmarks_apart = tuple(k + 1 for k in fit.apart)
+    if fit.apart:
+        report.warnings.append(fit.warning(names))
+    return fit
+
+
+def _read_start(source: PathLike | sitk.Transform | None, pair: Pair, fit: LandmarkFit | None) -> sitk.Transform | None:
+    """The initial transform of a pair that it fits; without one or landmarks, the images must lie together."""
     if source is None:
-        check_overlap(pair.fixed.grid, pair.moving.grid)
+        if fit is None:
+            check_overlap(pair.fixed.grid, pair.moving.grid)
         return None
     start = read_transform(source, "initial transform")
     if start.GetDimension() != (3 if pair.plane else pair.fixed.ndim):
@@ -172,7 +230,7 @@ def _read_start(source: PathLike | sitk.Transform | None, pair: Pair) -> sitk.Tr
 def _choose_grid(pair: Pair, device: torch.device, report: Report) -> Grid:
     grid = working_grid(pair.fixed.grid, device)
     report.working_spacing_mm = tuple(float(s) for s in grid.spacing)
-    if grid is not pair.fixed.grid:
+    if grid is not pair.fixed.grid and report.result == DEFORMABLE:
         given, coarse = (" x ".join(f"{s:.3g}" for s in reversed(g.spacing)) for g in (pair.fixed.grid, grid))
         report.warnings.append(
             f"The images were aligned at {coarse} mm instead of {given} mm, as more does not fit into this machine's "
@@ -183,6 +241,13 @@ def _choose_grid(pair: Pair, device: torch.device, report: Report) -> Grid:
 
 def _read_model(settings: Settings, ndim: int, report: Report) -> tuple[Model | None, str | None]:
     """The network that was asked for, and the measure to fine-tune it by; None for neither."""
+    if settings.is_linear:
+        report.method = NO_NETWORK
+        if settings.method not in (AUTO, NO_NETWORK):
+            report.warnings.append(
+                f"A result that is {settings.result} takes no network; the method {settings.method} was not used."
+            )
+        return None, None
     method = chosen_method(settings, ndim)
     report.method = method.name
     if method.network is None:
@@ -198,6 +263,7 @@ def _aligned(
     pair: Pair,
     grid: Grid,
     start: sitk.Transform | None,
+    fit: LandmarkFit | None,
     content: Tensor,
     settings: Settings,
     report: Report,
@@ -206,12 +272,22 @@ def _aligned(
     """The matrix (LPS mm, fixed to moving), and what a given start has besides, in voxels of ``grid``."""
     masks: dict[str, Any] = {"fixed_mask": pair.fixed_mask, "moving_mask": pair.moving_mask}
     matrix, field, contents = np.eye(pair.fixed.ndim + 1), None, None
+    begin = fit.matrix if fit is not None else None
     if start is not None:
-        report.affine = "given"
-        matrix, field = split_start(start, grid, content)
-    elif settings.affine != "none":
-        kind: Any = "rigid" if settings.affine == "rigid" else "affine"
-        found = find_alignment(pair.fixed, pair.moving, AffineSettings(kind), **masks, reporter=reporter)
+        begin, field = split_start(start, grid, content)
+        if not settings.is_linear:
+            report.affine = "given"
+        elif field is not None:
+            field = None
+            report.warnings.append(
+                f"The initial transform bends the image and a result that is {settings.result} does not: it begins at "
+                "the best matrix for it."
+            )
+    kind: Any = settings.alignment
+    if begin is not None and (settings.affine == "none" or report.affine == "given"):
+        matrix = nearest(begin, kind) if settings.is_linear else begin
+    elif kind != "none":
+        found = find_alignment(pair.fixed, pair.moving, AffineSettings(kind), **masks, start=begin, reporter=reporter)
         matrix, contents, report.orientation_open = found.matrix, found.contents, found.orientation_open
     report.mirror = measure_mirror(pair.fixed, pair.moving, matrix, **masks, contents=contents, reporter=reporter)
     return matrix, field
@@ -284,12 +360,17 @@ def _finish(
         lifted_matrix = pair.plane.lift_affine(matrix)
     else:
         lifted_grid, lifted, lifted_inverse, lifted_matrix = grid, field, inverse, matrix
-    make_inverse = partial(Transform.inverse_of, lifted_inverse, lifted_grid, lifted_matrix, moving_grid)
-    transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
+    missed: Image | None = None
+    if report.result == DEFORMABLE:
+        make_inverse = partial(Transform.inverse_of, lifted_inverse, lifted_grid, lifted_matrix, moving_grid)
+        transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
+        missed = misses(field, inverse, grid, lifted_grid)
+    else:
+        make_inverse = partial(Transform.linear, np.linalg.inv(lifted_matrix), moving_grid)
+        transform = Transform.linear(lifted_matrix, fixed_grid)
     reporter.check()  # each of these can take seconds
     warped = resample(pair.given_moving, fixed_grid, transform)
     reporter.check()
-    missed = misses(field, inverse, grid, lifted_grid)
     masks = pair.fixed_mask, pair.moving_mask
     doubt = measure_doubt(pair.clean_fixed, pair.clean_moving, transform, missed, *masks, reporter=reporter)
     report.doubt_percent, report.shape = doubt.percent, doubt.shape

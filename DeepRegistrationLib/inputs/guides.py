@@ -15,19 +15,37 @@ from .pair import Pair
 BEYOND = 0.5
 """Of the image's size: landmarks may lie so far outside of its field of view."""
 
+FEWEST = 3
+"""Pairs of landmarks that start an alignment."""
+
 Landmarks = tuple[np.ndarray, np.ndarray]
 Labels = tuple[Image, Image]
 
 
-def check_guides(refine: str, landmarks: Any, labels: Any) -> None:
-    """Raises InputError if landmarks or labels are no pairs, or are given where nothing would look at them."""
+def check_guides(refines: bool, aligns: bool, landmarks: Any, labels: Any) -> None:
+    """Raises InputError if landmarks or labels are no pairs, or are given where nothing would look at them.
+
+    Args:
+        refines: whether a field is refined, which both can guide.
+        aligns: whether the images are aligned as a whole, which three or more landmarks can start.
+        landmarks, labels: as ``register`` gets them.
+    """
     for name, guide in (("landmarks", landmarks), ("labels", labels)):
         if guide is None:
             continue
         if not isinstance(guide, tuple | list) or len(guide) != 2:
             raise InputError(f"The {name} are a pair, those of the fixed and those of the moving image.")
-        if refine == "none":
-            raise InputError(f"The {name} act in the refinement only; choose fast or accurate, or leave them out.")
+        if refines or (name == "landmarks" and aligns and _count(guide[0]) >= FEWEST):
+            continue
+        few = f"Fewer than {FEWEST} pairs of " if name == "landmarks" and aligns else "The "
+        raise InputError(
+            f"{few}{name} act in the refinement only; choose a deformable result and fast or accurate, or leave them "
+            "out."
+        )
+
+
+def _count(points: Any) -> int:
+    return len(points) if hasattr(points, "__len__") else 0
 
 
 def read_landmarks(landmarks: Any, pair: Pair) -> Landmarks | None:

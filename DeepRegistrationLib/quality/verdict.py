@@ -83,12 +83,13 @@ def judge(report: Report) -> tuple[str, list[str]]:
         return "good", [
             "No deformation that was tried explained the images better than the affine alignment, which is the answer."
         ]
+    smooth = "The field is smooth and invertible, the" if report.bends else "The"
     if not math.isfinite(report.doubt_percent):
-        return "good", ["The field is smooth and invertible, and the images are more alike than before."]
+        return "good", [f"{smooth} images are more alike than before.".replace(", the", ", and the")]
     share = 100 - report.doubt_percent
     return "good", [
-        "The field is smooth and invertible, the images are more alike than before, and nothing speaks against the "
-        f"result in {share:.0f} % of the anatomy."
+        f"{smooth} images are more alike than before, and nothing speaks against the result in {share:.0f} % of the "
+        "anatomy."
     ]
 
 

@@ -18,6 +18,7 @@ from slicer.parameterNodeWrapper import Minimum, WithinRange, parameterNodeWrapp
 
 from DeepRegistrationLib.settings import SEED, SMOOTHNESS, Settings
 
+from ..registration import results
 from ..registration.request import Request, settingsFrom
 from ..registration.results import TABLE_ROLE
 from ..scene.nodes import isSlice
@@ -58,6 +59,23 @@ class ImageKind(enum.Enum):
         }[self]
 
 
+class ResultKind(enum.Enum):
+    """What comes out."""
+
+    DEFORMABLE = "deformable"
+    AFFINE = "affine"
+    SIMILARITY = "similarity"
+    RIGID = "rigid"
+
+    def label(self) -> str:
+        return {
+            ResultKind.DEFORMABLE: _("Deformable (a field)"),
+            ResultKind.AFFINE: _("Affine (turn, shift, scale and shear)"),
+            ResultKind.SIMILARITY: _("Similarity (turn, shift and one scale)"),
+            ResultKind.RIGID: _("Rigid (turn and shift)"),
+        }[self]
+
+
 class Quality(enum.Enum):
     """How long it may take."""
 
@@ -91,6 +109,7 @@ class DeepRegistrationParameterNode:
 
     fixedVolume: vtkMRMLScalarVolumeNode
     movingVolume: vtkMRMLScalarVolumeNode
+    resultKind: ResultKind = ResultKind(DEFAULTS.result)
     imageKind: ImageKind = ImageKind(DEFAULTS.similarity)
     method: str = DEFAULTS.method
     quality: Quality = Quality(DEFAULTS.refine)
@@ -156,18 +175,22 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
         "doubt": parameters.wantDoubt,
     }
     into = {kind: getattr(parameters, name) for kind, name in OUTPUTS.items() if wanted.get(kind, True)}
-    if parameters.outputTransform is not None:
+    isLinear = parameters.resultKind is not ResultKind.DEFORMABLE
+    replaced = parameters.outputTransform
+    if replaced is not None and results.reportOf(replaced) and bool(replaced.IsLinear()) is not isLinear:
+        into |= dict.fromkeys(("transform", "inverse"), None)  # an earlier result of the other kind stays
+    elif replaced is not None:
         into["report"] = parameters.outputTransform.GetNodeReference(TABLE_ROLE)
     guided = parameters.useGuidance
-    # Without a network, refinement is all there is.
-    hasNetwork = catalog.hasNetwork(parameters.method, dimensionsOf(parameters))
+    hasNetwork = catalog.hasNetwork(parameters.method, dimensionsOf(parameters)) and not isLinear
     chosen = {
-        "method": parameters.method,
-        "refine": parameters.quality.value if parameters.useRefinement or not hasNetwork else "none",
+        "method": DEFAULTS.method if isLinear else parameters.method,
+        "result": parameters.resultKind.value,
+        "refine": DEFAULTS.refine if isLinear else _refinement(parameters, hasNetwork),
         "fineTune": parameters.fineTuneNetwork and hasNetwork,
         "affine": DEFAULTS.affine if parameters.useAffine else "none",
-        "similarity": parameters.imageKind.similarity,
-        "smoothness": parameters.smoothness,
+        "similarity": DEFAULTS.similarity if isLinear else parameters.imageKind.similarity,
+        "smoothness": DEFAULTS.smoothness if isLinear else parameters.smoothness,
         "device": parameters.device.value,
         "seed": parameters.seed,
     }
@@ -179,10 +202,15 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
         movingMask=parameters.movingMask,
         fixedLandmarks=parameters.fixedLandmarks if guided else None,
         movingLandmarks=parameters.movingLandmarks if guided else None,
-        fixedLabels=parameters.fixedLabels if guided else None,
-        movingLabels=parameters.movingLabels if guided else None,
+        fixedLabels=parameters.fixedLabels if guided and not isLinear else None,
+        movingLabels=parameters.movingLabels if guided and not isLinear else None,
         initialTransform=parameters.initialTransform,
         outputs=(*(kind for kind, on in wanted.items() if on), "report"),
         replaced=parameters.outputTransform,
     )
     return request, into
+
+
+def _refinement(parameters: DeepRegistrationParameterNode, hasNetwork: bool) -> str:
+    """Without a network, refinement is all there is."""
+    return parameters.quality.value if parameters.useRefinement or not hasNetwork else "none"

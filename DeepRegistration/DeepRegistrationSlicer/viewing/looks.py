@@ -236,7 +236,7 @@ class Viewer:
             change = self._once.get(
                 "change",
                 (fixedNode, transformNode),
-                lambda: sitk.GetArrayFromImage(derived.changeOn(derived.fieldOf(transformNode), reference)),
+                lambda: sitk.GetArrayFromImage(derived.changeOn(derived.fieldOf(transformNode, reference), reference)),
             )
         helper = self._helper(_("Volume change"), change, reference)
         display.setColors(helper, display.divergingColors(), 0.4, 1.6)
