@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import __version__, fields
 from .affine.align import AffineSettings, find_alignment, nearest
-from .affine.landmarks import FEWEST, LandmarkFit, fit_landmarks
+from .affine.landmarks import FEWEST, LandmarkFit, start_from
 from .affine.mirror import measure_mirror
 from .device import choose_device
 from .errors import InputError
@@ -23,7 +23,7 @@ from .geometry.image import Grid, Image, ImageSource, PathLike
 from .geometry.transform import Transform, affine_to_sitk, read_transform, resample
 from .inputs.checks import check_overlap
 from .inputs.content import content_of
-from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks
+from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks, read_rigid_parts
 from .inputs.pair import Pair, PreparedPair, label_tensors, landmark_voxels, working_grid
 from .inputs.start import split_start
 from .models.bundle import Model
@@ -34,6 +34,7 @@ from .quality.doubt import Doubt, measure_doubt
 from .quality.measure import measure_error, measure_field, measure_images, measure_landmarks, misses
 from .quality.report import Report
 from .refinement.engine import refine as refine_field
+from .refinement.rigid_parts import keep_rigid
 from .refinement.schedule import RefineSettings
 from .settings import AUTO, DEFORMABLE, NO_NETWORK, Choices, Settings
 
@@ -86,6 +87,7 @@ def register(
     landmarks: tuple[np.ndarray, np.ndarray] | None = None,
     landmark_names: Sequence[str] | None = None,
     labels: tuple[ImageSource, ImageSource] | None = None,
+    rigid_labels: ImageSource | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
     **choices: Unpack[Choices],
@@ -102,6 +104,7 @@ def register(
             or more start the alignment, unless ``affine`` is "none": then they are all that a matrix is made of.
         landmark_names: what warnings call the pairs.
         labels: label maps of the fixed and the moving image, likewise.
+        rigid_labels: a label map of the fixed image; each label is a part that moves as one piece, without bending.
         progress: called with the stage, the fraction of the whole and a message.
         cancel: a token that stops the run.
         choices: single settings by name, as in ``register(fixed, moving, refine="accurate")``; they go before those of
@@ -112,7 +115,7 @@ def register(
         Cancelled: if the token was set.
     """
     chosen = Settings.of({**(settings or Settings()).as_dict(), **choices})
-    check_guides(not chosen.is_linear and chosen.refine != "none", chosen.alignment != "none", landmarks, labels)
+    _check_guides(chosen, landmarks, labels, rigid_labels)
     place, reporter = choose_device(chosen.device), Reporter(progress, cancel)
     if chosen.method != AUTO:
         find_method(chosen.method)  # a name that is none is said before anything is read
@@ -122,6 +125,7 @@ def register(
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
         report.warnings += pair.warnings
         guides = read_landmarks(landmarks, pair), read_labels(labels, pair)
+        stiff = read_rigid_parts(rigid_labels, pair)
         fit = _read_fit(guides[0], pair, chosen, initial_transform is not None, report, landmark_names)
         start = _read_start(initial_transform, pair, fit)
         grid = _choose_grid(pair, place, report)
@@ -147,6 +151,8 @@ def register(
             refined = (torch.zeros(1, grid.ndim, *grid.shape),) * 2
         else:
             refined = _refined(prepared, pair, field, matrix, guides, chosen, report, place, stage)
+        if stiff is not None:
+            refined = _stiffened(*refined, stiff, grid, matrix, report, stage)
     del prepared, field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
@@ -161,6 +167,13 @@ def register(
         stage(1.0, "done")
     report.seconds = reporter.seconds
     return result
+
+
+def _check_guides(settings: Settings, landmarks: Any, labels: Any, rigid_labels: Any) -> None:
+    refines = not settings.is_linear and settings.refine != "none"
+    check_guides(refines, settings.is_linear or settings.alignment != "none", landmarks, labels)
+    if rigid_labels is not None and settings.is_linear:
+        raise InputError("Parts are kept rigid in a deformable result only; leave them out, or choose that result.")
 
 
 def _new_report(settings: Settings, place: torch.device) -> Report:
@@ -196,18 +209,7 @@ def _read_fit(
         return None
     points = [pair.plane.to_plane(p) for p in landmarks] if pair.plane else landmarks
     kind: Any = settings.result if settings.is_linear and (alone or settings.result != "affine") else "rigid"
-    try:
-        fit = fit_landmarks(points[0], points[1], kind)
-    except InputError as error:
-        if settings.is_linear or settings.refine == "none":
-            raise
-        report.warnings.append(f"{error} They guide the refinement only.")
-        return None
-    report.landmark_pairs, report.landmark_fit_mm = len(fit.errors) - len(fit.apart), fit.error_mm
-    report.landmarks_apart = tuple(k + 1 for k in fit.apart)
-    if fit.apart:
-        report.warnings.append(fit.warning(names))
-    return fit
+    return start_from(points, kind, report, names, must=settings.is_linear or settings.refine == "none")
 
 
 def _read_start(source: PathLike | sitk.Transform | None, pair: Pair, fit: LandmarkFit | None) -> sitk.Transform | None:
@@ -346,6 +348,21 @@ def _refined(
     )
     report.chosen, report.hypotheses = refined.choice.chosen, refined.choice.weighed
     return refined.field.cpu(), refined.inverse.cpu()
+
+
+def _stiffened(
+    field: Tensor, inverse: Tensor, stiff: Image, grid: Grid, matrix: np.ndarray, report: Report, reporter: Reporter
+) -> tuple[Tensor, Tensor]:
+    """The field that moves each part of ``stiff`` rigidly, and its inverse."""
+    parts = torch.from_numpy(resample(stiff, grid, mode="nearest").array.astype(np.int64))[None, None]
+    kept = keep_rigid(field, parts, grid.matrix, matrix, reporter)
+    report.rigid_parts, report.rigid_moved_mm, report.rigid_left_mm = kept.labels, kept.moved_mm, kept.left_mm
+    if not kept.labels:
+        report.warnings.append(
+            "The parts to be kept rigid are no larger than a few voxels: they were left as they are."
+        )
+        return field, inverse
+    return kept.field, invert(kept.field, reporter)
 
 
 def _finish(

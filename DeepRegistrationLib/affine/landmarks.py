@@ -14,6 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from ..errors import InputError
+from ..quality.report import Report
 from .align import Freedom
 
 FEWEST = 3
@@ -80,6 +81,28 @@ def fit_landmarks(fixed: np.ndarray, moving: np.ndarray, kind: Freedom = "rigid"
     if kind == "affine":
         matrix = _affine(fixed[used], moving[used], matrix)
     return LandmarkFit(matrix, _misses(matrix, fixed, moving), tuple(int(k) for k in apart))
+
+
+def start_from(
+    points: Sequence[np.ndarray], kind: Freedom, report: Report, names: Sequence[str] | None, must: bool
+) -> LandmarkFit | None:
+    """``fit_landmarks`` of (fixed, moving), noted in the report; None where it is not possible and none ``must`` be.
+
+    Raises:
+        InputError: if it is not possible, but must be.
+    """
+    try:
+        fit = fit_landmarks(points[0], points[1], kind)
+    except InputError as error:
+        if must:
+            raise
+        report.warnings.append(f"{error} They guide the refinement only.")
+        return None
+    report.landmark_pairs, report.landmark_fit_mm = len(fit.errors) - len(fit.apart), fit.error_mm
+    report.landmarks_apart = tuple(k + 1 for k in fit.apart)
+    if fit.apart:
+        report.warnings.append(fit.warning(names))
+    return fit
 
 
 def _similarity(fixed: np.ndarray, moving: np.ndarray, scaled: bool) -> np.ndarray:

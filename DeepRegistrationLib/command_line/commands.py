@@ -35,6 +35,7 @@ INPUTS = (
     "moving_points",
     "fixed_labels",
     "moving_labels",
+    "rigid_labels",
 )
 MOST_LABELS = 100_000
 OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")
@@ -74,6 +75,7 @@ def _add_register(commands: Commands) -> None:
     how.add_argument("--moving-points", metavar="P")
     how.add_argument("--fixed-labels", metavar="L", help="label maps that the field is drawn to join")
     how.add_argument("--moving-labels", metavar="L")
+    how.add_argument("--rigid-labels", metavar="R", help="label map of parts of the fixed image that must not bend")
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
     parser.set_defaults(run=run_register, watches_cancel=True)
 
@@ -119,6 +121,7 @@ def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: Prog
         landmarks=None if pairs is None else (pairs.fixed, pairs.moving),
         landmark_names=None if pairs is None else pairs.names,
         labels=_both(options, "labels", str),
+        rigid_labels=options.rigid_labels,
         progress=progress,
         cancel=options.cancel,
     )

@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import InputError
 from ..geometry.image import Image, ImageSource
 from ..geometry.points import check_pairs
+from ..geometry.transform import resample
 from .label_maps import read_label_map
 from .pair import Pair
 
@@ -70,6 +71,26 @@ def read_landmarks(landmarks: Any, pair: Pair) -> Landmarks | None:
                 "check the list and its coordinate system."
             )
     return points
+
+
+def read_rigid_parts(source: ImageSource | None, pair: Pair) -> Image | None:
+    """The label map of parts of the fixed image that must not bend; None if there is none.
+
+    Raises:
+        InputError: if it cannot be read, is no label map of that image's dimension, or has no part inside of it.
+    """
+    if source is None:
+        return None
+    image = read_label_map(source, "map of rigid parts")
+    if image.ndim != pair.given_fixed.ndim:
+        raise InputError(
+            f"The {image.name} is {image.ndim}-D and the images {pair.given_fixed.ndim}-D; use a label map of "
+            "the fixed image."
+        )
+    image = pair.plane.flatten(image) if pair.plane else image
+    if not resample(image, pair.fixed.grid, mode="nearest").array.any():
+        raise InputError(f"The {image.name} has no part inside the fixed image; draw the parts on that image.")
+    return image
 
 
 def read_labels(labels: tuple[ImageSource, ImageSource] | None, pair: Pair) -> Labels | None:

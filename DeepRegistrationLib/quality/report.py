@@ -63,6 +63,8 @@ class Report:
             fiducial registration error, root mean square.
         landmarks_apart: numbers (from 1) of the pairs that disagree with the others and did not count there.
         landmark_after_mm: distance of the others with the result, root mean square.
+        rigid_parts, rigid_moved_mm, rigid_left_mm: labels of the parts that were kept rigid, how far a voxel was moved
+            for it at most, and how far one lies from its part's rigid motion at most.
         seconds: wall time of each stage.
         warnings: sentences the user should read.
     """
@@ -101,6 +103,9 @@ class Report:
     landmark_fit_mm: float = NOT_MEASURED
     landmarks_apart: tuple[int, ...] = ()
     landmark_after_mm: float = NOT_MEASURED
+    rigid_parts: tuple[int, ...] = ()
+    rigid_moved_mm: float = NOT_MEASURED
+    rigid_left_mm: float = NOT_MEASURED
     seed: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -149,6 +154,13 @@ class Report:
                 _said("{:.3f} before, {:.3f} after", self.similarity_before, self.similarity_after),
             ),
             ("Fiducial registration error of the start", self._landmarks()),
+            (
+                "Kept rigid",
+                f"{len(self.rigid_parts)} parts, to {mm(self.rigid_left_mm, 2)} at most; "
+                f"{mm(self.rigid_moved_mm)} of bending taken out"
+                if self.rigid_parts
+                else "",
+            ),
             ("Turned", "" if self.bends else f"{self.shape.turn_degrees:.1f} degrees"),
             (
                 "Scaled",

@@ -138,6 +138,7 @@ class DeepRegistrationParameterNode:
     fixedLabels: MaskNode
     movingLabels: MaskNode
     useGuidance: bool = True
+    rigidLabels: MaskNode
     device: Device = Device(DEFAULTS.device)
     seed: Annotated[int, Minimum(int(SEED.low))] = DEFAULTS.seed
 
@@ -204,6 +205,7 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
         movingLandmarks=parameters.movingLandmarks if guided else None,
         fixedLabels=parameters.fixedLabels if guided and not isLinear else None,
         movingLabels=parameters.movingLabels if guided and not isLinear else None,
+        rigidLabels=None if isLinear else parameters.rigidLabels,
         initialTransform=parameters.initialTransform,
         outputs=(*(kind for kind, on in wanted.items() if on), "report"),
         replaced=parameters.outputTransform,

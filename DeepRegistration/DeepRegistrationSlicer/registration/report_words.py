@@ -62,6 +62,7 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
         ),
         (_("Result"), resultTitle(report)),
         (_("Fiducial registration error"), _fiducials(report)),
+        (_("Kept rigid"), _keptRigid(report)),
         (_("Turned"), _turned(report, isLinear)),
         (_("Folded"), _values(field, "{0:.4f} %", "folding_percent")),
         (
@@ -184,6 +185,15 @@ def _fiducials(report: dict[str, Any]) -> str:
         return said
     after = _("{length} with the result").format(length=_length(report["landmark_after_mm"], 2))
     return f"{said}; {after}"
+
+
+def _keptRigid(report: dict[str, Any]) -> str:
+    parts = report.get("rigid_parts")
+    if not parts:
+        return ""
+    form = _("{count} parts, to {left}; {moved} of bending taken out")
+    left, moved = (_length(report.get(name), digits) for name, digits in (("rigid_left_mm", 2), ("rigid_moved_mm", 1)))
+    return form.format(count=len(parts), left=left, moved=moved)
 
 
 def _turned(report: dict[str, Any], isLinear: bool) -> str:

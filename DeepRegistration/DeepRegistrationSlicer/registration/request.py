@@ -80,6 +80,7 @@ class Request:
     movingLandmarks: Node | None = None
     fixedLabels: Node | None = None
     movingLabels: Node | None = None
+    rigidLabels: Node | None = None
     initialTransform: Node | None = None
     outputs: tuple[str, ...] = ("volume",)
     replaced: Node | None = None
@@ -92,7 +93,7 @@ class Request:
     def inputs(self) -> list[Node]:
         """Every node that is read."""
         found = [self.fixedNode, self.movingNode, self.fixedMask, self.movingMask, self.initialTransform]
-        found += [self.fixedLandmarks, self.movingLandmarks, self.fixedLabels, self.movingLabels]
+        found += [self.fixedLandmarks, self.movingLandmarks, self.fixedLabels, self.movingLabels, self.rigidLabels]
         return [node for node in found if node is not None]
 
     def key(self) -> str:
@@ -104,7 +105,7 @@ class Request:
                 del chosen[name]
         given = {"fixedMask": self.fixedMask, "movingMask": self.movingMask, "initialTransform": self.initialTransform}
         given |= {"fixedLandmarks": self.fixedLandmarks, "movingLandmarks": self.movingLandmarks}
-        given |= {"fixedLabels": self.fixedLabels, "movingLabels": self.movingLabels}
+        given |= {"fixedLabels": self.fixedLabels, "movingLabels": self.movingLabels, "rigidLabels": self.rigidLabels}
         return json.dumps(chosen | {name: node.GetID() for name, node in given.items() if node is not None})
 
     def files(self) -> dict[str, str]:
@@ -145,6 +146,9 @@ class Request:
         arguments += writeLabels(
             (self.fixedLabels, self.movingLabels), (fixed, moving), (self.fixedNode, self.movingNode), folder
         )
+        if self.rigidLabels is not None:
+            nodes.write(masks.partsOf(self.rigidLabels, fixed, self.fixedNode.GetName()), folder / "rigid-labels.nrrd")
+            arguments += ["--rigid-labels", "rigid-labels.nrrd"]
         if self.initialTransform is not None:
             arguments += ["--initial-transform", nodes.writeTransform(self.initialTransform, fixed, folder)]
         return [*arguments, *self.settings.arguments(), "--progress", "json"]
