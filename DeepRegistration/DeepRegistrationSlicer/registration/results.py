@@ -11,6 +11,7 @@ import slicer
 
 from ..errors import RegistrationError
 from ..scene import derived, nodes
+from ..scene.display import removeLegend
 from ..scene.nodes import Node
 from ..texts import tr as _
 from . import report_words, request
@@ -91,6 +92,8 @@ def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[
 
 def remove(node: Node) -> None:
     """The node and its display out of the scene."""
+    if hasattr(node, "GetNumberOfDisplayNodes"):
+        removeLegend(node)
     display = getattr(node, "GetDisplayNode", lambda: None)()
     if display is not None:
         slicer.mrmlScene.RemoveNode(display)

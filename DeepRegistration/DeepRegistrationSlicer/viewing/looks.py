@@ -207,6 +207,9 @@ class Viewer:
     def _showArrows(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
         self._showOverlay(fixedNode, movingNode, transformNode, opacity)
         self._showTransform(slicer.vtkMRMLTransformDisplayNode.VIS_MODE_GLYPH, fixedNode, transformNode)
+        if transformNode is not None:
+            transformNode.GetDisplayNode().SetDefaultColors()
+            display.addLegend(transformNode, _("Moved by (mm)"))
 
     def _showTransform(self, mode: int, fixedNode: Node, transformNode: Node | None) -> None:
         assert self.transformNode is not None
@@ -241,6 +244,7 @@ class Viewer:
         helper = self._helper(_("Volume change"), change, reference)
         display.setColors(helper, display.divergingColors(), 0.4, 1.6)
         views.overlay(fixedNode, helper, opacity, fit=False)
+        display.addLegend(helper, _("Volume change"))  # of what is in the views already
 
     def _showDoubt(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
         kept = transformNode.GetNodeReference(DOUBT_ROLE) if transformNode is not None else None
@@ -274,6 +278,7 @@ class Viewer:
         helper = self._helper(_("Doubt"), doubt, image)
         display.setColors(helper, "vtkMRMLPETProceduralColorNodePET-Heat", 0.0, 1.0)
         views.overlay(fixedNode, helper, self._opacity, fit=False)
+        display.addLegend(helper, _("Doubt"))
 
     # --- Helpers ---
 
@@ -339,6 +344,7 @@ class Viewer:
         """Undo what the present look did besides choosing volumes."""
         self._ticker.stop()
         if self.transformNode is not None and self.transformNode.GetDisplayNode() is not None:
+            display.removeLegend(self.transformNode)
             self.transformNode.GetDisplayNode().SetVisibility(False)
             self.transformNode.GetDisplayNode().SetVisibility2D(False)
         if self._layout is not None:
