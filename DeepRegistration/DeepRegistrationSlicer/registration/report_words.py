@@ -10,6 +10,7 @@ from DeepRegistrationLib.quality.verdict import mm
 
 from ..scene.landmarks import Pairs
 from ..texts import tr as _
+from .verdict_sentences import translated
 
 WORST = 5
 SCORED = ("verdict", "reasons", "warnings", "dice", "dice_before", "dice_after", "tre", "tre_before_mm", "tre_after_mm")
@@ -28,7 +29,7 @@ def verdict(report: dict[str, Any]) -> tuple[str, str]:
     }
     if kind not in words:
         return "", _("No registration yet.")
-    reasons = [str(reason) for reason in report.get("reasons") or []]
+    reasons = [translated(str(reason)) for reason in report.get("reasons") or []]
     return kind, " ".join([words[kind], *reasons])
 
 
@@ -92,7 +93,7 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
         distance = _("Farthest: {name}") if len(distances) > most else distance
         dice = sorted((entry for entry in dice if isMeasured(entry[2])), key=lambda entry: entry[2])[:most]
         distances = sorted((e for e in distances if isMeasured(e[2])), key=lambda entry: -entry[2])[:most]
-    found += [(_("Note"), str(warning)) for warning in report.get("warnings") or []]
+    found += [(_("Note"), translated(str(warning))) for warning in report.get("warnings") or []]
     found += [(overlap.format(name=name), f"{_number(b)} → {_number(a)}") for name, b, a in dice]
     found += [(distance.format(name=name), f"{_length(b, 2)} → {_length(a, 2)}") for name, b, a in distances]
     return [(name, value) for name, value in found if value]
