@@ -156,7 +156,7 @@ class Report:
             ("Fiducial registration error of the start", self._landmarks()),
             (
                 "Kept rigid",
-                f"{len(self.rigid_parts)} parts, to {mm(self.rigid_left_mm, 2)} at most; "
+                f"{len(self.rigid_parts)} parts, each to {mm(max(0.001, self.rigid_left_mm), 3)} or less; "
                 f"{mm(self.rigid_moved_mm)} of bending taken out"
                 if self.rigid_parts
                 else "",

@@ -179,7 +179,7 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
     isLinear = parameters.resultKind is not ResultKind.DEFORMABLE
     replaced = parameters.outputTransform
     if replaced is not None and results.reportOf(replaced) and bool(replaced.IsLinear()) is not isLinear:
-        into |= dict.fromkeys(("transform", "inverse"), None)  # an earlier result of the other kind stays
+        into = dict.fromkeys(into)  # an earlier result of the other kind stays as it is
     elif replaced is not None:
         into["report"] = parameters.outputTransform.GetNodeReference(TABLE_ROLE)
     guided = parameters.useGuidance

@@ -192,9 +192,10 @@ def _keptRigid(report: dict[str, Any]) -> str:
     parts = report.get("rigid_parts")
     if not parts:
         return ""
-    form = _("{count} parts, to {left}; {moved} of bending taken out")
-    left, moved = (_length(report.get(name), digits) for name, digits in (("rigid_left_mm", 2), ("rigid_moved_mm", 1)))
-    return form.format(count=len(parts), left=left, moved=moved)
+    form = _("{count} parts, each to {left} or less; {moved} of bending taken out")
+    left = report.get("rigid_left_mm")
+    left = max(left, 0.001) if isMeasured(left) else left
+    return form.format(count=len(parts), left=_length(left, 3), moved=_length(report.get("rigid_moved_mm"), 1))
 
 
 def _turned(report: dict[str, Any], isLinear: bool) -> str:

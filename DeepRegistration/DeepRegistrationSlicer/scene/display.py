@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
+import vtk
 
 from . import nodes
 from .nodes import Node
@@ -65,6 +66,21 @@ def setColors(volumeNode: Node, colorNodeId: str, low: float, high: float) -> No
     if slicer.mrmlScene.GetNodeByID(colorNodeId) is not None:
         display.SetAndObserveColorNodeID(colorNodeId)
     setRange(volumeNode, low, high)
+
+
+def setLengthColors(transformNode: Node, largest: float) -> None:
+    """Color the arrows and grids of a transform by how far they move: gray, green, yellow, red at ``largest`` mm."""
+    colors = vtk.vtkColorTransferFunction()
+    for share, rgb in (
+        (0.0, (0.2, 0.2, 0.2)),
+        (0.25, (0.0, 1.0, 0.0)),
+        (0.55, (1.0, 1.0, 0.0)),
+        (1.0, (1.0, 0.0, 0.0)),
+    ):
+        colors.AddRGBPoint(share * max(largest, 1e-3), *rgb)
+    shown = transformNode.GetDisplayNode()
+    shown.SetDefaultColors()
+    shown.SetColorMap(colors)
 
 
 def addLegend(node: Node, title: str) -> Node | None:

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 import slicer
 
 from ..errors import InputError
-from ..registration.results import DOUBT_ROLE, VOLUME_ROLE, remove
+from ..registration.results import DOUBT_ROLE, VOLUME_ROLE, remove, reportOf
 from ..scene import derived, display, nodes, views
 from ..scene.nodes import Node
 from ..texts import tr as _
@@ -208,7 +208,8 @@ class Viewer:
         self._showOverlay(fixedNode, movingNode, transformNode, opacity)
         self._showTransform(slicer.vtkMRMLTransformDisplayNode.VIS_MODE_GLYPH, fixedNode, transformNode)
         if transformNode is not None:
-            transformNode.GetDisplayNode().SetDefaultColors()
+            largest = reportOf(transformNode).get("max_displacement_mm")
+            display.setLengthColors(transformNode, largest if isinstance(largest, float) else 10.0)
             display.addLegend(transformNode, _("Moved by (mm)"))
 
     def _showTransform(self, mode: int, fixedNode: Node, transformNode: Node | None) -> None:

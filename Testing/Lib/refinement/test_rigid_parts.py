@@ -119,7 +119,7 @@ def test_a_registration_keeps_them_and_its_inverse_fits(case):
     assert report.rigid_left_mm < 1e-3
     assert report.rigid_moved_mm > 0.1
     assert report.folding_percent == 0
-    assert dict(report.lines())["Kept rigid"].startswith("2 parts, to 0.")
+    assert dict(report.lines())["Kept rigid"].startswith("2 parts, each to 0.0")
     assert report.similarity_after > report.similarity_before
 
 

@@ -64,11 +64,13 @@ def test_results_of_both_kinds_stay_beside_each_other(faked, ui):
         return ui.outputTransformSelector.currentNode()
 
     kinds = parametersModule.ResultKind
-    rigid = apply(kinds.RIGID)
+    rigid, volume = apply(kinds.RIGID), ui.outputVolumeSelector.currentNode()
+    assert rigid.GetNodeReference(results.VOLUME_ROLE) is volume
     bent = apply(kinds.DEFORMABLE)
     assert not bent.IsLinear()
     assert rigid.IsLinear()
     assert rigid is not bent
+    assert ui.outputVolumeSelector.currentNode() is not volume  # that is still the rigid one's
     assert rigid.GetScene() is slicer.mrmlScene
     assert apply(kinds.DEFORMABLE) is bent  # of the same kind: the chosen node is written again
 

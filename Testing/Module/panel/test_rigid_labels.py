@@ -68,7 +68,10 @@ def test_a_label_map_from_the_console_with_any_numbers(faked, monkeypatch):
 
 def test_what_was_kept_rigid_is_in_the_numbers():
     report = {"rigid_parts": [1, 2], "rigid_left_mm": 0.00001, "rigid_moved_mm": 2.34, "verdict": "good"}
-    assert dict(report_words.rows(report))["Kept rigid"] == "2 parts, to 0.000010 mm; 2.3 mm of bending taken out"
+    assert (
+        dict(report_words.rows(report))["Kept rigid"]
+        == "2 parts, each to 0.0010 mm or less; 2.3 mm of bending taken out"
+    )
 
 
 def test_landmarks_go_with_a_rigid_result_by_click(faked, ui, monkeypatch):

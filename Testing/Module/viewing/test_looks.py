@@ -349,6 +349,7 @@ def test_a_look_in_colors_has_a_legend_that_goes_with_it(host, look, title):
     field.CopyInformation(nodes.imageOf(fixed))
     nodes.setField(transformNode, field)
     nodes.setRoles(transformNode, fixed, moving)
+    results.setReport(transformNode, {"verdict": "good", "max_displacement_mm": 23.5})
     viewer, view = Viewer(), host.slice_view("Red")
     viewer.show("overlay", transformNode)
     view.render()
@@ -360,6 +361,8 @@ def test_a_look_in_colors_has_a_legend_that_goes_with_it(host, look, title):
         viewer.show(look, transformNode)
         assert [legend.GetTitleText() for legend in legends()] == [title]
         assert legends()[0].GetColorNode() is not None
+        if look == "arrows":  # the red end is the farthest that anything moved
+            assert transformNode.GetDisplayNode().GetColorMap().GetRange() == (0, 23.5)
         with_legend = view.render()
         legends()[0].SetVisibility(False)
         assert np.abs(with_legend.astype(int) - view.render()).max() > 100  # it was drawn
