@@ -16,7 +16,7 @@ from slicer import (
 )
 from slicer.parameterNodeWrapper import Minimum, WithinRange, parameterNodeWrapper
 
-from DeepRegistrationLib.settings import SEED, SMOOTHNESS, Settings
+from DeepRegistrationLib.settings import DEFORMABLE, SEED, SMOOTHNESS, Settings
 
 from ..registration import results
 from ..registration.request import Request, settingsFrom
@@ -162,6 +162,11 @@ def dimensionsOf(parameters: DeepRegistrationParameterNode) -> int | None:
     return None if fixed is None else 2 if isSlice(fixed) else 3
 
 
+def wantsMatrix(parameters: DeepRegistrationParameterNode) -> bool:
+    """Whether a linear transform is asked for; by value, as Reload makes the enumeration anew."""
+    return parameters.resultKind.value != DEFORMABLE
+
+
 def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalog) -> tuple[Request, dict[str, Any]]:
     """The request that the panel's settings describe, and the chosen node (or None) for each output.
 
@@ -176,7 +181,7 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
         "doubt": parameters.wantDoubt,
     }
     into = {kind: getattr(parameters, name) for kind, name in OUTPUTS.items() if wanted.get(kind, True)}
-    isLinear = parameters.resultKind is not ResultKind.DEFORMABLE
+    isLinear = wantsMatrix(parameters)
     replaced = parameters.outputTransform
     if replaced is not None and results.reportOf(replaced) and bool(replaced.IsLinear()) is not isLinear:
         into = dict.fromkeys(into)  # an earlier result of the other kind stays as it is
