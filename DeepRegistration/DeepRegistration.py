@@ -152,6 +152,10 @@ class DeepRegistrationLogic(ScriptedLoadableModuleLogic):
         """See ``RegistrationLogic.register`` (registration/logic.py): the library's keywords, in camelCase."""
         return self.registration.register(fixedNode, movingNode, **options)
 
+    def again(self, movingNode, **options):
+        """See ``RegistrationLogic.again``: the next moving volume, from where the last registration ended."""
+        return self.registration.again(movingNode, **options)
+
 
 class DeepRegistrationTest(ScriptedLoadableModuleTest):
     """Slicer's own test: what can be tested without PyTorch, then a small registration if PyTorch is there."""

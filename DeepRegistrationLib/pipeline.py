@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Unpack
@@ -13,28 +13,29 @@ import torch
 from torch import Tensor
 
 from . import __version__, fields
-from .affine.align import AffineSettings, find_alignment
+from .affine.align import AffineSettings, find_alignment, nearest
+from .affine.landmarks import FEWEST, LandmarkFit, start_from
 from .affine.mirror import measure_mirror
 from .device import choose_device
 from .errors import InputError
 from .fields.inverse import invert
 from .geometry.image import Grid, Image, ImageSource, PathLike
-from .geometry.transform import Transform, affine_to_sitk, read_transform, resample
+from .geometry.transform import Transform, affine_to_sitk, resample
 from .geometry.volume_change import volume_change
-from .inputs.checks import check_overlap
 from .inputs.content import content_of
-from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks
+from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks, read_rigid_parts
 from .inputs.pair import Pair, PreparedPair, label_tensors, landmark_voxels, working_grid
-from .inputs.start import split_start
+from .inputs.start import read_start, split_start
 from .models.bundle import Model
 from .models.methods import chosen_method, find_method, model_for
 from .models.predict import predict
 from .progress import CancelToken, ProgressCallback, Reporter, check_listeners
 from .quality.doubt import Doubt, measure_doubt
-from .quality.measure import measure_error, measure_field, measure_images, misses
+from .quality.measure import measure_error, measure_field, measure_images, measure_landmarks, misses
 from .quality.report import Report
 from .refinement.engine import refine as refine_field
-from .settings import AUTO, Choices, Settings
+from .refinement.rigid_parts import keep_rigid
+from .settings import AUTO, DEFORMABLE, NO_NETWORK, Choices, Settings
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Result:
         warped: the moving image on the fixed grid.
         report: what was measured.
         doubt: where the result should not be trusted; ``doubt.on(warped.grid)`` is the map on the fixed grid.
-        field: (1, ndim, *grid.shape) the deformable part, in voxels of ``grid``.
+        field: (1, ndim, *grid.shape) the deformable part, in voxels of ``grid``; zero where the result is a matrix.
         grid: the working grid (the fixed grid unless that is too large for the memory).
     """
 
@@ -83,7 +84,9 @@ def register(
     moving_mask: ImageSource | None = None,
     initial_transform: PathLike | sitk.Transform | None = None,
     landmarks: tuple[np.ndarray, np.ndarray] | None = None,
+    landmark_names: Sequence[str] | None = None,
     labels: tuple[ImageSource, ImageSource] | None = None,
+    rigid_labels: ImageSource | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
     **choices: Unpack[Choices],
@@ -94,9 +97,13 @@ def register(
         fixed, moving: paths, SimpleITK images or ``Image``; 2-D or 3-D, one value a voxel (color turns gray).
         settings: what the user chose; see ``Settings``.
         fixed_mask, moving_mask: only what is not zero there counts.
-        initial_transform: fixed to moving, taken instead of the affine stage; linear or not.
-        landmarks: (n, ndim) LPS mm in the fixed and in the moving image, which the field is drawn to join.
+        initial_transform: fixed to moving, linear or not, taken instead of the affine stage; a result that is a matrix
+            begins there.
+        landmarks: (n, ndim) LPS mm in the fixed and in the moving image, which the field is drawn to join. Three pairs
+            or more start the alignment, unless ``affine`` is "none": then they are all that a matrix is made of.
+        landmark_names: what warnings call the pairs.
         labels: label maps of the fixed and the moving image, likewise.
+        rigid_labels: a label map of the fixed image; each label is a part that moves as one piece, without bending.
         progress: called with the stage, the fraction of the whole and a message.
         cancel: a token that stops the run.
         choices: single settings by name, as in ``register(fixed, moving, refine="accurate")``; they go before those of
@@ -107,38 +114,45 @@ def register(
         Cancelled: if the token was set.
     """
     chosen = Settings.of({**_given(settings).as_dict(), **choices})
-    check_guides(chosen.refine, landmarks, labels)
+    _check_guides(chosen, landmarks, labels, rigid_labels)
     check_listeners(progress, cancel)
     place, reporter = choose_device(chosen.device), Reporter(progress, cancel)
     if chosen.method != AUTO:
         find_method(chosen.method)  # a name that is none is said before anything is read
-    report = Report("", chosen.refine, chosen.affine, str(place), __version__, seed=chosen.seed)
+    report = _new_report(chosen, place)
 
     with reporter.stage("read", 0.0, 0.05) as stage:
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
         report.warnings += pair.warnings
         guides = read_landmarks(landmarks, pair), read_labels(labels, pair)
-        start = _read_start(initial_transform, pair)
+        stiff = read_rigid_parts(rigid_labels, pair)
+        fit = _read_fit(guides[0], pair, chosen, initial_transform is not None, report, landmark_names)
+        start = read_start(initial_transform, pair, fit is not None)
         grid = _choose_grid(pair, place, report)
-        model, fit = _read_model(chosen, pair.fixed.ndim, report)
+        model, tuned = _read_model(chosen, pair.fixed.ndim, report)
         stage(1.0, "images read")
 
     content = content_of(*PreparedPair.prepare_fixed(pair, grid))
     with reporter.stage("affine", 0.05, 0.2) as stage:
-        matrix, field = _aligned(pair, grid, start, content, chosen, report, stage)
+        matrix, field = _aligned(pair, grid, start, fit, content, chosen, report, stage)
         stage(1.0, "images aligned as a whole")
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
-        prepared = PreparedPair.prepare(pair, grid, affine_to_sitk(matrix))
+        prepared = None if chosen.is_linear else PreparedPair.prepare(pair, grid, affine_to_sitk(matrix))
         stage(1.0, "images on one grid")
 
-    predicted = 0.25 if model is None else 0.65 if fit else 0.35
+    predicted = 0.25 if model is None else 0.65 if tuned else 0.35
     with reporter.stage("network", 0.25, predicted) as stage:
-        if model is not None:
-            field = _predicted(model, prepared, field, place, stage, fit)
+        if model is not None and prepared is not None:
+            field = _predicted(model, prepared, field, place, stage, tuned)
 
     with reporter.stage("refine", predicted, 0.9) as stage:
-        refined = _refined(prepared, pair, field, matrix, guides, chosen, report, place, stage)
+        if prepared is None:
+            refined = (torch.zeros(1, grid.ndim, *grid.shape),) * 2
+        else:
+            refined = _refined(prepared, pair, field, matrix, guides, chosen, report, place, stage)
+        if stiff is not None:
+            refined = _stiffened(*refined, stiff, grid, matrix, report, stage)
     del prepared, field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
@@ -149,6 +163,7 @@ def register(
         measure_images(report, pair, result.transform, content, stage)
         stage.check()
         measure_error(report, pair, result.transform, matrix, content, result.grid)
+        measure_landmarks(report, guides[0], result.transform)
         stage(1.0, "done")
     report.seconds = reporter.seconds
     return result
@@ -162,26 +177,53 @@ def _given(settings: Settings | None) -> Settings:
     return settings
 
 
-def _read_start(source: PathLike | sitk.Transform | None, pair: Pair) -> sitk.Transform | None:
-    """The initial transform of a pair that it fits; without one, the images must lie together."""
-    if source is None:
-        check_overlap(pair.fixed.grid, pair.moving.grid)
-        return None
-    start = read_transform(source, "initial transform")
-    if start.GetDimension() != (3 if pair.plane else pair.fixed.ndim):
+def _check_guides(settings: Settings, landmarks: Any, labels: Any, rigid_labels: Any) -> None:
+    refines = not settings.is_linear and settings.refine != "none"
+    check_guides(refines, settings.is_linear or settings.alignment != "none", landmarks, labels)
+    if rigid_labels is not None and settings.is_linear:
+        raise InputError("Parts are kept rigid in a deformable result only; leave them out, or choose that result.")
+
+
+def _new_report(settings: Settings, place: torch.device) -> Report:
+    report = Report("", settings.refine, settings.affine, str(place), __version__, seed=settings.seed)
+    report.result = settings.result
+    if settings.is_linear:
+        report.refine, report.affine = "none", settings.result
+    return report
+
+
+def _read_fit(
+    landmarks: Landmarks | None,
+    pair: Pair,
+    settings: Settings,
+    is_given: bool,
+    report: Report,
+    names: Sequence[str] | None,
+) -> LandmarkFit | None:
+    """The alignment that the landmarks start; None if they do not.
+
+    Raises:
+        InputError: if nothing else could align the images, and the landmarks do not either.
+    """
+    alone = settings.is_linear and settings.affine == "none"
+    if alone and landmarks is None and not is_given:
         raise InputError(
-            f"The initial transform is {start.GetDimension()}-D and the images {pair.fixed.ndim}-D; "
-            "give one of the images' dimension."
+            f"A result that is {settings.result} needs the images aligned: set affine to auto, or give {FEWEST} "
+            "landmarks or more."
         )
-    if pair.plane:
-        raise InputError("An initial transform cannot be used with single slices; align them without it.")
-    return start
+    if landmarks is None or is_given or settings.alignment == "none":
+        return None
+    if len(landmarks[0]) < FEWEST and not settings.is_linear and settings.refine != "none":
+        return None
+    points = [pair.plane.to_plane(p) for p in landmarks] if pair.plane else landmarks
+    kind: Any = settings.result if settings.is_linear and (alone or settings.result != "affine") else "rigid"
+    return start_from(points, kind, report, names, must=settings.is_linear or settings.refine == "none")
 
 
 def _choose_grid(pair: Pair, device: torch.device, report: Report) -> Grid:
     grid = working_grid(pair.fixed.grid, device)
     report.working_spacing_mm = tuple(float(s) for s in grid.spacing)
-    if grid is not pair.fixed.grid:
+    if grid is not pair.fixed.grid and report.result == DEFORMABLE:
         given, coarse = (" x ".join(f"{s:.3g}" for s in reversed(g.spacing)) for g in (pair.fixed.grid, grid))
         report.warnings.append(
             f"The images were aligned at {coarse} mm instead of {given} mm, as more does not fit into this machine's "
@@ -192,6 +234,13 @@ def _choose_grid(pair: Pair, device: torch.device, report: Report) -> Grid:
 
 def _read_model(settings: Settings, ndim: int, report: Report) -> tuple[Model | None, str | None]:
     """The network that was asked for, and the measure to fine-tune it by; None for neither."""
+    if settings.is_linear:
+        report.method = NO_NETWORK
+        if settings.method not in (AUTO, NO_NETWORK):
+            report.warnings.append(
+                f"A result that is {settings.result} takes no network; the method {settings.method} was not used."
+            )
+        return None, None
     method = chosen_method(settings, ndim)
     report.method = method.name
     if method.network is None:
@@ -207,6 +256,7 @@ def _aligned(
     pair: Pair,
     grid: Grid,
     start: sitk.Transform | None,
+    fit: LandmarkFit | None,
     content: Tensor,
     settings: Settings,
     report: Report,
@@ -215,12 +265,22 @@ def _aligned(
     """The matrix (LPS mm, fixed to moving), and what a given start has besides, in voxels of ``grid``."""
     masks: dict[str, Any] = {"fixed_mask": pair.fixed_mask, "moving_mask": pair.moving_mask}
     matrix, field, contents = np.eye(pair.fixed.ndim + 1), None, None
+    begin = fit.matrix if fit is not None else None
     if start is not None:
-        report.affine = "given"
-        matrix, field = split_start(start, grid, content)
-    elif settings.affine != "none":
-        kind: Any = "rigid" if settings.affine == "rigid" else "affine"
-        found = find_alignment(pair.fixed, pair.moving, AffineSettings(kind), **masks, reporter=reporter)
+        begin, field = split_start(start, grid, content)
+        if not settings.is_linear:
+            report.affine = "given"
+        elif field is not None:
+            field = None
+            report.warnings.append(
+                f"The initial transform bends the image and a result that is {settings.result} does not: it begins at "
+                "the best matrix for it."
+            )
+    kind: Any = settings.alignment
+    if begin is not None and (settings.affine == "none" or report.affine == "given"):
+        matrix = nearest(begin, kind) if settings.is_linear else begin
+    elif kind != "none":
+        found = find_alignment(pair.fixed, pair.moving, AffineSettings(kind), **masks, start=begin, reporter=reporter)
         matrix, contents, report.orientation_open = found.matrix, found.contents, found.orientation_open
     report.mirror = measure_mirror(pair.fixed, pair.moving, matrix, **masks, contents=contents, reporter=reporter)
     return matrix, field
@@ -281,6 +341,21 @@ def _refined(
     return refined.field.cpu(), refined.inverse.cpu()
 
 
+def _stiffened(
+    field: Tensor, inverse: Tensor, stiff: Image, grid: Grid, matrix: np.ndarray, report: Report, reporter: Reporter
+) -> tuple[Tensor, Tensor]:
+    """The field that moves each part of ``stiff`` rigidly, and its inverse."""
+    parts = torch.from_numpy(resample(stiff, grid, mode="nearest").array.astype(np.int64))[None, None]
+    kept = keep_rigid(field, parts, grid.matrix, matrix, reporter)
+    report.rigid_parts, report.rigid_moved_mm, report.rigid_left_mm = kept.labels, kept.moved_mm, kept.left_mm
+    if not kept.labels:
+        report.warnings.append(
+            "The parts to be kept rigid are no larger than a few voxels: they were left as they are."
+        )
+        return field, inverse
+    return kept.field, invert(kept.field, reporter)
+
+
 def _finish(
     pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.ndarray, report: Report, reporter: Reporter
 ) -> Result:
@@ -293,12 +368,17 @@ def _finish(
         lifted_matrix = pair.plane.lift_affine(matrix)
     else:
         lifted_grid, lifted, lifted_inverse, lifted_matrix = grid, field, inverse, matrix
-    make_inverse = partial(Transform.inverse_of, lifted_inverse, lifted_grid, lifted_matrix, moving_grid)
-    transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
+    missed: Image | None = None
+    if report.result == DEFORMABLE:
+        make_inverse = partial(Transform.inverse_of, lifted_inverse, lifted_grid, lifted_matrix, moving_grid)
+        transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
+        missed = misses(field, inverse, grid, lifted_grid)
+    else:
+        make_inverse = partial(Transform.linear, np.linalg.inv(lifted_matrix), moving_grid)
+        transform = Transform.linear(lifted_matrix, fixed_grid)
     reporter.check()  # each of these can take seconds
     warped = resample(pair.given_moving, fixed_grid, transform)
     reporter.check()
-    missed = misses(field, inverse, grid, lifted_grid)
     masks = pair.fixed_mask, pair.moving_mask
     doubt = measure_doubt(pair.clean_fixed, pair.clean_moving, transform, missed, *masks, reporter=reporter)
     report.doubt_percent, report.shape = doubt.percent, doubt.shape

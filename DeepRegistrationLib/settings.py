@@ -18,6 +18,8 @@ from .errors import InputError
 AUTO, NO_NETWORK = "auto", "none"
 AFFINE_ALONE = "affine"
 """In a report: nothing was better than the affine alignment."""
+DEFORMABLE = "deformable"
+RESULTS = (DEFORMABLE, "affine", "similarity", "rigid")
 REFINEMENTS = ("none", "fast", "accurate")
 ALIGNMENTS = ("auto", "rigid", "none")
 SIMILARITIES = ("auto", "lncc", "translated", "information", "mind", "ssd", "gradient")
@@ -52,8 +54,11 @@ class Settings:
         variant: one of the method's variants, the papers' comparisons; None is the method's own.
         fine_tune: fit the network's last layer to this pair first (for a new kind of image); the weights stay.
         untrained: take a network with fresh weights where there are no trained ones; else such a method is refused.
+        result: what comes out: "deformable", a field; or one matrix for the whole image, "affine", "similarity" (turn,
+            shift and one scale) or "rigid" (turn and shift). For a matrix nothing of a network or a refinement is used.
         refine: refinement of the field on this very pair.
-        affine: "auto" aligns the whole images first, "rigid" without scale and shear; "none" takes them as they lie.
+        affine: "auto" aligns the whole images first, "rigid" without scale and shear; "none" takes them as they lie. A
+            result that is a matrix is aligned as ``result`` says.
         similarity: "lncc" for one modality; across modalities "translated" (MIND first, then LNCC after one image was
             put into the other's contrast), "information" (mutual information first, then LNCC likewise), "mind" or
             "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
@@ -66,6 +71,7 @@ class Settings:
     variant: str | None = _setting(None, "of the method; the command methods --json lists them")
     fine_tune: bool = _setting(False, "fit the network's last layer to this pair first")
     untrained: bool = _setting(False, "let a network run that has no trained weights here; its start means nothing")
+    result: str = _setting(DEFORMABLE, "what comes out: a field, or one matrix", choices=RESULTS)
     refine: str = _setting("fast", "refinement of the field on this very pair", choices=REFINEMENTS)
     affine: str = _setting("auto", "align the whole image first", choices=ALIGNMENTS)
     similarity: str = _setting("auto", "what the refinement compares", choices=SIMILARITIES)
@@ -83,6 +89,18 @@ class Settings:
             )
         if self.fine_tune and self.method == NO_NETWORK:
             raise InputError("Without a network there is none to fine-tune; choose a method that has one.")
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether one matrix for the whole image comes out."""
+        return self.result != DEFORMABLE
+
+    @property
+    def alignment(self) -> str:
+        """How the images are aligned as a whole: "affine", "similarity", "rigid", or "none": not at all."""
+        if self.is_linear:
+            return self.result
+        return "affine" if self.affine == "auto" else self.affine
 
     @classmethod
     def of(cls, chosen: Mapping[str, Any]) -> Settings:
@@ -120,6 +138,7 @@ class Choices(TypedDict, total=False):
     variant: str | None
     fine_tune: bool
     untrained: bool
+    result: str
     refine: str
     affine: str
     similarity: str

@@ -24,17 +24,20 @@ from .measure import FEWEST, JointMeasure, make_side
 from .search import angle, far_candidates, near_candidates
 from .solver import Prior, apart, distinct, effort, improve, plausible
 
+Freedom = Literal["rigid", "similarity", "affine"]
+FREEDOMS: tuple[Freedom, ...] = ("rigid", "similarity", "affine")
+
 
 @dataclass(frozen=True)
 class AffineSettings:
     """What the affine stage may do.
 
     Attributes:
-        kind: "rigid" allows rotation and translation, "affine" also scale and shear.
+        kind: "rigid" allows rotation and translation, "similarity" also one scale, "affine" each scale and shear.
         largest_rotation: degrees that are searched around the starting orientation.
     """
 
-    kind: Literal["affine", "rigid"] = "affine"
+    kind: Freedom = "affine"
     largest_rotation: float = 180.0
 
 
@@ -46,7 +49,7 @@ class _Pass:
     points: int
     bins: int
     steps: int
-    freedom: Literal["rigid", "similarity", "affine"]
+    freedom: Freedom
     keep: int
 
 
@@ -105,6 +108,7 @@ def find_alignment(
     *,
     fixed_mask: np.ndarray | None = None,
     moving_mask: np.ndarray | None = None,
+    start: np.ndarray | None = None,
     reporter: Reporter = SILENT,
 ) -> Alignment:
     """The matrix that maps points of ``fixed`` onto ``moving``, and whether another orientation is as likely.
@@ -112,6 +116,7 @@ def find_alignment(
     Args:
         fixed, moving: both 2-D or both 3-D, of any contrast, grid and orientation.
         fixed_mask, moving_mask: arrays of the image's shape; where they are 0 the image is not looked at.
+        start: a matrix to be improved, instead of a search among all turns and shifts.
 
     Raises:
         InputError: if the dimensions differ, a mask does not fit, or an image is constant.
@@ -126,7 +131,8 @@ def find_alignment(
         a = find_content(fixed, fixed_mask)
         reporter(0.2, "finding the anatomy")
         b = find_content(moving, moving_mask)
-        return _Search(a, b, settings, reporter).run()
+        search = _Search(a, b, settings, reporter)
+        return search.run() if start is None else search.run_from(start)
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,7 @@ class _Search:
         self.radius = self.size / 2
         self._prior = Prior.of(fixed, moving)
         self._measures: dict[_Pass, JointMeasure] = {}
+        self._home: Tensor | None = None
 
     def run(self) -> Alignment:
         self.reporter(0.4, "trying orientations")
@@ -164,6 +171,22 @@ class _Search:
         near, far = self._advance(near, _RIGID), self._advance(far, _RIGID) if far else None
         self.reporter(0.7, "improving size and shape")
         near, is_open = self._choose(near, far)
+        return self._finished(near, is_open)
+
+    def run_from(self, start: np.ndarray) -> Alignment:
+        """From a matrix (LPS mm) that somebody knows, without a search."""
+        n = self.ndim
+        landed = start[:n, :n] @ self.fixed.center + start[:n, n]
+        start = nearest(start, self.settings.kind)
+        shift = landed - self.moving.center
+        home = torch.from_numpy(np.c_[start[:n, :n], shift / self.radius]).float()
+        self._home = home
+        self.reporter(0.5, "improving the start")
+        track = _Track(home[None], home[None], home[None])
+        return self._finished(self._grow(self._advance(track, _RIGID)), False)
+
+    def _finished(self, near: _Track, is_open: bool) -> Alignment:
+        """The best on the finest grid."""
         self.reporter(0.85, "improving size and shape")
         finest = _LAST if self._is_finer(_LAST, _GROW[-1]) else _GROW[-1]
         last = self._advance(near, _LAST) if finest is _LAST else near
@@ -236,12 +259,12 @@ class _Search:
     def _advance(self, track: _Track, each: _Pass) -> _Track:
         measure = self._measure(each)
 
-        def improved(matrices: Tensor, freedom: str) -> tuple[Tensor, Tensor]:
+        def improved(matrices: Tensor, freedom: Freedom) -> tuple[Tensor, Tensor]:
             moved, losses = improve(measure, self._prior, matrices, freedom, each.steps, self.reporter)
             return moved, losses + self._effort(moved)
 
         last = each is _LAST
-        freedom = "rigid" if self.settings.kind == "rigid" else each.freedom
+        freedom = min(self.settings.kind, each.freedom, key=FREEDOMS.index)
         others = torch.cat([track.candidates, track.anchor]) if last else track.candidates
         moved, losses = improved(apart(torch.cat([track.home, others]), 0.02), freedom)
         kept = distinct(moved, losses, 0.05, each.keep)
@@ -263,8 +286,8 @@ class _Search:
         return self._measures[each]
 
     def _start(self) -> Tensor:
-        """(ndim, ndim + 1) the identity in mm."""
-        return self._shift(self.fixed.center - self.moving.center)
+        """(ndim, ndim + 1) the identity in mm, or the start that was given."""
+        return self._home if self._home is not None else self._shift(self.fixed.center - self.moving.center)
 
     def _shift(self, shift: np.ndarray) -> Tensor:
         t = torch.from_numpy(shift / self.radius).float()
@@ -279,6 +302,19 @@ class _Search:
         n = self.ndim
         result = np.eye(n + 1)
         result[:n, :n] = matrix[:, :-1].double().numpy()
+        result = nearest(result, self.settings.kind)  # single precision leaves a trace of shear
         result[:n, n] = self.moving.center + matrix[:, -1].double().numpy() * self.radius
         result[:n, n] -= result[:n, :n] @ self.fixed.center
         return result
+
+
+def nearest(matrix: np.ndarray, kind: Freedom) -> np.ndarray:
+    """The matrix (ndim + 1, ndim + 1) with the nearest linear part of that kind; its shift stays."""
+    if kind == "affine":
+        return matrix
+    u, scales, v = np.linalg.svd(matrix[:-1, :-1])
+    signs = np.ones(len(scales))
+    signs[-1] = np.sign(np.linalg.det(u @ v))
+    result = matrix.copy()
+    result[:-1, :-1] = (1.0 if kind == "rigid" else float((scales * signs).mean())) * (u * signs) @ v
+    return result

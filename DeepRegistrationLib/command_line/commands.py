@@ -17,7 +17,7 @@ from ..geometry.points import Pairs, paired, read_points
 from ..geometry.transform import read_transform
 from ..models.methods import find_method
 from ..progress import ProgressCallback
-from ..settings import AUTO
+from ..settings import AUTO, DEFORMABLE
 from ..system import keep_freed_memory
 from .apply_command import add_apply
 from .batch_command import add_batch
@@ -71,15 +71,18 @@ def _add_register(commands: Commands) -> None:
     add_note(out)
     add_different_patients(parser)
     how = _add_how(parser)
-    how.add_argument("--initial-transform", metavar="T0.h5", help="taken instead of the affine stage")
+    how.add_argument("--initial-transform", metavar="T0.h5", help="where to begin, instead of the affine stage")
     how.add_argument("--fixed-mask", metavar="F")
     how.add_argument("--moving-mask", metavar="M")
     how.add_argument(
-        "--fixed-points", metavar="P", help="landmarks that the field is drawn to join, by name, else by row"
+        "--fixed-points",
+        metavar="P",
+        help="landmarks by name, else by row: three or more start the alignment",
     )
     how.add_argument("--moving-points", metavar="P")
     how.add_argument("--fixed-labels", metavar="L", help="label maps that the field is drawn to join")
     how.add_argument("--moving-labels", metavar="L")
+    how.add_argument("--rigid-labels", metavar="R", help="label map of parts of the fixed image that must not bend")
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
     parser.set_defaults(run=run_register, watches_cancel=True)
 
@@ -124,7 +127,9 @@ def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: Prog
         moving_mask=options.moving_mask,
         initial_transform=options.initial_transform,
         landmarks=None if pairs is None else (pairs.fixed, pairs.moving),
+        landmark_names=None if pairs is None else pairs.names,
         labels=_both(options, "labels", str),
+        rigid_labels=options.rigid_labels,
         progress=progress,
         cancel=options.cancel,
     )
@@ -169,7 +174,8 @@ def _check_register(options: argparse.Namespace) -> None:
     for name, path in wanted.items():
         if path is not None:
             warp = name in ("transform", "inverse")
-            endings = register_endings() if warp else _image_endings(path, options.fixed)
+            linear = options.result != DEFORMABLE
+            endings = register_endings(linear) if warp else _image_endings(path, options.fixed)
             outputs.append(Output(f"--output-{name}", path, "A transform" if warp else "A volume", endings))
     if options.report:
         folder = check_folder("--report", options.report)

@@ -27,9 +27,9 @@ def add_different_patients(parser: Any) -> None:
     )
 
 
-def register_endings() -> tuple[str, ...]:
-    """For the transforms of ``register``, which knows the images they belong to."""
-    return (*transform_endings(linear=False), ENDING)
+def register_endings(linear: bool) -> tuple[str, ...]:
+    """For the transforms of ``register``, which knows the images they belong to; ``linear``: whether all are matrices."""
+    return (*transform_endings(linear), ENDING)
 
 
 def read_series_pair(options: argparse.Namespace) -> SeriesPair | None:

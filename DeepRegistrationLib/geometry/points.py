@@ -62,11 +62,15 @@ class Points:
 
 
 class Pairs(NamedTuple):
-    """Points that belong together: (n, ndim) LPS mm each, and sentences about what was left out or put in order."""
+    """Points that belong together: (n, ndim) LPS mm each, and sentences about what was left out or put in order.
+
+    ``names`` are those of the pairs, empty where they have none.
+    """
 
     fixed: np.ndarray
     moving: np.ndarray
     notes: list[str]
+    names: tuple[str, ...] = ()
 
 
 def is_point_file(path: PathLike) -> bool:
@@ -186,7 +190,10 @@ def paired(fixed: Points, moving: Points) -> Pairs:
         raise InputError("No point is placed in both lists; place the same points in both images.")
     places = [np.cumsum(points.placed) - 1 for points in (fixed, moving)]
     return Pairs(
-        fixed.positions[[places[0][k] for k, _ in rows]], moving.positions[[places[1][m] for _, m in rows]], notes
+        fixed.positions[[places[0][k] for k, _ in rows]],
+        moving.positions[[places[1][m] for _, m in rows]],
+        notes,
+        tuple(a[k] or b[m] for k, m in rows),
     )
 
 

@@ -54,6 +54,11 @@ class Transform(sitk.Transform):
         return cls(sitk.CompositeTransform([affine_to_sitk(affine), field]), domain)
 
     @classmethod
+    def linear(cls, matrix: np.ndarray, domain: Grid) -> Transform:
+        """The map of a matrix (ndim + 1, ndim + 1), LPS mm."""
+        return cls(affine_to_sitk(matrix), domain)
+
+    @classmethod
     def inverse_of(cls, w: Tensor, grid: Grid, affine: np.ndarray | None, domain: Grid) -> Transform:
         """The map q -> r + w(r) with r = affine^-1(q): the inverse of ``from_field`` where (id + u) o (id + w) = id.
 

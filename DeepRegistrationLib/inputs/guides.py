@@ -9,25 +9,44 @@ import numpy as np
 from ..errors import InputError
 from ..geometry.image import Image, ImageSource
 from ..geometry.points import check_pairs
+from ..geometry.transform import resample
 from .label_maps import read_label_map
 from .pair import Pair
 
 BEYOND = 0.5
 """Of the image's size: landmarks may lie so far outside of its field of view."""
 
+FEWEST = 3
+"""Pairs of landmarks that start an alignment."""
+
 Landmarks = tuple[np.ndarray, np.ndarray]
 Labels = tuple[Image, Image]
 
 
-def check_guides(refine: str, landmarks: Any, labels: Any) -> None:
-    """Raises InputError if landmarks or labels are no pairs, or are given where nothing would look at them."""
+def check_guides(refines: bool, aligns: bool, landmarks: Any, labels: Any) -> None:
+    """Raises InputError if landmarks or labels are no pairs, or are given where nothing would look at them.
+
+    Args:
+        refines: whether a field is refined, which both can guide.
+        aligns: whether the images are aligned as a whole, which three or more landmarks can start.
+        landmarks, labels: as ``register`` gets them.
+    """
     for name, guide in (("landmarks", landmarks), ("labels", labels)):
         if guide is None:
             continue
         if not isinstance(guide, tuple | list) or len(guide) != 2:
             raise InputError(f"The {name} are a pair, those of the fixed and those of the moving image.")
-        if refine == "none":
-            raise InputError(f"The {name} act in the refinement only; choose fast or accurate, or leave them out.")
+        if refines or (name == "landmarks" and aligns and _count(guide[0]) >= FEWEST):
+            continue
+        few = f"Fewer than {FEWEST} pairs of " if name == "landmarks" and aligns else "The "
+        raise InputError(
+            f"{few}{name} act in the refinement only; choose a deformable result and fast or accurate, or leave them "
+            "out."
+        )
+
+
+def _count(points: Any) -> int:
+    return len(points) if hasattr(points, "__len__") else 0
 
 
 def read_landmarks(landmarks: Any, pair: Pair) -> Landmarks | None:
@@ -52,6 +71,26 @@ def read_landmarks(landmarks: Any, pair: Pair) -> Landmarks | None:
                 "check the list and its coordinate system."
             )
     return points
+
+
+def read_rigid_parts(source: ImageSource | None, pair: Pair) -> Image | None:
+    """The label map of parts of the fixed image that must not bend; None if there is none.
+
+    Raises:
+        InputError: if it cannot be read, is no label map of that image's dimension, or has no part inside of it.
+    """
+    if source is None:
+        return None
+    image = read_label_map(source, "map of rigid parts")
+    if image.ndim != pair.given_fixed.ndim:
+        raise InputError(
+            f"The {image.name} is {image.ndim}-D and the images {pair.given_fixed.ndim}-D; use a label map of "
+            "the fixed image."
+        )
+    image = pair.plane.flatten(image) if pair.plane else image
+    if not resample(image, pair.fixed.grid, mode="nearest").array.any():
+        raise InputError(f"The {image.name} has no part inside the fixed image; draw the parts on that image.")
+    return image
 
 
 def read_labels(labels: tuple[ImageSource, ImageSource] | None, pair: Pair) -> Labels | None:

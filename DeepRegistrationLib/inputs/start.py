@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..geometry.image import Grid
-from ..geometry.transform import displacement_on, linear_part, lps_to_voxels, map_points
+from ..geometry.image import Grid, PathLike
+from ..geometry.transform import displacement_on, linear_part, lps_to_voxels, map_points, read_transform
+from .checks import check_overlap
 from .content import coarse_content
+from .pair import Pair
 
 POINTS = 36
 """Along an axis, of the grid on which the affine part is fitted."""
@@ -22,6 +24,30 @@ FLAT = 1e-4
 """The smallest of the affine part's scalings relative to the largest: below it the image would be squeezed flat."""
 NOTHING = 1e-3
 """Voxels: a rest that is nowhere larger is none."""
+
+
+def read_start(source: PathLike | sitk.Transform | None, pair: Pair, aligned: bool) -> sitk.Transform | None:
+    """The initial transform of a pair; None if there is none.
+
+    Args:
+        aligned: whether something else brings the images together; if nothing does they must lie together.
+
+    Raises:
+        InputError: if it does not fit the pair, or the images are far apart.
+    """
+    if source is None:
+        if not aligned:
+            check_overlap(pair.fixed.grid, pair.moving.grid)
+        return None
+    start = read_transform(source, "initial transform")
+    if start.GetDimension() != (3 if pair.plane else pair.fixed.ndim):
+        raise InputError(
+            f"The initial transform is {start.GetDimension()}-D and the images {pair.fixed.ndim}-D; "
+            "give one of the images' dimension."
+        )
+    if pair.plane:
+        raise InputError("An initial transform cannot be used with single slices; align them without it.")
+    return start
 
 
 def split_start(transform: sitk.Transform, grid: Grid, content: Tensor) -> tuple[np.ndarray, Tensor | None]:

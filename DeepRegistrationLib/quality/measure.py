@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import fields
 from ..geometry.image import Grid, Image
-from ..geometry.transform import Transform, affine_to_sitk, displacement_on, resample
+from ..geometry.transform import Transform, affine_to_sitk, displacement_on, map_points, resample
 from ..inputs.content import coarse_content
 from ..inputs.pair import Pair
 from ..progress import SILENT, Reporter
@@ -114,6 +114,17 @@ def measure_error(
     mask = None if pair.moving_mask is None else pair.moving_mask.reshape(pair.clean_moving.grid.shape)
     report.error_step_mm, errors = estimate_errors(pair.clean_fixed, pair.clean_moving, (transform, whole), shown, mask)
     report.estimated_error_mm, report.affine_error_mm = errors
+
+
+def measure_landmarks(
+    report: Report, landmarks: tuple[np.ndarray, np.ndarray] | None, transform: sitk.Transform
+) -> None:
+    """Fill in how far apart the landmarks (n, ndim) LPS mm are with it: root mean square of all that agree."""
+    if landmarks is None:
+        return
+    fixed, moving = (np.delete(points, [k - 1 for k in report.landmarks_apart], axis=0) for points in landmarks)
+    left = map_points(transform, fixed) - moving
+    report.landmark_after_mm = float(np.sqrt((left**2).sum(1).mean()))
 
 
 class _Likeness:

@@ -12,6 +12,7 @@ import numpy as np
 from ..geometry.image import Image, PathLike
 from ..geometry.transform import resample
 from ..refinement.hypotheses import Evidence
+from ..settings import DEFORMABLE
 from .record import Record
 from .report_page import write_page
 from .shape import Mirror, Shape
@@ -20,6 +21,15 @@ from .verdict import judge, mm
 from .viewer import viewer_html
 
 NOT_MEASURED = float("nan")
+OF_A_FIELD = (
+    "Folding",
+    "Spread of volume change (SD of log Jacobian)",
+    "Deformation beyond the affine part",
+    "Bending of the anatomy",
+    "Inverse error",
+    "Chosen",
+)
+"""Lines of the report that say nothing about a matrix."""
 
 
 @dataclass
@@ -27,6 +37,7 @@ class Report:
     """Everything measured in one registration; NaN (in JSON null) is what was not measured.
 
     Attributes:
+        result: "deformable", or what one matrix for the whole image may do: "affine", "similarity" or "rigid".
         model, model_hash: of the network's weights; empty if there is none.
         fine_tune: whether the network was fitted to this pair first.
         similarity: name of the measure; larger is more alike.
@@ -47,6 +58,12 @@ class Report:
         chosen: the measure and start that went on from the coarse levels; "affine" where nothing was better than the
             affine alignment, which then is the answer.
         hypotheses: what was tried there, best first, and the evidence for each; see ``hypotheses.py``.
+        landmark_pairs, landmark_fit_mm: how many pairs of landmarks started the alignment, and how well they agree: the
+            fiducial registration error, root mean square.
+        landmarks_apart: numbers (from 1) of the pairs that disagree with the others and did not count there.
+        landmark_after_mm: distance of the others with the result, root mean square.
+        rigid_parts, rigid_moved_mm, rigid_left_mm: labels of the parts that were kept rigid, how far a voxel was moved
+            for it at most, and how far one lies from its part's rigid motion at most.
         seconds: wall time of each stage.
         warnings: sentences the user should read.
     """
@@ -56,6 +73,7 @@ class Report:
     affine: str
     device: str
     version: str
+    result: str = DEFORMABLE
     model: str = ""
     model_hash: str = ""
     fine_tune: bool = False
@@ -80,6 +98,13 @@ class Report:
     working_spacing_mm: tuple[float, ...] = ()
     chosen: str = ""
     hypotheses: tuple[Evidence, ...] = ()
+    landmark_pairs: int = 0
+    landmark_fit_mm: float = NOT_MEASURED
+    landmarks_apart: tuple[int, ...] = ()
+    landmark_after_mm: float = NOT_MEASURED
+    rigid_parts: tuple[int, ...] = ()
+    rigid_moved_mm: float = NOT_MEASURED
+    rigid_left_mm: float = NOT_MEASURED
     seed: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -105,11 +130,42 @@ class Report:
 
     def lines(self) -> list[tuple[str, str]]:
         """(what, value) pairs as a person reads them."""
+        found = self._lines()
+        return [(what, value) for what, value in found if value and (self.bends or what not in OF_A_FIELD)]
+
+    @property
+    def bends(self) -> bool:
+        """Whether the result is a field; else one matrix."""
+        return self.result == DEFORMABLE
+
+    def _landmarks(self) -> str:
+        if not self.landmark_pairs:
+            return ""
+        after = f"{mm(self.landmark_after_mm, 2)} with the result"
+        return f"{mm(self.landmark_fit_mm, 2)} over {self.landmark_pairs} pairs; {after}"
+
+    def _lines(self) -> list[tuple[str, str]]:
         return [
             ("Verdict", f"{self.judge()[0]}: {' '.join(self.judge()[1])}"),
+            ("Result", self.result),
             (
                 f"Similarity ({self.similarity})",
                 _said("{:.3f} before, {:.3f} after", self.similarity_before, self.similarity_after),
+            ),
+            ("Fiducial registration error of the start", self._landmarks()),
+            (
+                "Kept rigid",
+                f"{len(self.rigid_parts)} parts, each to {mm(max(0.001, self.rigid_left_mm), 3)} or less; "
+                f"{mm(self.rigid_moved_mm)} of bending taken out"
+                if self.rigid_parts
+                else "",
+            ),
+            ("Turned", "" if self.bends else f"{self.shape.turn_degrees:.1f} degrees"),
+            (
+                "Scaled",
+                f"{self.shape.scale_low:.3f} to {self.shape.scale_high:.3f}"
+                if self.result in ("affine", "similarity")
+                else "",
             ),
             ("Folding", _said("{:.4f} %", self.folding_percent)),
             ("Spread of volume change (SD of log Jacobian)", _said("{:.3f}", self.log_jacobian_sd)),
@@ -122,7 +178,8 @@ class Report:
             ),
             (
                 "Estimated error, at least",
-                f"{mm(self.estimated_error_mm)} on average, {mm(self.affine_error_mm)} with the affine alignment alone",
+                f"{mm(self.estimated_error_mm)} on average"
+                + f", {mm(self.affine_error_mm)} with the affine alignment alone" * self.bends,
             ),
             ("In doubt", _said("{:.0f} % of the anatomy", self.doubt_percent)),
             ("Inverse error", f"{mm(self.inverse_error_mm, 3)} mean, {mm(self.max_inverse_error_mm, 2)} largest"),

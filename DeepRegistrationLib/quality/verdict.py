@@ -50,6 +50,10 @@ ERROR_CHECK = 4.5
 """Coarse voxels (8 % of the content's size) of estimated error. Right pairs gave 0.2 to 1.5, wrong ones 0.4 to 6.1."""
 
 
+RIGID_CHECK = 0.1
+"""mm: a part kept rigid bends by a ten-thousandth of that, unless folds had to be removed."""
+
+
 def mm(length: float, digits: int = 1) -> str:
     """A length in words, with ``digits`` behind the point or, below half a millimeter, as many as show two."""
     if not math.isfinite(length):
@@ -72,6 +76,11 @@ def judge(report: Report) -> tuple[str, list[str]]:
         bad.append("The images are less alike after the registration than before.")
     if report.inverse_error_mm > INVERSE_CHECK * min(report.working_spacing_mm, default=1.0):
         check.append(f"Forward and back do not cancel: {mm(report.inverse_error_mm)} remain on average.")
+    if report.rigid_left_mm > RIGID_CHECK:
+        check.append(
+            f"A part that should stay rigid bends by {mm(report.rigid_left_mm)}: parts come too close to each other to "
+            "move apart; join them under one label, or check them."
+        )
     _judge_error(report, check)
     _judge_doubt(report, bad, check)
     _judge_shape(report, bad, check)
@@ -83,12 +92,13 @@ def judge(report: Report) -> tuple[str, list[str]]:
         return "good", [
             "No deformation that was tried explained the images better than the affine alignment, which is the answer."
         ]
+    smooth = "The field is smooth and invertible, the" if report.bends else "The"
     if not math.isfinite(report.doubt_percent):
-        return "good", ["The field is smooth and invertible, and the images are more alike than before."]
+        return "good", [f"{smooth} images are more alike than before.".replace(", the", ", and the")]
     share = 100 - report.doubt_percent
     return "good", [
-        "The field is smooth and invertible, the images are more alike than before, and nothing speaks against the "
-        f"result in {share:.0f} % of the anatomy."
+        f"{smooth} images are more alike than before, and nothing speaks against the result in {share:.0f} % of the "
+        "anatomy."
     ]
 
 

@@ -17,6 +17,7 @@ OTHER = {
     "variant": "cc",
     "fine_tune": True,
     "untrained": True,
+    "result": "rigid",
     "refine": "accurate",
     "affine": "rigid",
     "similarity": "mind",

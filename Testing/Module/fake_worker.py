@@ -22,6 +22,9 @@ def write(path: str, source: str, vectors: bool) -> None:
     import numpy as np
     import SimpleITK as sitk
 
+    if path.endswith(".h5"):
+        sitk.WriteTransform(sitk.TranslationTransform(3, (2.0, 0.0, 0.0)), path)
+        return
     image = sitk.ReadImage(source)
     array = sitk.GetArrayFromImage(image).astype(np.float32)
     if vectors:

@@ -45,6 +45,7 @@ class MrmlApplication:
             module_logic.SetMRMLApplicationLogic(self.logic)
             self.logic.SetModuleLogic(name, module_logic)
             self.logics[name] = module_logic
+        scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # as Slicer's Colors module does
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
         self._allow_bundles(cache_folder)
 

@@ -20,6 +20,7 @@ _DISPLAYABLE_MANAGERS = (
     "vtkMRMLMarkupsDisplayableManager",
     "vtkMRMLSegmentationsDisplayableManager2D",
     "vtkMRMLTransformsDisplayableManager2D",
+    "vtkMRMLColorLegendDisplayableManager",
 )
 
 

@@ -11,6 +11,7 @@ from ..viewing.looks import Viewer
 from ..viewing.mover import Mover
 from ..worker.devices import DeviceFinder
 from ..worker.methods import MethodCatalog
+from .again_section import AgainSection
 from .other_sections import DeviceSection, ModelsSection, SeveralSection
 from .panel import RegistrationPanel
 from .result_sections import ApplyToSection, JudgmentSection, LookSection
@@ -27,5 +28,6 @@ def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None 
         SeveralSection(ui, series, logic, panel.catalog),
         ModelsSection(ui, panel.catalog),
         DeviceSection(ui, DeviceFinder()),
+        AgainSection(ui, logic, panel.catalog),
     ]
     return panel

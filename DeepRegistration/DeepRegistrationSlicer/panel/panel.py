@@ -20,7 +20,7 @@ from ..texts import tr as _
 from ..worker.install import platformProblem
 from ..worker.methods import MethodCatalog
 from .buttons import setText
-from .parameters import DEFAULTS, OUTPUTS, DeepRegistrationParameterNode, dimensionsOf, requestFrom
+from .parameters import DEFAULTS, OUTPUTS, DeepRegistrationParameterNode, dimensionsOf, requestFrom, wantsMatrix
 
 
 class RegistrationPanel:
@@ -181,7 +181,13 @@ class RegistrationPanel:
         if taken is not None and taken is not method:
             text = _("{purpose} For these images: {title}.").format(purpose=text, title=taken.title)
         self.ui.methodLabel.text = text
-        hasNetwork = self.catalog.hasNetwork(name, dimensions)
+        isLinear = wantsMatrix(self.parameters)
+        for widget in (self.ui.methodComboBox, self.ui.imageKindComboBox, self.ui.qualityComboBox):
+            widget.enabled = not isLinear
+        self.ui.smoothnessSlider.enabled = not isLinear
+        if isLinear:
+            self.ui.methodLabel.text = _("Both images are aligned as a whole, whatever their contrast.")
+        hasNetwork = self.catalog.hasNetwork(name, dimensions) and not isLinear
         self.ui.refineCheckBox.enabled = self.ui.fineTuneCheckBox.enabled = hasNetwork
 
     # --- What can be done now ---
@@ -198,6 +204,8 @@ class RegistrationPanel:
         problem = platformProblem()
         if problem:
             return problem
+        if wantsMatrix(self.parameters):
+            return ""  # no method is needed
         method = self.catalog.find(self.parameters.method)
         if method is None:
             return _(

@@ -16,8 +16,9 @@ from slicer import (
 )
 from slicer.parameterNodeWrapper import Minimum, WithinRange, parameterNodeWrapper
 
-from DeepRegistrationLib.settings import SEED, SMOOTHNESS, Settings
+from DeepRegistrationLib.settings import DEFORMABLE, SEED, SMOOTHNESS, Settings
 
+from ..registration import results
 from ..registration.request import Request, settingsFrom
 from ..registration.results import TABLE_ROLE
 from ..scene.nodes import isSlice
@@ -58,6 +59,23 @@ class ImageKind(enum.Enum):
         }[self]
 
 
+class ResultKind(enum.Enum):
+    """What comes out."""
+
+    DEFORMABLE = "deformable"
+    AFFINE = "affine"
+    SIMILARITY = "similarity"
+    RIGID = "rigid"
+
+    def label(self) -> str:
+        return {
+            ResultKind.DEFORMABLE: _("Deformable (a field)"),
+            ResultKind.AFFINE: _("Affine (turn, shift, scale and shear)"),
+            ResultKind.SIMILARITY: _("Similarity (turn, shift and one scale)"),
+            ResultKind.RIGID: _("Rigid (turn and shift)"),
+        }[self]
+
+
 class Quality(enum.Enum):
     """How long it may take."""
 
@@ -91,6 +109,7 @@ class DeepRegistrationParameterNode:
 
     fixedVolume: vtkMRMLScalarVolumeNode
     movingVolume: vtkMRMLScalarVolumeNode
+    resultKind: ResultKind = ResultKind(DEFAULTS.result)
     imageKind: ImageKind = ImageKind(DEFAULTS.similarity)
     method: str = DEFAULTS.method
     quality: Quality = Quality(DEFAULTS.refine)
@@ -119,6 +138,7 @@ class DeepRegistrationParameterNode:
     fixedLabels: MaskNode
     movingLabels: MaskNode
     useGuidance: bool = True
+    rigidLabels: MaskNode
     device: Device = Device(DEFAULTS.device)
     seed: Annotated[int, Minimum(int(SEED.low))] = DEFAULTS.seed
 
@@ -142,6 +162,11 @@ def dimensionsOf(parameters: DeepRegistrationParameterNode) -> int | None:
     return None if fixed is None else 2 if isSlice(fixed) else 3
 
 
+def wantsMatrix(parameters: DeepRegistrationParameterNode) -> bool:
+    """Whether a linear transform is asked for; by value, as Reload makes the enumeration anew."""
+    return parameters.resultKind.value != DEFORMABLE
+
+
 def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalog) -> tuple[Request, dict[str, Any]]:
     """The request that the panel's settings describe, and the chosen node (or None) for each output.
 
@@ -156,18 +181,22 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
         "doubt": parameters.wantDoubt,
     }
     into = {kind: getattr(parameters, name) for kind, name in OUTPUTS.items() if wanted.get(kind, True)}
-    if parameters.outputTransform is not None:
+    isLinear = wantsMatrix(parameters)
+    replaced = parameters.outputTransform
+    if replaced is not None and results.reportOf(replaced) and bool(replaced.IsLinear()) is not isLinear:
+        into = dict.fromkeys(into)  # an earlier result of the other kind stays as it is
+    elif replaced is not None:
         into["report"] = parameters.outputTransform.GetNodeReference(TABLE_ROLE)
     guided = parameters.useGuidance
-    # Without a network, refinement is all there is.
-    hasNetwork = catalog.hasNetwork(parameters.method, dimensionsOf(parameters))
+    hasNetwork = catalog.hasNetwork(parameters.method, dimensionsOf(parameters)) and not isLinear
     chosen = {
-        "method": parameters.method,
-        "refine": parameters.quality.value if parameters.useRefinement or not hasNetwork else "none",
+        "method": DEFAULTS.method if isLinear else parameters.method,
+        "result": parameters.resultKind.value,
+        "refine": DEFAULTS.refine if isLinear else _refinement(parameters, hasNetwork),
         "fineTune": parameters.fineTuneNetwork and hasNetwork,
         "affine": DEFAULTS.affine if parameters.useAffine else "none",
-        "similarity": parameters.imageKind.similarity,
-        "smoothness": parameters.smoothness,
+        "similarity": DEFAULTS.similarity if isLinear else parameters.imageKind.similarity,
+        "smoothness": DEFAULTS.smoothness if isLinear else parameters.smoothness,
         "device": parameters.device.value,
         "seed": parameters.seed,
     }
@@ -179,10 +208,16 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
         movingMask=parameters.movingMask,
         fixedLandmarks=parameters.fixedLandmarks if guided else None,
         movingLandmarks=parameters.movingLandmarks if guided else None,
-        fixedLabels=parameters.fixedLabels if guided else None,
-        movingLabels=parameters.movingLabels if guided else None,
+        fixedLabels=parameters.fixedLabels if guided and not isLinear else None,
+        movingLabels=parameters.movingLabels if guided and not isLinear else None,
+        rigidLabels=None if isLinear else parameters.rigidLabels,
         initialTransform=parameters.initialTransform,
         outputs=(*(kind for kind, on in wanted.items() if on), "report"),
         replaced=parameters.outputTransform,
     )
     return request, into
+
+
+def _refinement(parameters: DeepRegistrationParameterNode, hasNetwork: bool) -> str:
+    """Without a network, refinement is all there is."""
+    return parameters.quality.value if parameters.useRefinement or not hasNetwork else "none"

@@ -174,6 +174,7 @@ class ApplyToSection:
         self.ui, self.mover = ui, mover
         self._parameters: Any = None
         ui.applyToNodesButton.connect("clicked(bool)", self.onMove)
+        ui.resampleButton.connect("clicked(bool)", self.onResample)
         ui.undoButton.connect("clicked(bool)", self.onUndo)
         ui.applyToSelector.connect("checkedNodesChanged()", self._update)
 
@@ -193,6 +194,12 @@ class ApplyToSection:
             button.toolTip = _("Check what should be moved first.")
         else:
             button.toolTip = _("Move all checked nodes with the transform.")
+        self.ui.resampleButton.enabled = button.enabled
+        self.ui.resampleButton.toolTip = (
+            _("Make new volumes on the voxels of the fixed one. A dose stays a dose, and is 0 where there was none.")
+            if button.enabled
+            else button.toolTip
+        )
         self.ui.undoButton.enabled = self.mover.canUndo
 
     def onMove(self, _checked: bool = False) -> None:
@@ -205,6 +212,16 @@ class ApplyToSection:
             self.ui.applyToLabel.text = str(error)
         else:
             self.ui.applyToLabel.text = _("Moved: {names}.").format(names=", ".join(n.GetName() for n in chosen))
+        self._update()
+
+    def onResample(self, _checked: bool = False) -> None:
+        chosen = list(self.ui.applyToSelector.checkedNodes())
+        try:
+            made = self.mover.resample(_chosen(self._parameters), chosen, self.ui.applyInverseCheckBox.checked)
+        except RegistrationError as error:
+            self.ui.applyToLabel.text = str(error)
+        else:
+            self.ui.applyToLabel.text = _("Made: {names}.").format(names=", ".join(n.GetName() for n in made))
         self._update()
 
     def onUndo(self, _checked: bool = False) -> None:

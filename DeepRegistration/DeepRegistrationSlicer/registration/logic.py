@@ -12,13 +12,14 @@ from typing import Any
 
 import slicer
 
-from ..errors import CancelledError, RegistrationError
+from ..errors import CancelledError, InputError, RegistrationError
 from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.install import Installer, TorchInstaller
 from ..worker.job import Job
 from ..worker.process import POLL_SECONDS, LibraryProcess, Process, QtTicker, Ticker, newFolder, processEvents
 from ..worker.signals import Signal
+from .again import againFrom
 from .request import Request, settingsFrom
 from .results import Result, load
 from .showing import showResult
@@ -58,6 +59,7 @@ class RegistrationLogic:
         self.installer = installer or TorchInstaller()
         self._job: Job | None = None
         self._request: Request | None = None
+        self._last: tuple[Request, Node] | None = None
         self._folder: Path | None = None
         self._into: dict[str, Node | None] = {}
         self._show = True
@@ -81,6 +83,7 @@ class RegistrationLogic:
         movingLandmarks: Node | None = None,
         fixedLabels: Node | None = None,
         movingLabels: Node | None = None,
+        rigidLabels: Node | None = None,
         outputTransform: Node | None = None,
         outputVolume: Node | bool = True,
         outputInverse: Node | bool = False,
@@ -104,6 +107,8 @@ class RegistrationLogic:
             movingLandmarks: ... that belong to these points of the moving volume, in the same order.
             fixedLabels: segmentation or label map of the fixed volume ...
             movingLabels: ... and of the moving volume; segments of the same name are drawn onto each other.
+            rigidLabels: parts of the fixed volume that must not bend, as a label map or the visible segments of a
+                segmentation; each moves as one piece.
             outputTransform: node to put the transform into; a new one if None.
             outputVolume: node for the moved volume on the fixed grid; True makes one, False makes none.
             outputInverse: the same for the transform from fixed to moving.
@@ -143,11 +148,34 @@ class RegistrationLogic:
             movingLandmarks=movingLandmarks,
             fixedLabels=fixedLabels,
             movingLabels=movingLabels,
+            rigidLabels=rigidLabels,
             initialTransform=initialTransform,
             outputs=tuple(kind for kind, node in wanted.items() if node is not False and node is not None),
             replaced=outputTransform,
         )
         self.start(ask, {"transform": outputTransform, **into}, showResult, tick=not waitForCompletion)
+        return self.wait() if waitForCompletion else None
+
+    def again(self, movingNode: Node, transformNode: Node | None = None, waitForCompletion: bool = True) -> Node | None:
+        """Register a new moving volume with the settings of the last registration, from where that ended.
+
+        Args:
+            movingNode: the new image, such as the next one of a procedure.
+            transformNode: the result to begin at; the last one if None.
+            waitForCompletion: as of ``register``.
+
+        Returns:
+            The new transform node; None if it does not wait.
+
+        Raises:
+            InputError: if there was no registration yet, or the volume is not new.
+            RegistrationError: as of ``register``.
+        """
+        if self._last is None:
+            raise InputError(_("There is no registration to go on from; call register first."))
+        ask, transform = self._last
+        ask = againFrom(ask, transformNode or transform, movingNode)
+        self.start(ask, {}, self._show, tick=not waitForCompletion)
         return self.wait() if waitForCompletion else None
 
     def start(self, ask: Request, into: dict[str, Node | None], show: bool = True, tick: bool = True) -> None:
@@ -225,7 +253,7 @@ class RegistrationLogic:
             return
         ask, show = self._request, self._show
         self._cleanUp()
-        self.lastResult = result
+        self.lastResult, self._last = result, (ask, result.transform)
         if show:
             try:
                 showResult(ask.fixedNode, ask.movingNode, result)

@@ -10,6 +10,7 @@ from DeepRegistrationLib.quality.verdict import mm
 
 from ..scene.landmarks import Pairs
 from ..texts import tr as _
+from .verdict_sentences import translated
 
 WORST = 5
 SCORED = (
@@ -31,7 +32,7 @@ def verdict(report: dict[str, Any]) -> tuple[str, str]:
     }
     if kind not in words:
         return "", _("No registration yet.")
-    reasons = [str(reason) for reason in report.get("reasons") or []]
+    reasons = [translated(str(reason)) for reason in report.get("reasons") or []]
     return kind, " ".join([words[kind], *reasons])
 
 
@@ -51,6 +52,8 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
     """
     if not report:
         return []
+    isLinear = report.get("result", "deformable") != "deformable"
+    field = {} if isLinear else report  # what only a field has
     found = [
         (
             _("Likeness"),
@@ -61,25 +64,29 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
             _("Mean landmark distance"),
             _lengths(report, _("{0} before, {1} after"), ("tre_before_mm", 2), ("tre_after_mm", 2)),
         ),
-        (_("Folded"), _values(report, "{0:.4f} %", "folding_percent")),
+        (_("Result"), resultTitle(report)),
+        (_("Fiducial registration error"), _fiducials(report)),
+        (_("Kept rigid"), _keptRigid(report)),
+        (_("Turned"), _turned(report, isLinear)),
+        (_("Folded"), _values(field, "{0:.4f} %", "folding_percent")),
         (
             _("Displacement"),
             _lengths(report, _("{0} mean, {1} largest"), ("mean_displacement_mm", 1), ("max_displacement_mm", 1)),
         ),
-        (_("Beyond the affine part"), _lengths(report, _("{0} largest"), ("max_deformation_mm", 1))),
-        (_("Anatomy bent"), _bending(report.get("shape") or {})),
+        (_("Beyond the affine part"), _lengths(field, _("{0} largest"), ("max_deformation_mm", 1))),
+        (_("Anatomy bent"), _bending(field.get("shape") or {})),
         (_("Anatomy in doubt"), _values(report, "{0:.0f} %", "doubt_percent")),
-        (_("Volume change"), _values(report, _("{0:.3f} (SD of its logarithm)"), "log_jacobian_sd")),
+        (_("Volume change"), _values(field, _("{0:.3f} (SD of its logarithm)"), "log_jacobian_sd")),
         (
             _("Inverse error"),
-            _lengths(report, _("{0} mean, {1} largest"), ("inverse_error_mm", 3), ("max_inverse_error_mm", 2)),
+            _lengths(field, _("{0} mean, {1} largest"), ("inverse_error_mm", 3), ("max_inverse_error_mm", 2)),
         ),
         (_("Time"), _values(report, _("{0:.1f} s"), "total_seconds")),
-        (_("Method"), _text(report, "method") + (_(" (fine-tuned)") if report.get("fine_tune") else "")),
-        (_("Refinement"), _text(report, "refine")),
-        (_("Affine"), _text(report, "affine")),
+        (_("Method"), _text(field, "method") + (_(" (fine-tuned)") if field.get("fine_tune") else "")),
+        (_("Refinement"), _text(field, "refine")),
+        (_("Affine"), _text(field, "affine")),
         (_("Computed on"), _text(report, "device")),
-        (_("Model"), _model(report, full=most is None)),
+        (_("Model"), "" if isLinear else _model(report, full=most is None)),
         (_("Version"), _text(report, "version")),
     ]
     dice, distances = list(report.get("dice") or []), list(report.get("tre") or [])
@@ -89,7 +96,7 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
         distance = _("Farthest: {name}") if len(distances) > most else distance
         dice = sorted((entry for entry in dice if isMeasured(entry[2])), key=lambda entry: entry[2])[:most]
         distances = sorted((e for e in distances if isMeasured(e[2])), key=lambda entry: -entry[2])[:most]
-    found += [(_("Note"), str(warning)) for warning in report.get("warnings") or []]
+    found += [(_("Note"), translated(str(warning))) for warning in report.get("warnings") or []]
     found += [(overlap.format(name=name), f"{_number(b)} → {_number(a)}") for name, b, a in dice]
     found += [(distance.format(name=name), f"{_length(b, 2)} → {_length(a, 2)}") for name, b, a in distances]
     if most is None:
@@ -173,6 +180,51 @@ def _figure(figure: dict[str, Any]) -> str:
     kept = {True: _("within"), False: _("OUTSIDE"), None: _("to be judged")}[figure.get("within")]
     tolerance = figure.get("tolerance")
     return _("{value}: {kept} ({tolerance})").format(value=text, kept=kept, tolerance=tolerance) if tolerance else text
+
+
+def resultTitle(report: dict[str, Any]) -> str:
+    """What kind of transform came out, in words; empty where the report is of a time when there was but one."""
+    titles = {
+        "deformable": _("deformable"),
+        "affine": _("affine (a linear transform)"),
+        "similarity": _("similarity (a linear transform)"),
+        "rigid": _("rigid (a linear transform)"),
+    }
+    return titles.get(str(report.get("result", "")), "")
+
+
+def _fiducials(report: dict[str, Any]) -> str:
+    """How well the landmarks that started the alignment agree, and how far apart they are with the result."""
+    if not report.get("landmark_pairs"):
+        return ""
+    said = _("{length} over {count} pairs").format(
+        length=_length(report.get("landmark_fit_mm"), 2), count=report["landmark_pairs"]
+    )
+    if not isMeasured(report.get("landmark_after_mm")):
+        return said
+    after = _("{length} with the result").format(length=_length(report["landmark_after_mm"], 2))
+    return f"{said}; {after}"
+
+
+def _keptRigid(report: dict[str, Any]) -> str:
+    parts = report.get("rigid_parts")
+    if not parts:
+        return ""
+    form = _("{count} parts, each to {left} or less; {moved} of bending taken out")
+    left = report.get("rigid_left_mm")
+    left = max(left, 0.001) if isMeasured(left) else left
+    return form.format(count=len(parts), left=_length(left, 3), moved=_length(report.get("rigid_moved_mm"), 1))
+
+
+def _turned(report: dict[str, Any], isLinear: bool) -> str:
+    shape = report.get("shape") or {}
+    if not isLinear or not isMeasured(shape.get("turn_degrees")):
+        return ""
+    turned = _("{angle:.1f} degrees").format(angle=shape["turn_degrees"])
+    if report["result"] == "rigid":
+        return turned
+    scaled = _("scaled by {low:.3f} to {high:.3f}").format(low=shape["scale_low"], high=shape["scale_high"])
+    return f"{turned}, {scaled}"
 
 
 def _likeness(report: dict[str, Any]) -> str:

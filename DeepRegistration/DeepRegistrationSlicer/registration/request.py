@@ -19,9 +19,8 @@ from ..scene import landmarks, masks, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
 
-TRANSFORM = "transform.nrrd"
-FILES = {"volume": "warped.nrrd", "inverse": "inverse.nrrd", "doubt": "doubt.nrrd"}
-"""What the worker writes for each output; the others are made of these."""
+FILES = {"volume": "warped.nrrd", "doubt": "doubt.nrrd"}
+"""What the worker writes for each output; the others are made of these and the transform."""
 ELSEWHERE = ("device",)
 """Settings that do not decide what comes out."""
 
@@ -81,6 +80,7 @@ class Request:
     movingLandmarks: Node | None = None
     fixedLabels: Node | None = None
     movingLabels: Node | None = None
+    rigidLabels: Node | None = None
     initialTransform: Node | None = None
     outputs: tuple[str, ...] = ("volume",)
     replaced: Node | None = None
@@ -93,23 +93,28 @@ class Request:
     def inputs(self) -> list[Node]:
         """Every node that is read."""
         found = [self.fixedNode, self.movingNode, self.fixedMask, self.movingMask, self.initialTransform]
-        found += [self.fixedLandmarks, self.movingLandmarks, self.fixedLabels, self.movingLabels]
+        found += [self.fixedLandmarks, self.movingLandmarks, self.fixedLabels, self.movingLabels, self.rigidLabels]
         return [node for node in found if node is not None]
 
     def key(self) -> str:
         """All that decides what one moving volume becomes, as text: two runs that differ in it are not the same."""
         values = self.settings.as_dict()
         chosen = {n: values[name] for n, name in SETTINGS.items() if name not in ELSEWHERE and values[name] is not None}
-        if not self.settings.untrained:  # as before it was a setting
-            del chosen["untrained"]
+        for name in ("untrained", "result"):  # as before these were settings
+            if chosen[name] == getattr(Settings(), name):
+                del chosen[name]
         given = {"fixedMask": self.fixedMask, "movingMask": self.movingMask, "initialTransform": self.initialTransform}
         given |= {"fixedLandmarks": self.fixedLandmarks, "movingLandmarks": self.movingLandmarks}
-        given |= {"fixedLabels": self.fixedLabels, "movingLabels": self.movingLabels}
+        given |= {"fixedLabels": self.fixedLabels, "movingLabels": self.movingLabels, "rigidLabels": self.rigidLabels}
         return json.dumps(chosen | {name: node.GetID() for name, node in given.items() if node is not None})
 
     def files(self) -> dict[str, str]:
-        """The outputs that the worker has to write besides the transform, and their names."""
-        return {kind: name for kind, name in FILES.items() if kind in self.outputs}
+        """The outputs that the worker has to write, and their names: fields as images, a matrix as it is."""
+        ending = ".h5" if self.settings.is_linear else ".nrrd"
+        found = {"transform": f"transform{ending}"}
+        if "inverse" in self.outputs:
+            found["inverse"] = f"inverse{ending}"
+        return found | {kind: name for kind, name in FILES.items() if kind in self.outputs}
 
     def write(self, folder: Path) -> list[str]:
         """Write the inputs into ``folder``; returns the command line that registers them.
@@ -123,7 +128,7 @@ class Request:
             raise InputError(problem)
         fixed = nodes.fixedImageOf(self.fixedNode)
         moving = nodes.imageOf(self.movingNode, self.replaced)
-        arguments = ["register", "fixed.nrrd", "moving.nrrd", "--no-compression", "--output-transform", TRANSFORM]
+        arguments = ["register", "fixed.nrrd", "moving.nrrd", "--no-compression"]
         nodes.write(fixed, folder / "fixed.nrrd")
         nodes.write(moving, folder / "moving.nrrd")
         for kind, name in self.files().items():
@@ -141,6 +146,9 @@ class Request:
         arguments += writeLabels(
             (self.fixedLabels, self.movingLabels), (fixed, moving), (self.fixedNode, self.movingNode), folder
         )
+        if self.rigidLabels is not None:
+            nodes.write(masks.partsOf(self.rigidLabels, fixed, self.fixedNode.GetName()), folder / "rigid-labels.nrrd")
+            arguments += ["--rigid-labels", "rigid-labels.nrrd"]
         if self.initialTransform is not None:
             arguments += ["--initial-transform", nodes.writeTransform(self.initialTransform, fixed, folder)]
         return [*arguments, *self.settings.arguments(), "--progress", "json"]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
 import slicer
 
 from ..errors import RegistrationError
 from ..scene import derived, nodes
+from ..scene.display import removeLegend
 from ..scene.nodes import Node
 from ..texts import tr as _
 from . import report_words, request
@@ -55,12 +55,11 @@ def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[
                     name=node.GetName()
                 )
             )
-    images: dict[str, sitk.Image] = {"transform": nodes.read(folder / request.TRANSFORM)}
-    for kind, name in ask.files().items():
-        images[kind] = nodes.read(folder / name)
+    images: dict[str, Any] = {kind: nodes.readAny(folder / name) for kind, name in ask.files().items()}
     for kind, compute in (("jacobian", derived.changeOn), ("magnitude", derived.lengthOn)):
         if kind in ask.outputs:
-            images[kind] = compute(images["transform"], nodes.imageOf(ask.fixedNode))
+            reference = nodes.imageOf(ask.fixedNode)
+            images[kind] = compute(derived.asField(images["transform"], reference), reference)
 
     made: list[Node] = []
     report = {**report, "warnings": [*(report.get("warnings") or []), *ask.notes]}
@@ -68,11 +67,12 @@ def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[
     try:
         for kind, image in images.items():
             node = into.get(kind)
-            if node is None or node.GetScene() is not slicer.mrmlScene:
+            isGone = node is None or node.GetScene() is not slicer.mrmlScene
+            if isGone or (kind in TRANSFORM_KINDS and not nodes.canHold(node, ask.settings.is_linear)):
                 node = _newNode(kind, ask)
                 made.append(node)
             if kind in TRANSFORM_KINDS:
-                nodes.setField(node, image)
+                nodes.setMap(node, image)
             else:
                 nodes.setVolume(node, image)
             setattr(result, kind, node)
@@ -92,6 +92,8 @@ def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[
 
 def remove(node: Node) -> None:
     """The node and its display out of the scene."""
+    if hasattr(node, "GetNumberOfDisplayNodes"):
+        removeLegend(node)
     display = getattr(node, "GetDisplayNode", lambda: None)()
     if display is not None:
         slicer.mrmlScene.RemoveNode(display)
@@ -142,5 +144,7 @@ def _newNode(kind: str, ask: request.Request) -> Node:
         "doubt": ("vtkMRMLScalarVolumeNode", _("{moving} doubt")),
         "report": ("vtkMRMLTableNode", _("{moving} to {fixed} report")),
     }[kind]
+    if kind in TRANSFORM_KINDS and ask.settings.is_linear:
+        className = "vtkMRMLLinearTransformNode"
     unique = slicer.mrmlScene.GenerateUniqueName(name.format(fixed=fixed, moving=moving))
     return slicer.mrmlScene.AddNewNodeByClass(className, unique)

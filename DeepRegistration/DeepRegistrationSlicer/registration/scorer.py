@@ -52,8 +52,7 @@ class Scorer:
         images = nodes.imageOf(fixedNode), nodes.imageOf(movingNode, transformNode)
         folder = newFolder()
         try:
-            nodes.write(derived.fieldOf(transformNode), folder / "transform.nrrd")
-            arguments = ["evaluate", "--transform", "transform.nrrd", "--json"]
+            arguments = ["evaluate", "--transform", derived.writeMap(transformNode, folder, "transform"), "--json"]
             self._pairs = landmarks.pairsOf(fixedLandmarks, movingLandmarks)
             arguments += landmarks.writePairs(self._pairs, folder)
             arguments += writeLabels((fixedLabels, movingLabels), images, (fixedNode, movingNode), folder)

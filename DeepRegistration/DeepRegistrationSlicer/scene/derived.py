@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import SimpleITK as sitk
 import slicer
+import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from DeepRegistrationLib.geometry.image import Grid
 from DeepRegistrationLib.geometry.volume_change import volume_change
 
-from ..errors import InputError
+from ..errors import InputError, RegistrationError
 from ..texts import tr as _
 from . import display, nodes
 from .nodes import Node
@@ -19,12 +22,18 @@ SQUARES = 8
 """Squares of the checkerboard along the longest axis."""
 
 
-def fieldOf(transformNode: Node) -> sitk.Image:
+def fieldOf(transformNode: Node, reference: sitk.Image | None = None) -> sitk.Image:
     """The displacement field (LPS mm) of a transform that this module made, as an image.
+
+    Args:
+        transformNode: the transform.
+        reference: the grid on which a matrix, which has none of its own, becomes a field.
 
     Raises:
         InputError: if the node holds another kind of transform.
     """
+    if reference is not None and transformNode.IsLinear():
+        return asField(mapOf(transformNode), reference)
     transform = transformNode.GetTransformFromParent()
     grid = transform.GetDisplacementGrid() if transform.IsA("vtkOrientedGridTransform") else None
     if grid is None:
@@ -46,8 +55,40 @@ def fieldOf(transformNode: Node) -> sitk.Image:
 
 
 def mapOf(transformNode: Node) -> sitk.Transform:
-    """The same as a transform of SimpleITK."""
+    """The same as a transform of SimpleITK; a matrix stays one."""
+    if transformNode.IsLinear():
+        matrix = vtk.vtkMatrix4x4()
+        transformNode.GetMatrixTransformFromParent(matrix)
+        lps = nodes.RAS_TO_LPS @ nodes.arrayOf(matrix) @ nodes.RAS_TO_LPS
+        return sitk.AffineTransform(lps[:3, :3].ravel().tolist(), lps[:3, 3].tolist())
     return sitk.DisplacementFieldTransform(sitk.Cast(fieldOf(transformNode), sitk.sitkVectorFloat64))
+
+
+def writeMap(transformNode: Node, folder: Path, name: str) -> str:
+    """A transform of this module into ``folder`` for the worker: the file's name, which ends as its kind asks.
+
+    Raises:
+        InputError: if the node holds another kind of transform.
+        RegistrationError: if the disk does not take it.
+    """
+    if not transformNode.IsLinear():
+        nodes.write(fieldOf(transformNode), folder / f"{name}.nrrd")
+        return f"{name}.nrrd"
+    try:
+        sitk.WriteTransform(mapOf(transformNode), str(folder / f"{name}.h5"))
+    except RuntimeError as error:
+        raise RegistrationError(
+            _("The images could not be written to {folder}; is the disk full?").format(folder=folder)
+        ) from error
+    return f"{name}.h5"
+
+
+def asField(transform: sitk.Image | sitk.Transform, reference: sitk.Image) -> sitk.Image:
+    """A transform as a displacement field (LPS mm) on the grid of ``reference``; a field is one already."""
+    if isinstance(transform, sitk.Image):
+        return transform
+    grid = reference.GetSize(), reference.GetOrigin(), reference.GetSpacing(), reference.GetDirection()
+    return sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat32, *grid)
 
 
 def moved(movingNode: Node, fixedNode: Node, transformNode: Node | None, ignore: Node | None = None) -> sitk.Image:

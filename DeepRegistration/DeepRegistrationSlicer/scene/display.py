@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
+import vtk
 
 from . import nodes
 from .nodes import Node
 
 SAMPLES = 200_000
+LEGEND_LABELS = 3
 DIVERGING = "Cold Black Hot"
 
 
@@ -64,6 +66,50 @@ def setColors(volumeNode: Node, colorNodeId: str, low: float, high: float) -> No
     if slicer.mrmlScene.GetNodeByID(colorNodeId) is not None:
         display.SetAndObserveColorNodeID(colorNodeId)
     setRange(volumeNode, low, high)
+
+
+def setLengthColors(transformNode: Node, largest: float) -> None:
+    """Color the arrows and grids of a transform by how far they move: gray, green, yellow, red at ``largest`` mm."""
+    colors = vtk.vtkColorTransferFunction()
+    for share, rgb in (
+        (0.0, (0.2, 0.2, 0.2)),
+        (0.25, (0.0, 1.0, 0.0)),
+        (0.55, (1.0, 1.0, 0.0)),
+        (1.0, (1.0, 0.0, 0.0)),
+    ):
+        colors.AddRGBPoint(share * max(largest, 1e-3), *rgb)
+    shown = transformNode.GetDisplayNode()
+    shown.SetDefaultColors()
+    shown.SetColorMap(colors)
+
+
+def addLegend(node: Node, title: str) -> Node | None:
+    """A color legend beside a map, or a transform shown in colors, in the views; None where this Slicer has none.
+
+    It goes with the node's look: it is not saved, and ``removeLegend`` takes it away.
+    """
+    logic = getattr(slicer, "vtkSlicerColorLogic", None)
+    if logic is None:
+        return None
+    legend = logic.AddDefaultColorLegendDisplayNode(node)
+    if legend is None:
+        return None
+    shown = node.GetDisplayNode()
+    legend.SetAndObserveColorNodeID(shown.GetColorNodeID())
+    legend.SetTitleText(title)
+    legend.SetNumberOfLabels(LEGEND_LABELS)
+    legend.SetSaveWithScene(False)
+    legend.SetVisibility(True)
+    return legend
+
+
+def removeLegend(node: Node) -> None:
+    """Take the color legend of a node away, if it has one."""
+    for index in reversed(range(node.GetNumberOfDisplayNodes())):
+        shown = node.GetNthDisplayNode(index)
+        if shown is not None and shown.IsA("vtkMRMLColorLegendDisplayNode"):
+            node.RemoveNthDisplayNodeID(index)
+            slicer.mrmlScene.RemoveNode(shown)
 
 
 def divergingColors() -> str:

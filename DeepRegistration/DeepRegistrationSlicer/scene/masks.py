@@ -81,6 +81,38 @@ def labelsOf(labelNode: Node, reference: sitk.Image, name: str, numbers: dict[st
     return total
 
 
+def partsOf(partsNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
+    """A label map, or the visible segments of a segmentation as the numbers 1, 2, ..., on the grid of ``reference``.
+
+    Raises:
+        InputError: if nothing of it lies in ``reference``, the volume called ``name``.
+    """
+    if isSegmentation(partsNode):
+        found = _segments(partsNode, onlyVisible=True)
+        parts = [(array, matrix, index + 1) for index, (_name, array, matrix) in enumerate(found)]
+    else:
+        labels, numbers = np.unique(np.maximum(voxels(partsNode), 0), return_inverse=True)
+        numbers = numbers.reshape(voxels(partsNode).shape) + (0 if labels[0] == 0 else 1)
+        parts = [(numbers, ijkToWorld(partsNode), 1)]
+    total = _painted(parts, reference)
+    if not sitk.GetArrayViewFromImage(total).any():
+        raise InputError(
+            _("The rigid parts {parts} are empty on {name}; draw them there, or choose none.").format(
+                parts=partsNode.GetName(), name=name
+            )
+        )
+    return total
+
+
+def segmentsOf(segmentationNode: Node) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+    """ID, name, voxels and (4, 4) voxel to world RAS of each segment."""
+    segmentation = segmentationNode.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
+    names = {segmentation.GetSegment(i).GetName(): i for i in reversed(ids)}
+    for name, array, toWorld in _segments(segmentationNode, onlyVisible=False):
+        yield names[name], name, array, toWorld
+
+
 def isSegmentation(node: Node) -> bool:
     return bool(node.IsA("vtkMRMLSegmentationNode"))
 

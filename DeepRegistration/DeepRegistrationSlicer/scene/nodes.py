@@ -199,6 +199,46 @@ def read(path: Path) -> sitk.Image:
         ) from error
 
 
+def readAny(path: Path) -> sitk.Image | sitk.Transform:
+    """An image file of the worker, or its file of a matrix (``.h5``).
+
+    Raises:
+        RegistrationError: if it is not there or damaged.
+    """
+    if path.suffix != ".h5":
+        return read(path)
+    try:
+        return sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise RegistrationError(
+            _("The result {file} could not be read back; is the disk full? Nothing was changed.").format(file=path.name)
+        ) from error
+
+
+def canHold(transformNode: Node, isLinear: bool) -> bool:
+    """Whether a transform node is of a class that can be a matrix, or a field."""
+    kinds = {
+        "vtkMRMLLinearTransformNode": True,
+        "vtkMRMLGridTransformNode": False,
+        "vtkMRMLBSplineTransformNode": False,
+    }
+    return kinds.get(transformNode.GetClassName(), isLinear) is isLinear
+
+
+def setMap(transformNode: Node, image: sitk.Image | sitk.Transform) -> None:
+    """Make the node map, from parent, as a displacement field or a linear transform of SimpleITK does."""
+    if isinstance(image, sitk.Image):
+        setField(transformNode, image)
+        return
+    lps = np.eye(4)
+    lps[:3, 3] = image.TransformPoint((0.0, 0.0, 0.0))
+    for axis in range(3):
+        lps[:3, axis] = np.asarray(image.TransformPoint(np.eye(3)[axis].tolist())) - lps[:3, 3]
+    if not np.isfinite(lps).all():
+        raise RegistrationError(_("The result holds values that are not numbers; nothing was changed."))
+    transformNode.SetMatrixTransformFromParent(_vtkMatrix(RAS_TO_LPS @ lps @ RAS_TO_LPS))
+
+
 def setField(transformNode: Node, field: sitk.Image) -> None:
     """Make the node map as SimpleITK does: ``field`` (vectors in mm) goes from a point of its grid to point + vector.
 

@@ -22,13 +22,15 @@ import SimpleITK as sitk
 from DeepRegistrationLib.geometry.image import read_image
 from DeepRegistrationLib.quality.doubt import measure_doubt, there_and_back
 
-def field(name):
-    if not Path(name).exists():
+def map_of(name):
+    if Path(name + ".h5").exists():
+        return sitk.ReadTransform(name + ".h5")
+    if not Path(name + ".nrrd").exists():
         return None
-    return sitk.DisplacementFieldTransform(sitk.ReadImage(name, sitk.sitkVectorFloat64))
+    return sitk.DisplacementFieldTransform(sitk.ReadImage(name + ".nrrd", sitk.sitkVectorFloat64))
 
 fixed, moving = (read_image(sitk.ReadImage(name)) for name in ("fixed.nrrd", "moving.nrrd"))
-there, back = field("there.nrrd"), field("back.nrrd")
+there, back = map_of("there"), map_of("back")
 missed = there_and_back(there, back, fixed.grid) if there is not None and back is not None else None
 np.save("doubt.npy", measure_doubt(fixed, moving, there, missed).on(fixed.grid).array)
 """
@@ -62,10 +64,10 @@ class DoubtMaker:
             nodes.write(fixed, folder / "fixed.nrrd")
             nodes.write(nodes.imageOf(movingNode, ignore or transformNode), folder / "moving.nrrd")
             if transformNode is not None:
-                nodes.write(derived.fieldOf(transformNode), folder / "there.nrrd")
+                derived.writeMap(transformNode, folder, "there")
                 inverseNode = transformNode.GetNodeReference(INVERSE_ROLE)
-                if inverseNode is not None:
-                    nodes.write(derived.fieldOf(inverseNode), folder / "back.nrrd")
+                if inverseNode is not None and not transformNode.IsLinear():  # that of a matrix misses nothing
+                    derived.writeMap(inverseNode, folder, "back")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

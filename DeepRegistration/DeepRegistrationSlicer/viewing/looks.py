@@ -16,7 +16,7 @@ import SimpleITK as sitk
 import slicer
 
 from ..errors import InputError
-from ..registration.results import DOUBT_ROLE, VOLUME_ROLE, remove
+from ..registration.results import DOUBT_ROLE, VOLUME_ROLE, remove, reportOf
 from ..scene import derived, display, nodes, views
 from ..scene.nodes import Node
 from ..texts import tr as _
@@ -207,6 +207,10 @@ class Viewer:
     def _showArrows(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
         self._showOverlay(fixedNode, movingNode, transformNode, opacity)
         self._showTransform(slicer.vtkMRMLTransformDisplayNode.VIS_MODE_GLYPH, fixedNode, transformNode)
+        if transformNode is not None:
+            largest = reportOf(transformNode).get("max_displacement_mm")
+            display.setLengthColors(transformNode, largest if isinstance(largest, float) else 10.0)
+            display.addLegend(transformNode, _("Moved by (mm)"))
 
     def _showTransform(self, mode: int, fixedNode: Node, transformNode: Node | None) -> None:
         assert self.transformNode is not None
@@ -236,11 +240,12 @@ class Viewer:
             change = self._once.get(
                 "change",
                 (fixedNode, transformNode),
-                lambda: sitk.GetArrayFromImage(derived.changeOn(derived.fieldOf(transformNode), reference)),
+                lambda: sitk.GetArrayFromImage(derived.changeOn(derived.fieldOf(transformNode, reference), reference)),
             )
         helper = self._helper(_("Volume change"), change, reference)
         display.setColors(helper, display.divergingColors(), 0.4, 1.6)
         views.overlay(fixedNode, helper, opacity, fit=False)
+        display.addLegend(helper, _("Volume change"))  # of what is in the views already
 
     def _showDoubt(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, opacity: float) -> None:
         kept = transformNode.GetNodeReference(DOUBT_ROLE) if transformNode is not None else None
@@ -274,6 +279,7 @@ class Viewer:
         helper = self._helper(_("Doubt"), doubt, image)
         display.setColors(helper, "vtkMRMLPETProceduralColorNodePET-Heat", 0.0, 1.0)
         views.overlay(fixedNode, helper, self._opacity, fit=False)
+        display.addLegend(helper, _("Doubt"))
 
     # --- Helpers ---
 
@@ -339,6 +345,7 @@ class Viewer:
         """Undo what the present look did besides choosing volumes."""
         self._ticker.stop()
         if self.transformNode is not None and self.transformNode.GetDisplayNode() is not None:
+            display.removeLegend(self.transformNode)
             self.transformNode.GetDisplayNode().SetVisibility(False)
             self.transformNode.GetDisplayNode().SetVisibility2D(False)
         if self._layout is not None:

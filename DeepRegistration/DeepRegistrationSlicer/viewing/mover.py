@@ -9,8 +9,9 @@ import vtk
 
 from ..errors import InputError
 from ..registration.results import INVERSE_ROLE
-from ..scene import nodes
+from ..scene import derived, nodes
 from ..scene.nodes import Node
+from ..scene.resampled import resampled
 from ..texts import tr as _
 
 
@@ -61,6 +62,40 @@ class Mover:
             self._restore(step)
             raise
         self._steps.append(step)
+
+    def resample(self, transformNode: Node, movedNodes: list[Node], inverse: bool = False) -> list[Node]:
+        """New nodes on the voxels of the fixed volume, as ``scene/resampled.py`` makes them; the given ones stay.
+
+        Args:
+            transformNode: a transform from moving to fixed.
+            movedNodes: volumes (also doses), label maps, segmentations.
+            inverse: from fixed onto the voxels of the moving volume instead.
+
+        Raises:
+            InputError: if nothing is chosen, a node has no voxels, or the volumes of the transform are gone.
+        """
+        if not movedNodes:
+            raise InputError(_("Check what should be moved first."))
+        onto = nodes.movingOf(transformNode) if inverse else nodes.fixedOf(transformNode)
+        if onto is None:
+            raise InputError(_("The volumes that this transform was made for are no longer in the scene."))
+        back = transformNode.GetNodeReference(INVERSE_ROLE)
+        if inverse and back is None and not transformNode.IsLinear():
+            raise InputError(_("There is no inverse transform; tick it under Results and register again."))
+        used = (back if back is not None else transformNode) if inverse else transformNode
+        toMoving = derived.mapOf(used)
+        if used is transformNode and inverse:
+            toMoving = toMoving.GetInverse()
+        reference, made = nodes.imageOf(onto, transformNode), []
+        try:
+            for node in movedNodes:
+                name = _("{name} on {fixed}").format(name=node.GetName(), fixed=onto.GetName())
+                made.append(resampled(node, reference, toMoving, name, transformNode))
+        except Exception:
+            self._restore([{"made": node} for node in made])
+            raise
+        self._steps.append([{"made": node} for node in made])
+        return made
 
     def undo(self) -> None:
         """Put everything of the last step back."""

@@ -36,6 +36,7 @@ NODES = {
     "movingLandmarks": "vtkMRMLMarkupsFiducialNode",
     "fixedLabels": "vtkMRMLSegmentationNode",
     "movingLabels": "vtkMRMLLabelMapVolumeNode",
+    "rigidLabels": "vtkMRMLSegmentationNode",
 }
 OUTPUTS = {
     "Transform": "vtkMRMLTransformNode",

@@ -324,3 +324,35 @@ class TestPanel:
         slicer.mrmlScene.Clear(0)
         interact.process_events(100)
         assert panel.panel.sections[1].viewer.look is None
+
+
+@pytest.mark.parametrize(("look", "title"), [("jacobian", "Volume change"), ("arrows", "Moved by (mm)")])
+def test_a_look_in_colors_has_a_legend_that_goes_with_it(host, look, title):
+    fixed, moving = addVolume(blobs(), PLAIN, "fixed"), addVolume(blobs(), PLAIN, "moving")
+    transformNode = cases.bendingTransform()
+    field = sitk.GetImageFromArray(np.tile(np.float32([4, 3, 3]), (32, 32, 32, 1)), isVector=True)
+    field.CopyInformation(nodes.imageOf(fixed))
+    nodes.setField(transformNode, field)
+    nodes.setRoles(transformNode, fixed, moving)
+    results.setReport(transformNode, {"verdict": "good", "max_displacement_mm": 23.5})
+    viewer, view = Viewer(), host.slice_view("Red")
+    viewer.show("overlay", transformNode)
+    view.render()
+
+    def legends():
+        return slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")
+
+    for _again in range(2):
+        viewer.show(look, transformNode)
+        assert [legend.GetTitleText() for legend in legends()] == [title]
+        assert legends()[0].GetColorNode() is not None
+        if look == "arrows":  # the red end is the farthest that anything moved
+            assert transformNode.GetDisplayNode().GetColorMap().GetRange() == (0, 23.5)
+        with_legend = view.render()
+        legends()[0].SetVisibility(False)
+        assert np.abs(with_legend.astype(int) - view.render()).max() > 100  # it was drawn
+        viewer.show("checkerboard", transformNode)
+        assert legends() == []
+    viewer.show(look, transformNode, after=False)
+    viewer.clear()
+    assert legends() == []
