@@ -28,7 +28,7 @@ def add_different_patients(parser: Any) -> None:
 
 
 def register_endings(linear: bool) -> tuple[str, ...]:
-    """For the transforms of ``register``, which knows the images they belong to; ``linear``: whether all are matrices."""
+    """For the transforms of ``register``, which knows the images; ``linear``: whether they are matrices."""
     return (*transform_endings(linear), ENDING)
 
 
