@@ -368,17 +368,16 @@ def _finish(
         lifted_matrix = pair.plane.lift_affine(matrix)
     else:
         lifted_grid, lifted, lifted_inverse, lifted_matrix = grid, field, inverse, matrix
-    missed: Image | None = None
     if report.result == DEFORMABLE:
         make_inverse = partial(Transform.inverse_of, lifted_inverse, lifted_grid, lifted_matrix, moving_grid)
         transform = Transform.from_field(lifted, lifted_grid, lifted_matrix)
-        missed = misses(field, inverse, grid, lifted_grid)
     else:
         make_inverse = partial(Transform.linear, np.linalg.inv(lifted_matrix), moving_grid)
         transform = Transform.linear(lifted_matrix, fixed_grid)
     reporter.check()  # each of these can take seconds
     warped = resample(pair.given_moving, fixed_grid, transform)
     reporter.check()
+    missed = misses(field, inverse, grid, lifted_grid) if report.result == DEFORMABLE else None
     masks = pair.fixed_mask, pair.moving_mask
     doubt = measure_doubt(pair.clean_fixed, pair.clean_moving, transform, missed, *masks, reporter=reporter)
     report.doubt_percent, report.shape = doubt.percent, doubt.shape

@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..geometry.image import Image
 from ..progress import SILENT, Reporter
 from .content import Content, block_factors, find_content
-from .measure import FEWEST, JointMeasure, make_side
+from .measure import JointMeasure, make_side
 from .search import angle, far_candidates, near_candidates
 from .solver import Prior, apart, distinct, effort, improve, plausible
 
@@ -62,6 +62,7 @@ _TURN = 1.05  # below this the header's orientation is kept
 _SAME = 0.6  # radians between two orientations that count as one
 
 _SEARCH = _Pass(1 / 24, 1500, 16, 0, "rigid", 12)
+_FEWEST = 600  # points of the search in a small image
 _FIRST = _Pass(1 / 16, 1000, 16, 5, "rigid", 4)
 _FIRST_FAR = replace(_FIRST, keep=8)
 _RIGID = _Pass(1 / 20, 2000, 20, 8, "rigid", 4)
@@ -207,7 +208,7 @@ class _Search:
     def _first_tracks(self) -> tuple[_Track, _Track | None]:
         """The best turns near the header's orientation, and the best of all others."""
         voxels = min(self.fixed.values.numel(), self.moving.values.numel())
-        points = int(np.clip(voxels / 80, FEWEST, _SEARCH.points))
+        points = int(np.clip(voxels / 80, _FEWEST, _SEARCH.points))
         measure, starts = self._measure(replace(_SEARCH, points=points)), self._starts()
         largest = self.settings.largest_rotation
         near = near_candidates(starts, measure.rough_losses, self._effort, largest, _SEARCH.keep)

@@ -10,7 +10,6 @@ Coordinates are normalized: X = (x - fixed center) / radius, Y = (y - moving cen
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,9 +20,6 @@ from torch import Tensor
 
 from ..geometry.image import Grid
 from .content import Content, block_factors, pool, pooled, scatter_points
-
-FEWEST = 600
-"""Points of an image at the least."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +44,9 @@ class Side:
 
 
 def make_side(content: Content, center: np.ndarray, radius: float, spacing: float, count: int, bins: int) -> Side:
-    """``content`` at about ``spacing`` mm with about ``count`` points, fewer where it has few voxels."""
+    """``content`` at about ``spacing`` mm with about ``count`` points."""
     factors = block_factors(content.grid, spacing)
     grid = pooled(content.grid, factors)
-    count = min(count, max(FEWEST, 2 * math.prod(grid.shape)))
     weight, value = pool(content.weight, factors), pool(content.values * content.weight, factors)
     value = _filled(value, weight) * (bins - 1)
     to_index = _normalized_to_index(grid, center, radius)

@@ -40,12 +40,14 @@ class Series:
 def is_dicom(path: PathLike) -> bool:
     """Whether ``path`` is a folder, or a file that begins as DICOM files do."""
     path = Path(path)
-    if path.is_dir():
-        return True
     try:
+        if path.is_dir():
+            return True
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

@@ -58,7 +58,7 @@ class Lncc:
     """
 
     def __init__(
-        self, fixed: Tensor, width: tuple[int, ...], eps: float = 1e-5, spare: tuple[Tensor, ...] = ()
+        self, fixed: Tensor, width: tuple[int, ...], eps: float = 1e-4, spare: tuple[Tensor, ...] = ()
     ) -> None:
         shape = tuple(fixed.shape[2:])
         self._fixed, self._eps = fixed, eps

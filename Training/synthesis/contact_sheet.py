@@ -18,7 +18,7 @@ from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.files.endings import PICTURE_FILES, check_ending
 from DeepRegistrationLib.files.itk_files import write_image_file
-from DeepRegistrationLib.files.writing import write_text
+from DeepRegistrationLib.files.writing import target_of, write_text
 
 from ..limits import LARGEST_SEED, check_memory
 from ..safe_files import keep_inputs, read_text
@@ -90,6 +90,7 @@ def write_png(picture: np.ndarray, path: Path) -> None:
         InputError: if there can be no such file, or it is no picture's name.
         NotWritten: if the disk is full.
     """
+    target_of(path)  # says what is wrong with a name that no file can have
     check_ending(path, PICTURE_FILES, "A picture")
     write_image_file(sitk.GetImageFromArray(picture, isVector=True), path)
 

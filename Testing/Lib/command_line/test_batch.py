@@ -71,10 +71,11 @@ def test_every_setting_reaches_the_workers(images, monkeypatch):
     seen = []
     monkeypatch.setattr(runs, "_all_rows", lambda _engine, tasks: seen.extend(tasks) or iter(()))
     typed = ["--method", "voxelmorph-2", "--untrained", "--fine-tune", "--refine", "accurate", "--affine", "none"]
-    typed += ["--similarity", "mind", "--smoothness", "2", "--device", "cpu", "--seed", "3"]
+    typed += ["--result", "rigid", "--similarity", "mind", "--smoothness", "2", "--device", "cpu", "--seed", "3"]
     with pytest.raises(KeyError):  # no row comes
         runs_main(["batch", str(images / "l.csv"), "--output", str(images / "out"), *typed])
     assert seen[0].settings == {
+        "result": "rigid",
         "method": "voxelmorph-2",
         "variant": None,
         "fine_tune": True,

@@ -183,7 +183,7 @@ def test_import_says_what_is_wrong_with_a_file(faked, ui, tmp_path, monkeypatch)
     interact.click(ui.modelsButton)
     monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: str(tmp_path / "x.safetensors"))
     interact.click(ui.importModelButton)
-    assert "is not a model of this module" in ui.modelLabel.text
+    assert "cannot be used: it has no readable header" in ui.modelLabel.text
 
 
 def test_hardening_by_click_and_undo(faked, ui):

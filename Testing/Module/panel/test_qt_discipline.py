@@ -16,8 +16,13 @@ FILES = sorted(FOLDER.rglob("*.py"))
 # Importable when Slicer starts; the rest only inside a function.
 ALLOWED_IMPORTS = set(sys.stdlib_module_names) | {"slicer", "vtk", "vtkmodules", "qt", "ctk", "numpy", "SimpleITK"}
 # Of the library, what is free of PyTorch; the package's own __init__ loads nothing.
-LIGHT = {f"DeepRegistrationLib.{name}" for name in ("errors", "settings", "quality.verdict", "files.linear_mark")}
-LIGHT |= {"DeepRegistrationLib.files"}  # itself empty
+LIGHT = {
+    f"DeepRegistrationLib.{name}"
+    for name in (
+        *("errors", "settings", "dicom", "files", "files.linear_mark", "geometry.image", "geometry.volume_change"),
+        *("models.header", "quality.slices", "quality.verdict", "quality.viewer"),
+    )
+}
 # Properties in PythonQt, methods in C++ and PySide. The reader of a list or table item is a method in both.
 PROPERTIES = {
     "alignment", "checkable", "checked", "collapsed", "columnCount", "currentData", "currentIndex", "currentNodeID",

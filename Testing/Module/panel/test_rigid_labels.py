@@ -16,7 +16,7 @@ from .test_result_kinds import said
 
 import slicer  # isort: skip
 from DeepRegistrationSlicer.errors import InputError  # isort: skip
-from DeepRegistrationSlicer.panel.parameters import ResultKind, requestFrom  # isort: skip
+from DeepRegistrationSlicer.panel import parameters as parametersModule  # isort: skip
 from DeepRegistrationSlicer.registration import report_words, results  # isort: skip
 
 
@@ -49,8 +49,8 @@ def test_visible_segments_are_parts_by_click(faked, ui, monkeypatch):
     bones.GetDisplayNode().SetSegmentVisibility(bones.GetSegmentation().GetNthSegmentID(0), False)
     _arguments, parts = written(faked, monkeypatch, lambda: interact.click(ui.applyButton))
     assert set(np.unique(parts)) == {0, 1}
-    faked.panel.parameters.resultKind = ResultKind.RIGID  # a matrix bends nothing
-    assert requestFrom(faked.panel.parameters, faked.panel.catalog)[0].rigidLabels is None
+    faked.panel.parameters.resultKind = parametersModule.ResultKind.RIGID  # a matrix bends nothing
+    assert parametersModule.requestFrom(faked.panel.parameters, faked.panel.catalog)[0].rigidLabels is None
 
 
 def test_a_label_map_from_the_console_with_any_numbers(faked, monkeypatch):
@@ -80,7 +80,7 @@ def test_landmarks_go_with_a_rigid_result_by_click(faked, ui, monkeypatch):
         for point in ((0, 0, 0), (10, 0, 0), (0, 10, 0), (0, 0, 10)):
             node.AddControlPoint(list(point))
         setattr(faked.panel.parameters, f"{side}Landmarks", node)
-    interact.choose(ui.resultKindComboBox, ResultKind.RIGID.label())
+    interact.choose(ui.resultKindComboBox, parametersModule.ResultKind.RIGID.label())
     arguments = said(faked, monkeypatch, lambda: interact.click(ui.applyButton))
     assert {"--fixed-points", "--moving-points"} <= set(arguments)
     assert arguments[arguments.index("--result") + 1] == "rigid"

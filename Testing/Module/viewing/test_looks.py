@@ -56,7 +56,14 @@ def viewer():
 
 
 def picture(name="Red"):
-    return cases.HOST.slice_view(name).render().astype(int)
+    """What the view shows but for its legend of colors."""
+    legends = [n for n in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode") if n.GetVisibility()]
+    for legend in legends:
+        legend.SetVisibility(False)
+    shown = cases.HOST.slice_view(name).render().astype(int)
+    for legend in legends:
+        legend.SetVisibility(True)
+    return shown
 
 
 def test_the_moved_volume_is_the_fixed_one(result):
