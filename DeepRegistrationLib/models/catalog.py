@@ -53,7 +53,7 @@ class Method:
         grids: where a fresh network works, by number of dimensions; elsewhere on the fixed image's own grid.
         normalization: what a fresh network expects.
         bundle: the file whose weights to use, where the user gave one.
-        trained: dimensions of the images for which weights are here, as ``method_list.methods`` finds them; those of
+        trained: dimensions of the images for which weights are here, as ``methods.methods`` finds them; those of
             ``dimensions`` where there is no network.
     """
 

@@ -28,10 +28,10 @@ TEXTS = [
     "\x01",
     "1,5",
 ]
-SETTINGS = ("method", "variant", "refine", "affine", "similarity", "smoothness", "device", "seed", "progress")
+SETTINGS = ("result", "method", "variant", "refine", "affine", "similarity", "smoothness", "device", "seed", "progress")
 RIGHT = {
     "smoothness": ("1e0",), "method": ("None",), "seed": (), "refine": (), "affine": (), "similarity": (),
-    "device": (), "variant": (), "progress": (),
+    "device": (), "variant": (), "progress": (), "result": (),
 }  # fmt: skip
 
 Things = dict[str, Path]
@@ -52,7 +52,8 @@ class Generator:
 
     def cases(self, pairs_of_faults: int, seed: int = 0) -> Iterator[Case]:
         """All with one fault, then so many with two."""
-        single = [*self.register(), *self.apply(), *self.evaluate(), *self.batch(), *self.small(), *self.api()]
+        single = [*self.register(), *self.apply(), *self.evaluate(), *self.batch(), *self.atlas()]
+        single += [*self.small(), *self.api()]
         yield from single
         yield from self.two_at_once(pairs_of_faults, seed)
 
@@ -82,6 +83,11 @@ class Generator:
                 both = {f"fixed-{kind}": str(other), f"moving-{kind}": str(path)}
                 fine = name in ("tiny", "one voxel") or (kind == "mask" and name == "vectors") or name == "points.csv"
                 yield self._register(f"moving-{kind}: {name}", both, REFINED, refused=None if fine else True)
+        for name, path in self.bad.items():
+            fine = None if name in ("constant", "tiny", "one voxel") else True
+            yield self._register(f"rigid-labels: {name}", {"rigid-labels": str(path)}, REFINED, refused=fine)
+        for text in TEXTS:
+            yield self._register(f"--note {text[:20]!r}", {"note": text, "report": "r"}, refused=None)
         for name, path in self.transforms.items():
             yield self._register(f"initial-transform: {name}", {"initial-transform": str(path)})
         for name in SETTINGS:
@@ -210,6 +216,35 @@ class Generator:
                 yield Case(LIBRARY, ["batch", str(listed), *quiet], f"batch {name}", None)
         for output in ("kept.txt", "a\0b", "kept.txt/x", "n" * 300, str(self.good / "fixed.nii.gz")):
             yield Case(LIBRARY, ["batch", pairs, *quiet, "--output", output], f"batch --output {output[-20:]!r}")
+
+    def atlas(self) -> Iterator[Case]:
+        """``template`` and ``propagate``, as far as nothing is registered."""
+        images = self.good / "images.csv"
+        images.write_text("image\nfixed.nii.gz\nmoving.nii.gz\n", encoding="utf-8")
+        quiet = ["--output", "t", "--method", "none", "--device", "cpu", "--progress", "none"]
+        for name, path in self.lists.items():
+            yield Case(LIBRARY, ["template", str(path), *quiet], f"template {name}")
+        wrong = {
+            "rounds": ["0", "-1", "51", "1e3", "zzz", "99999999999999999999"],
+            "start": ["", "nobody", "a\0b", "n" * 5000],
+            "weighting": ["", "zzz"],
+            "workers": ["0", "-5", "zzz"],
+            "memory": ["zzz", "-4GB"],
+            "refine": ["none", "zzz"],
+            "affine": ["none"],
+            "output": ["kept.txt", "a\0b", "kept.txt/x", "n" * 300],
+        }
+        for option, values in wrong.items():
+            for value in values:
+                about = f"template --{option} {value[:20]!r}"
+                yield Case(LIBRARY, ["template", str(images), *quiet, f"--{option}={value}"], about)
+        for place in ("nowhere", "kept.txt", "a\0b", "n" * 300, "folder.nii.gz"):
+            image = str(self.good / "fixed.nii.gz")
+            arguments = ["propagate", image, "--template", place, "--output", "a.nii.gz"]
+            yield Case(LIBRARY, arguments, f"propagate --template {place[:20]!r}")
+        for about, value in self._outputs("volume"):
+            arguments = ["propagate", "fixed.nii.gz", "--template", "folder.nii.gz", "--output", value]
+            yield Case(LIBRARY, arguments, f"propagate --output {about}")
 
     def small(self) -> Iterator[Case]:
         """``collect``, ``methods``, and what is no command."""

@@ -51,7 +51,7 @@ def fieldOf(transformNode: Node, reference: sitk.Image | None = None) -> sitk.Im
     toWorld[:3, 3] = grid.GetOrigin()
     ras = vtk_to_numpy(grid.GetPointData().GetScalars())
     ras = ras.reshape(*reversed(grid.GetDimensions()), 3)
-    return nodes.toFile((ras * np.array([-1, -1, 1])).astype(np.float32), toWorld)
+    return nodes.toFile((ras * np.diag(nodes.RAS_TO_LPS)[:3]).astype(np.float32), toWorld)
 
 
 def mapOf(transformNode: Node) -> sitk.Transform:

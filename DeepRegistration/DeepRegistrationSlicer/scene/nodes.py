@@ -1,7 +1,8 @@
 """Volumes and transforms out of the scene, fields and volumes into it.
 
 Everything leaves in world coordinates (linear parent transforms are applied to the geometry, never to the voxels) and
-comes back in world coordinates. Slicer's world is RAS, that of the files is LPS: this is the only place that knows.
+comes back in world coordinates. Slicer's world is RAS, that of the files is LPS: ``RAS_TO_LPS`` leads from one to the
+other.
 """
 
 from __future__ import annotations
