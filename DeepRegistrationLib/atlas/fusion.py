@@ -17,8 +17,9 @@ from ..geometry.image import Grid, Image
 from ..geometry.transform import resample
 from ..inputs.label_maps import as_labels
 from ..quality import metrics
+from .intensities import in_unit_range
+from .weightings import WEIGHTINGS
 
-WEIGHTINGS = ("local", "majority")
 RADIUS = 2
 """Voxels: the half edge of the window in which images are compared."""
 SHARPNESS = 2.0
@@ -35,8 +36,6 @@ class Atlas:
     @classmethod
     def of(cls, image: Image, labels: Image, transform: sitk.Transform, grid: Grid) -> Atlas:
         """A subject's image and label map, seen through ``transform`` (template to subject, LPS mm)."""
-        from .intensities import in_unit_range
-
         seen = resample(in_unit_range(image), grid, transform, fill=0.0, dtype=np.float32).array
         return cls(seen, resample(as_labels(labels), grid, transform, mode="nearest").array)
 

@@ -39,11 +39,7 @@ def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) 
         "baseline, each session to the subject's first",
     )
     parser.add_argument("--suffix", default="T1w", help="of a BIDS folder: which images (default: %(default)s)")
-    where = parser.add_argument_group("where")
-    where.add_argument("--workers", type=int, default=1, help="so many pairs at a time (default: %(default)s)")
-    where.add_argument("--threads", type=int, default=0, help="of each worker (default: the cores, shared out)")
-    where.add_argument("--memory", metavar="SIZE", default="", help="that a worker may take, such as 4GB (Linux)")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, or its scheduler file")
+    where = add_where(parser, "pairs")
     where.add_argument("--shard", metavar="I/N", default="1/1", help="every N-th pair, from the I-th on")
     add_how(parser)
     parser.add_argument("--progress", choices=[*TOLD], default="lines")
@@ -53,10 +49,29 @@ def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) 
     gather.set_defaults(run=run_collect)
 
 
+def add_where(parser: argparse.ArgumentParser, what: str) -> Any:
+    """Add the options on who does the work; returns their group. ``what``: is done, so many at a time."""
+    where = parser.add_argument_group("where")
+    where.add_argument("--workers", type=int, default=1, help=f"so many {what} at a time (default: %(default)s)")
+    where.add_argument("--threads", type=int, default=0, help="of each worker (default: the cores, shared out)")
+    where.add_argument("--memory", metavar="SIZE", default="", help="that a worker may take, such as 4GB (Linux)")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, or its scheduler file")
+    return where
+
+
+def resources_from(options: argparse.Namespace) -> Resources:
+    """What was typed of ``add_where``.
+
+    Raises:
+        InputError: if a value cannot be used.
+    """
+    return Resources(options.workers, options.threads, parse_size(options.memory), options.scheduler)
+
+
 def run_command(options: argparse.Namespace) -> None:
     """Register all pairs; fails in the end if one failed."""
     settings = settings_from(options)
-    resources = Resources(options.workers, options.threads, parse_size(options.memory), options.scheduler)
+    resources = resources_from(options)
     shard = parse_shard(options.shard)
     weights = weights_for(settings)
     if Path(options.list).is_dir():

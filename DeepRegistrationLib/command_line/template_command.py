@@ -9,16 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..atlas.weightings import WEIGHTINGS
 from ..cohorts.lists import read_subjects
-from ..cohorts.run import Resources
 from ..errors import InputError
 from ..files.endings import image_endings
 from ..settings import Settings
-from .batch_command import TOLD, parse_size, weights_for
+from .batch_command import TOLD, add_where, resources_from, weights_for
 from .options import settings_from
 from .outputs import Output, check_folder, check_outputs
-
-WEIGHTINGS = ("local", "majority")
 
 
 def add_template(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) -> None:
@@ -35,11 +33,7 @@ def add_template(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any
     parser.add_argument("--rounds", type=int, default=4, help="how often it is made anew (default: %(default)s)")
     parser.add_argument("--start", metavar="NAME", help="subject whose grid and pose it gets (default: the first)")
     parser.add_argument("--weighting", choices=WEIGHTINGS, default="local", help="of labels (default: %(default)s)")
-    where = parser.add_argument_group("where")
-    where.add_argument("--workers", type=int, default=1, help="so many subjects at a time (default: %(default)s)")
-    where.add_argument("--threads", type=int, default=0, help="of each worker (default: the cores, shared out)")
-    where.add_argument("--memory", metavar="SIZE", default="", help="that a worker may take, such as 4GB (Linux)")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, or its scheduler file")
+    add_where(parser, "subjects")
     add_how(parser)
     parser.add_argument("--progress", choices=[*TOLD], default="lines")
     parser.set_defaults(run=run_template, patience=10.0)
@@ -55,7 +49,7 @@ def add_template(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any
 def run_template(options: argparse.Namespace) -> None:
     """Make the template; says after each round how far it still moved."""
     settings = settings_from(options)
-    resources = Resources(options.workers, options.threads, parse_size(options.memory), options.scheduler)
+    resources = resources_from(options)
     weights = weights_for(settings)
     check_folder("--output", options.output)
     subjects = read_subjects(options.list, lambda sentence: print(sentence, file=sys.stderr))

@@ -25,14 +25,10 @@ def maskOf(maskNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
         parts = [(array, matrix, 1) for _, array, matrix in _segments(maskNode, onlyVisible=True)]
     else:
         parts = [(voxels(maskNode) != 0, ijkToWorld(maskNode), 1)]
-    total = _painted(parts, reference)
-    if not sitk.GetArrayViewFromImage(total).any():
-        raise InputError(
-            _("The mask {mask} is empty on {name}; draw it there, or choose no mask.").format(
-                mask=maskNode.GetName(), name=name
-            )
-        )
-    return total
+    empty = _("The mask {mask} is empty on {name}; draw it there, or choose no mask.").format(
+        mask=maskNode.GetName(), name=name
+    )
+    return _paintedSomewhere(parts, reference, empty)
 
 
 def commonLabels(firstNode: Node, secondNode: Node) -> dict[str, int]:
@@ -71,14 +67,10 @@ def labelsOf(labelNode: Node, reference: sitk.Image, name: str, numbers: dict[st
         for label, number in numbers.items():
             table[int(label)] = number
         parts = [(table[np.maximum(array, 0).astype(np.int64)], matrix, 1)]
-    total = _painted(parts, reference)
-    if not sitk.GetArrayViewFromImage(total).any():
-        raise InputError(
-            _("The labels {labels} are empty on {name}; choose those drawn on this volume.").format(
-                labels=labelNode.GetName(), name=name
-            )
-        )
-    return total
+    empty = _("The labels {labels} are empty on {name}; choose those drawn on this volume.").format(
+        labels=labelNode.GetName(), name=name
+    )
+    return _paintedSomewhere(parts, reference, empty)
 
 
 def partsOf(partsNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
@@ -94,14 +86,10 @@ def partsOf(partsNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
         labels, numbers = np.unique(np.maximum(voxels(partsNode), 0), return_inverse=True)
         numbers = numbers.reshape(voxels(partsNode).shape) + (0 if labels[0] == 0 else 1)
         parts = [(numbers, ijkToWorld(partsNode), 1)]
-    total = _painted(parts, reference)
-    if not sitk.GetArrayViewFromImage(total).any():
-        raise InputError(
-            _("The rigid parts {parts} are empty on {name}; draw them there, or choose none.").format(
-                parts=partsNode.GetName(), name=name
-            )
-        )
-    return total
+    empty = _("The rigid parts {parts} are empty on {name}; draw them there, or choose none.").format(
+        parts=partsNode.GetName(), name=name
+    )
+    return _paintedSomewhere(parts, reference, empty)
 
 
 def segmentsOf(segmentationNode: Node) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
@@ -115,6 +103,14 @@ def segmentsOf(segmentationNode: Node) -> Iterator[tuple[str, str, np.ndarray, n
 
 def isSegmentation(node: Node) -> bool:
     return bool(node.IsA("vtkMRMLSegmentationNode"))
+
+
+def _paintedSomewhere(parts: list[tuple[np.ndarray, np.ndarray, int]], reference: sitk.Image, empty: str) -> sitk.Image:
+    """As ``_painted``; where nothing is on ``reference`` an ``InputError`` with the sentence ``empty``."""
+    total = _painted(parts, reference)
+    if not sitk.GetArrayViewFromImage(total).any():
+        raise InputError(empty)
+    return total
 
 
 def _painted(parts: list[tuple[np.ndarray, np.ndarray, int]], reference: sitk.Image) -> sitk.Image:
