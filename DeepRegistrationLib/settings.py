@@ -18,6 +18,8 @@ from .errors import InputError
 AUTO, NO_NETWORK = "auto", "none"
 AFFINE_ALONE = "affine"
 """In a report: nothing was better than the affine alignment."""
+NETWORK_ALONE = "network"
+"""In a report: nothing found on the very pair was confirmed, and the field is what a network proposes."""
 DEFORMABLE = "deformable"
 RESULTS = (DEFORMABLE, "affine", "similarity", "rigid")
 REFINEMENTS = ("none", "fast", "accurate")

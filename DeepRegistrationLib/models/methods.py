@@ -74,14 +74,17 @@ def chosen_method(settings: Settings, ndim: int) -> Method:
         InputError: if there is no such method, or it lacks what is asked of it.
     """
     if settings.method == AUTO:
-        return catalog.UNIVERSAL if settings.fine_tune and _has(catalog.UNIVERSAL, ndim) else default_method(ndim)
+        return (
+            catalog.UNIVERSAL if settings.fine_tune and has_weights(catalog.UNIVERSAL, ndim) else default_method(ndim)
+        )
     method = find_method(settings.method)
     if settings.variant is not None:
         method.variant(settings.variant)  # one that it does not have is refused
     return method
 
 
-def _has(method: Method, ndim: int) -> bool:
+def has_weights(method: Method, ndim: int) -> bool:
+    """Whether trained weights of ``method`` for images of ``ndim`` dimensions are at hand."""
     return any(bundle.header.dimensions == ndim for bundle in bundles_of(method))
 
 

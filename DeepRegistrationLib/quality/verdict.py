@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..settings import AFFINE_ALONE
+from ..settings import AFFINE_ALONE, NETWORK_ALONE
 
 if TYPE_CHECKING:
     from .report import Report
@@ -80,6 +80,11 @@ def judge(report: Report) -> tuple[str, list[str]]:
         check.append(
             f"A part that should stay rigid bends by {mm(report.rigid_left_mm)}: parts come too close to each other to "
             "move apart; join them under one label, or check them."
+        )
+    if report.chosen == NETWORK_ALONE:
+        check.append(
+            "What the refinement found was not confirmed; the field is what the universal network proposes: compare "
+            "the images closely."
         )
     _judge_error(report, check)
     _judge_doubt(report, bad, check)

@@ -22,13 +22,14 @@ from ..fields import resize
 from ..fields.folding import unfold
 from ..fields.inverse import invert
 from ..progress import SILENT, Reporter
-from ..settings import AFFINE_ALONE, AUTO, Settings
+from ..settings import AFFINE_ALONE, AUTO, NETWORK_ALONE, Settings
 from .choose import choose_similarity
 from .counterparts import fill_in, trust_in
 from .guard import Choice, coarse_levels, confirmed, guard, refused
 from .level_images import Images
 from .levels import Level, Rim, Window, keep_inside, normalize, shrink, working_window
 from .one_level import run_level
+from .proposal import Fields, Proposal
 from .schedule import plan
 
 
@@ -51,6 +52,7 @@ class Refined:
     choice: Choice
 
 
+Propose = Callable[[Reporter], Fields]
 Planner = Callable[[Sequence[int], Sequence[float], Settings, str], list[Level]]
 
 
@@ -65,6 +67,7 @@ def refine(
     moving_mask: Tensor | None = None,
     landmarks: tuple[Tensor, Tensor] | None = None,
     labels: tuple[Tensor, Tensor] | None = None,
+    propose: Propose | None = None,
     planner: Planner | None = None,
     reporter: Reporter = SILENT,
 ) -> Refined:
@@ -77,6 +80,8 @@ def refine(
         fixed_mask, moving_mask: (1, 1, *S); what is 0 does not count.
         landmarks: (n, ndim) voxel positions in fixed and in moving that belong together.
         labels: (1, 1, *S) integer maps of fixed and moving; equal labels attract.
+        propose: gives other fields to begin with, there and back, (1, ndim, *S) voxels, as a network does. It is asked
+            where the images tell that the engine's own field cannot be trusted.
         planner: makes the levels, in place of ``plan``: for those who measure other settings.
         reporter: told about every step; raises Cancelled.
 
@@ -114,7 +119,7 @@ def refine(
         # What was asked for or guided by hand is not judged by the images alone.
         guarded = settings.similarity == AUTO and begin is None and landmarks is None and labels is None
         plans = partial(planner or plan, window.shape, mm, settings)
-        u, counts, choice = _descend(images, plans, similarity, begin, guarded, reporter)
+        u, counts, choice = _descend(images, plans, similarity, begin, guarded, propose, reporter)
         reporter(0.87, "removing folds")
         u = _on_grid(u, window, shape, start)
         if start is None:
@@ -136,6 +141,7 @@ def _descend(
     similarity: str,
     begin: Tensor | None,
     guarded: bool,
+    propose: Propose | None,
     reporter: Reporter,
 ) -> tuple[Tensor, tuple[int, ...], Choice]:
     """The field on the last level, how many steps each took, and what went on from the coarse levels."""
@@ -160,11 +166,14 @@ def _descend(
     if not guarded:
         return *go_on(levels, coarse, choice, counts), choice
     part = reporter.stage(reporter.name, share, share)
-    judge = partial(guard, images, plans, run=partial(_one_way, begin=None, reporter=part))
+    proposal = None if propose is None else Proposal(partial(propose, part), images.window)
+    judge = partial(guard, images, plans, run=partial(_one_way, begin=None, reporter=part), proposal=proposal)
     choice = judge(choice)
     while True:
         if choice.chosen == AFFINE_ALONE:
             return torch.zeros_like(choice.there), (0,) * len(levels), choice
+        if choice.chosen == NETWORK_ALONE and proposal is not None:
+            return proposal.fields[0], (0,) * len(levels), choice
         if choice.chosen != similarity:
             levels = plans(choice.similarity)
             coarse = coarse_levels(levels)

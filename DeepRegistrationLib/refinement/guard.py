@@ -3,12 +3,14 @@
 The measure that suits most pairs tears some apart: tissue that is bright in one image and dark in the other, or motion
 beyond what is seen. Where the evidence (``hypotheses.py``) speaks clearly against the field of the coarse levels, or
 where the images do not agree at the end (``confirmed``), the other measures are tried from the affine alignment, the
-best of them from the far-seeing stage's field as well; the worthiest goes on, and is confirmed at its end, or the
-affine alignment is the answer. All other pairs go on as they are.
+best of them from the far-seeing stage's field as well, and mutual information from the field that a network proposes.
+The worthiest goes on, and is confirmed at its end; else the next ones do, down to the network's field as it is and to
+the affine alignment. All other pairs go on as they are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,12 +18,13 @@ import torch
 from torch import Tensor
 
 from ..fields import resize
-from ..settings import AFFINE_ALONE
+from ..settings import AFFINE_ALONE, NETWORK_ALONE
 from .agreement import turning
 from .far_seeing import far_fields
 from .hypotheses import Evidence, Fields, Scale, alike, apart_mm, known, weigh
 from .level_images import Images
 from .levels import Level
+from .proposal import Proposal
 from .schedule import BOTH_WAYS, DIRECT
 
 AGAINST = -0.08
@@ -46,6 +49,10 @@ AGREED = 0.42
 results gave 0.44 to 0.99, harmed ones 0 to 0.41. Leaving one kind out gave 0.38 or 0.42, and 1 of 35 harmed."""
 MEASURES = (DIRECT, "information")
 """What it tries, but for what has just failed."""
+FROM_NETWORK = f"{NETWORK_ALONE}, information"
+PROPOSED = 0.08
+"""The worth from which on the proposed field can be the answer: nothing confirms it, as where contrasts hide each other
+only it is left."""
 
 Run = Callable[[Images, Sequence[Level], Tensor], tuple[Tensor, list[int]]]
 
@@ -59,6 +66,7 @@ class Choice:
         there, back: (1, ndim, *S) voxels of the last coarse level; None: the way back was not gone.
         chosen: the name of what goes on; ``AFFINE_ALONE`` if nothing was worth it.
         weighed: the evidence for each, best first; one alone where the guard did not act.
+        rest: what goes on in its place, in turn, where it is not confirmed; see ``refused``.
     """
 
     similarity: str
@@ -66,6 +74,7 @@ class Choice:
     back: Tensor | None
     chosen: str
     weighed: tuple[Evidence, ...] = field(default_factory=tuple)
+    rest: tuple[Choice, ...] = ()
 
 
 def coarse_levels(levels: Sequence[Level]) -> int:
@@ -74,7 +83,12 @@ def coarse_levels(levels: Sequence[Level]) -> int:
 
 
 def guard(
-    images: Images, plans: Callable[[str], list[Level]], choice: Choice, run: Run, doubted: bool = False
+    images: Images,
+    plans: Callable[[str], list[Level]],
+    choice: Choice,
+    run: Run,
+    proposal: Proposal | None = None,
+    doubted: bool = False,
 ) -> Choice:
     """``choice`` with its evidence, or what goes on in its place.
 
@@ -82,6 +96,7 @@ def guard(
         plans: the levels for a measure.
         choice: what the coarse levels found.
         run: takes the steps of coarse levels from a given field.
+        proposal: a network's field, to begin with or to take.
         doubted: ``choice`` was not confirmed at its end.
     """
     levels = plans(choice.similarity)
@@ -108,9 +123,6 @@ def guard(
         fields = run(images, own, start[0])[0], run(images.swapped(), own, start[1])[0]
         tried[name], weighed[name] = (measure, fields), weigh(name, scale, *fields)
 
-    def rank(evidence: Evidence) -> float:
-        return evidence.worth - (LEAD if doubted and evidence.name == found.name else 0.0)
-
     measures = [measure for measure in MEASURES if measure != choice.similarity]
     for measure in measures:
         attempt(measure, measure, (nothing, nothing))
@@ -119,10 +131,26 @@ def guard(
     # Where little is gained from here, all that tells which measure would serve from there is to try.
     for measure in [best] if weighed[best].worth > 0 else measures:
         attempt(f"far, {measure}", measure, seen)
+    if proposal is not None:
+        tried[NETWORK_ALONE] = choice.similarity, proposal.on(level)
+        weighed[NETWORK_ALONE] = weigh(NETWORK_ALONE, scale, *tried[NETWORK_ALONE][1])
+        attempt(FROM_NETWORK, "information", tried[NETWORK_ALONE][1])
+
+    def rank(evidence: Evidence) -> float:
+        if evidence.name == NETWORK_ALONE and evidence.worth < PROPOSED:
+            return -math.inf
+        return evidence.worth - (LEAD if doubted and evidence.name == found.name else 0.0)
+
+    def chosen(name: str) -> Choice:
+        measure, fields = tried[name]
+        return Choice(measure, *fields, name)
+
     ranked = sorted(weighed.values(), key=rank, reverse=True)
-    measure, fields = tried[ranked[0].name]
-    told = [replace(e, apart_mm=apart_mm(scale, tried[e.name][1][0], fields[0])) for e in ranked]
-    return Choice(measure, *fields, ranked[0].name, tuple(told))
+    best = ranked[0].name
+    worthy = [e.name for e in ranked[1:] if rank(e) > 0]
+    rest = [name for name in (FROM_NETWORK, NETWORK_ALONE) if name in worthy] + [AFFINE_ALONE]
+    told = tuple(replace(e, apart_mm=apart_mm(scale, tried[e.name][1][0], tried[best][1][0])) for e in ranked)
+    return replace(chosen(best), weighed=told, rest=tuple(map(chosen, rest)))
 
 
 def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
@@ -147,7 +175,8 @@ def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
 
 
 def refused(choice: Choice) -> Choice:
-    """The affine alignment in place of what goes on, with all that was weighed."""
-    others = tuple(e for e in choice.weighed if e.name != AFFINE_ALONE)
-    nothing = torch.zeros_like(choice.there)
-    return replace(choice, there=nothing, back=nothing, chosen=AFFINE_ALONE, weighed=(Evidence(AFFINE_ALONE), *others))
+    """The next of ``choice.rest`` in place of what goes on, with all that was weighed."""
+    following, *rest = choice.rest
+    first = next(e for e in choice.weighed if e.name == following.chosen)
+    others = tuple(e for e in choice.weighed if e is not first)
+    return replace(following, weighed=(first, *others), rest=tuple(rest))

@@ -25,6 +25,10 @@ def forms(_: Callable[[str], str]) -> tuple[str, ...]:
             "A part that should stay rigid bends by {length}: parts come too close to each other to move apart; join "
             "them under one label, or check them."
         ),
+        _(
+            "What the refinement found was not confirmed; the field is what the universal network proposes: compare "
+            "the images closely."
+        ),
         _("No deformation that was tried explained the images better than the affine alignment, which is the answer."),
         _("The field is smooth and invertible, and the images are more alike than before."),
         _("The images are more alike than before."),

@@ -6,6 +6,7 @@ import pytest
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Image
 from DeepRegistrationLib.quality.report import Report, overlay_png, save_report
+from DeepRegistrationLib.settings import AFFINE_ALONE, NETWORK_ALONE
 from Testing.Lib.geometry.geometries import GRIDS, oblique
 
 
@@ -23,6 +24,8 @@ def report(**changes):
         ({"warnings": ["Look here."]}, "check", "Look here."),
         ({"folding_percent": 2.0}, "bad", "more smoothness"),
         ({"similarity_after": 0.1}, "bad", "less alike"),
+        ({"chosen": AFFINE_ALONE}, "good", "which is the answer"),
+        ({"chosen": NETWORK_ALONE}, "check", "what the universal network proposes"),
     ],
 )
 def test_the_verdict_is_given_with_its_reason(changes, verdict, words):

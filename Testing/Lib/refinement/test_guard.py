@@ -5,11 +5,12 @@ import torch
 
 from DeepRegistrationLib import register
 from DeepRegistrationLib.fields import smooth, warp
+from DeepRegistrationLib.fields.inverse import invert
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.refinement import engine, guard
 from DeepRegistrationLib.refinement.engine import refine
 from DeepRegistrationLib.refinement.schedule import DIRECT
-from DeepRegistrationLib.settings import AFFINE_ALONE, Settings
+from DeepRegistrationLib.settings import AFFINE_ALONE, NETWORK_ALONE, Settings
 from Testing.Lib.refinement.test_agreement import TURNS
 from Testing.Lib.refinement.test_far_seeing import inner_error, motion, texture
 from Testing.Lib.refinement.test_hypotheses import CURVE, ball, remapped
@@ -139,3 +140,52 @@ def test_where_nothing_is_worth_it_the_affine_alignment_is_the_answer_and_the_re
     assert dict(result.report.lines())["Chosen"].startswith(AFFINE_ALONE)
     named = {e["name"] for e in result.report.as_dict()["hypotheses"]}
     assert named >= {AFFINE_ALONE, "lncc", DIRECT, "information"}
+
+
+def proposed(fields, asked):
+    def propose(reporter):
+        asked.append(reporter.name)
+        return fields
+
+    return propose
+
+
+def test_a_network_is_asked_only_where_the_guard_acts():
+    asked = []
+    moving = texture((20, 24, 20))
+    u = motion((20, 24, 20), 3.0)
+    found = refine(warp(moving, u), moving, propose=proposed((u, invert(u)), asked))
+    assert not asked
+    assert [e.name for e in found.choice.weighed] == ["lncc"]
+
+
+def test_what_a_network_proposes_is_weighed_begun_with_and_taken_as_it_is_if_nothing_else_is_worth_more(monkeypatch):
+    fixed, moving, u = other_contrast((26, 28, 26), 2.0, WAVES)
+    asked = []
+    monkeypatch.setattr(guard, "AGREED", 2.0)  # nothing that was refined is confirmed
+    found = refine(fixed, moving, propose=proposed((u, invert(u)), asked))
+    assert len(asked) == 1
+    weighed = {e.name: e for e in found.choice.weighed}
+    assert weighed.keys() >= {NETWORK_ALONE, guard.FROM_NETWORK, AFFINE_ALONE}
+    assert weighed[NETWORK_ALONE].worth > guard.PROPOSED
+    assert found.choice.chosen == found.choice.weighed[0].name == NETWORK_ALONE
+    assert set(found.iterations) == {0}
+    assert inner_error(found.field, u) < 0.05
+
+
+def test_a_network_that_is_wrong_is_not_believed(monkeypatch):
+    fixed, moving, _ = other_contrast((26, 28, 26), 0.1, WAVES)
+    wrong = motion((26, 28, 26), 4.0)
+    monkeypatch.setattr(guard, "AGREED", 2.0)
+    found = refine(fixed, moving, propose=proposed((wrong, invert(wrong)), []))
+    assert next(e for e in found.choice.weighed if e.name == NETWORK_ALONE).worth < guard.PROPOSED
+    assert found.choice.chosen == AFFINE_ALONE
+    assert float(found.field.abs().max()) == 0
+
+
+@pytest.mark.parametrize("method", ["auto", "none"])
+def test_the_pipeline_offers_the_universal_network_unless_none_was_asked_for(method):
+    fixed, moving, _ = other_contrast((96, 104), 1e-6, WAVES)
+    images = [Image(x[0, 0].numpy(), Grid.from_shape((96, 104))) for x in (fixed, moving)]
+    named = {e.name for e in register(*images, affine="none", method=method).report.hypotheses}
+    assert (NETWORK_ALONE in named) == (method == "auto")
