@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 cancelled. An error is one senten
 from __future__ import annotations
 
 import signal
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,4 +45,9 @@ if __name__ == "__main__":
         signal.signal(number, leave_at_once)
     from .command_line.guard import end_process
 
+    if sys.argv[1:2] == ["serve"]:  # not a command for users: Slicer's worker that stays
+        from .command_line.serve import load, serve
+
+        load()
+        end_process(serve(main, sys.argv[2:]))
     end_process(main())

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 
@@ -85,5 +86,18 @@ def main() -> int:
     return 0
 
 
+def served(arguments: list[str]) -> int:
+    sys.argv[1:] = arguments
+    try:
+        return main()
+    except RuntimeError:
+        traceback.print_exc()
+        return 1
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        from DeepRegistrationLib.command_line.serve import serve
+
+        sys.exit(serve(served, sys.argv[2:]))
     sys.exit(main())

@@ -17,8 +17,9 @@ from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.install import Installer, TorchInstaller
 from ..worker.job import Job
-from ..worker.process import POLL_SECONDS, LibraryProcess, Process, QtTicker, Ticker, newFolder, processEvents
+from ..worker.process import POLL_SECONDS, Process, QtTicker, Ticker, newFolder, processEvents
 from ..worker.signals import Signal
+from ..worker.staying import StayingProcess
 from .again import againFrom
 from .request import Request, settingsFrom
 from .results import Result, load
@@ -45,7 +46,7 @@ class RegistrationLogic:
 
     def __init__(
         self,
-        makeProcess: Callable[[], Process] = LibraryProcess,
+        makeProcess: Callable[[], Process] = StayingProcess,
         ticker: Ticker | None = None,
         installer: Installer | None = None,
     ) -> None:
