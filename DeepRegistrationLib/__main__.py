@@ -10,19 +10,19 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+def main(arguments: Sequence[str] | None = None, stop: Callable[[], bool] | None = None) -> int:
+    """Run one command and return its exit code; ``stop`` tells whether a refinement should end with what it has."""
     from .command_line.guard import guarded
     from .system import wait_briefly
 
     wait_briefly()
-    return guarded(lambda: _run(arguments))
+    return guarded(lambda: _run(arguments, stop))
 
 
-def _run(arguments: Sequence[str] | None) -> None:
+def _run(arguments: Sequence[str] | None, stop: Callable[[], bool] | None) -> None:
     from .command_line.commands import add_commands  # loads PyTorch
     from .command_line.guard import Parser
     from .command_line.interrupt import PATIENCE, on_interrupt
@@ -31,7 +31,7 @@ def _run(arguments: Sequence[str] | None) -> None:
     parser = Parser(prog="python -m DeepRegistrationLib", description="Deformable registration of two images.")
     add_commands(parser.add_subparsers(dest="command", required=True, parser_class=Parser))
     options = parser.parse_args(arguments)
-    options.cancel = CancelToken()
+    options.cancel, options.stop = CancelToken(), stop
     # A command that looks at the token ends by itself; batch needs a moment to end its workers.
     watches, patience = getattr(options, "watches_cancel", False), getattr(options, "patience", PATIENCE)
     with on_interrupt(options.cancel, patience, raises=not watches):

@@ -22,6 +22,7 @@ from ..system import keep_freed_memory
 from .apply_command import add_apply
 from .batch_command import add_batch
 from .dicom_options import SeriesPair, add_different_patients, read_series_pair, register_endings, save_transform_as
+from .json_lines import JsonLines
 from .options import add_settings, settings_from
 from .outputs import REPORT_FILES, Output, check_folder, check_outputs
 from .progress_bar import ProgressBar
@@ -84,6 +85,7 @@ def _add_register(commands: Commands) -> None:
     how.add_argument("--moving-labels", metavar="L")
     how.add_argument("--rigid-labels", metavar="R", help="label map of parts of the fixed image that must not bend")
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
+    parser.add_argument("--previews", action="store_true", help=argparse.SUPPRESS)  # for Slicer, with --progress json
     parser.set_defaults(run=run_register, watches_cancel=True)
 
 
@@ -109,8 +111,7 @@ def run_register(options: argparse.Namespace) -> None:
         if isinstance(progress, ProgressBar):
             progress.close()
     if options.progress == "json":
-        done = {"stage": "done", "fraction": 1.0, "message": "done", "report": result.report.as_dict()}
-        print(json.dumps(done), flush=True)
+        JsonLines()("done", 1.0, "done", report=result.report.as_dict())
     elif options.progress == "bar":
         for name, value in result.report.lines():
             print(f"{name}: {value}")
@@ -132,6 +133,8 @@ def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: Prog
         rigid_labels=options.rigid_labels,
         progress=progress,
         cancel=options.cancel,
+        on_level=progress.preview if options.previews and isinstance(progress, JsonLines) else None,
+        stop=options.stop,
     )
     if pairs is not None:
         result.report.warnings += pairs.notes
@@ -208,10 +211,7 @@ def _pairs(options: argparse.Namespace) -> Pairs | None:
 
 
 def _progress(kind: str) -> ProgressCallback | None:
-    def as_json(stage: str, fraction: float, message: str) -> None:
-        print(json.dumps({"stage": stage, "fraction": round(fraction, 4), "message": message}), flush=True)
-
-    return {"none": None, "json": as_json, "bar": ProgressBar()}[kind]
+    return {"none": None, "json": JsonLines(), "bar": ProgressBar()}[kind]
 
 
 def _add_evaluate(commands: Commands) -> None:

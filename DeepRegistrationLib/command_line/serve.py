@@ -3,6 +3,7 @@
 On standard input one JSON line a request, ``{"arguments": [...], "folder": "..."}``: the command runs in ``folder``,
 and what it prints goes to files there. How it ended is told by ``worker-ended.json``, which appears whole:
 ``{"code": 0, "stays": true}``. Nothing of the folder is open any more then, and nothing of the images is in memory.
+``{"stop": true}`` ends the refinement that runs, with what is there as its result.
 
 The process ends when its input does, with what it is at; when there was nothing to do for some time; after a command
 that failed unexpectedly; and when it holds more memory than it should.
@@ -35,12 +36,16 @@ MOST_SHARE = 0.25
 """Of the computer's memory, for a process that waits."""
 
 
+Command = Callable[[Sequence[str], Callable[[], bool]], int]
+
+
 class Requests:
     """What comes in by standard input, read by a thread of its own: also while a command runs."""
 
     def __init__(self) -> None:
         self.waiting: queue.Queue[dict[str, Any]] = queue.Queue()
         self.folder: Path | None = None
+        self.stop = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -48,7 +53,9 @@ class Requests:
         for line in os.fdopen(os.dup(0), "rb"):
             with suppress(ValueError):
                 request = json.loads(line)
-                if isinstance(request, dict):
+                if isinstance(request, dict) and request.get("stop"):
+                    self.stop.set()
+                elif isinstance(request, dict):
                     self.waiting.put(request)
         if self.folder is not None:  # who asked is gone: nobody else would take the images away
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -62,11 +69,11 @@ def load() -> None:
         from ..pipeline import register  # noqa: F401 - PyTorch, above all
 
 
-def serve(command: Callable[[Sequence[str]], int], arguments: Sequence[str] = ()) -> int:
+def serve(command: Command, arguments: Sequence[str] = ()) -> int:
     """Serve until there is nothing to do for ``arguments[0]`` seconds; the exit code.
 
     Args:
-        command: runs one command line and returns its exit code.
+        command: runs one command line and returns its exit code; its second argument tells whether to stop.
     """
     idle = float(arguments[0]) if arguments else IDLE_SECONDS
     requests = Requests()
@@ -77,7 +84,8 @@ def serve(command: Callable[[Sequence[str]], int], arguments: Sequence[str] = ()
         except queue.Empty:
             return DONE
         folder = requests.folder = Path(request["folder"])
-        code = _run(command, request["arguments"], folder)
+        requests.stop.clear()
+        code = _run(command, request["arguments"], folder, requests.stop.is_set)
         give_memory_back()
         held = resident_memory()
         first = first or held
@@ -88,14 +96,14 @@ def serve(command: Callable[[Sequence[str]], int], arguments: Sequence[str] = ()
             return DONE
 
 
-def _run(command: Callable[[Sequence[str]], int], arguments: Sequence[str], folder: Path) -> int:
+def _run(command: Command, arguments: Sequence[str], folder: Path, stop: Callable[[], bool]) -> int:
     """One command with its output in files of ``folder``; afterwards nothing of it is open."""
     for number in (signal.SIGINT, signal.SIGTERM):  # as at the start of a process
         signal.signal(number, leave_at_once)
     try:
         os.chdir(folder)
         _print_to(OUTPUT, ERRORS)
-        return command(arguments)
+        return command(arguments, stop)
     except OSError:
         return BAD_INPUT
     finally:

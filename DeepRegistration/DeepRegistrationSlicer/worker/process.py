@@ -42,6 +42,9 @@ class Process(Protocol):
     def errorText(self) -> str:
         """What it wrote to standard error."""
 
+    def finishEarly(self) -> bool:
+        """Ask it to end the refinement with what is there; False if it cannot be asked."""
+
     def kill(self) -> None:
         """End it and every process it started, now."""
 
@@ -220,6 +223,9 @@ class LibraryProcess:
 
     def errorText(self) -> str:
         return self._written.errorText()
+
+    def finishEarly(self) -> bool:
+        return False
 
     def kill(self) -> None:
         self._child.kill()

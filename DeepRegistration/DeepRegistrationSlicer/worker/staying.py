@@ -143,6 +143,15 @@ class StayingProcess:
     def errorText(self) -> str:
         return self._alone.errorText() if self._alone is not None else self._written.errorText()
 
+    def finishEarly(self) -> bool:
+        if self._alone is not None or not self._isRunning:
+            return False
+        try:
+            self._worker.tell({"stop": True})
+        except OSError:  # it has died, which is seen soon
+            return False
+        return True
+
     def kill(self) -> None:
         if self._alone is not None:
             self._alone.kill()

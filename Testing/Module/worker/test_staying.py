@@ -206,7 +206,7 @@ from DeepRegistrationLib.command_line import serve
 held = iter([1 << 30, (2 << 30) - 1, 2 << 30])
 serve.resident_memory, serve.total_memory = lambda: next(held), lambda: 1 << 40
 print = None
-def command(arguments):
+def command(arguments, stop):
     sys.stdout.write("{}\\n")
     return 0
 serve.serve(command)
@@ -249,40 +249,22 @@ os.kill(os.getpid(), 9)
     assert folder.exists() is not isAtWork
 
 
-def test_the_real_worker_stays_and_gives_what_a_fresh_one_gives():
-    fixed, moving = addVolume(blobs((20, 20, 20)), OBLIQUE), addVolume(blobs((20, 20, 20), (1, 1, 0)), OBLIQUE)
-    worker = staying.StayingWorker()
-    logic = RegistrationLogic(lambda: staying.StayingProcess(worker))
-    found, pids = [], []
-    for isFresh in (False, False, True):
-        if isFresh:
-            logic.makeProcess = staying.LibraryProcess
-        logic.register(fixed, moving, affine="none")
-        found.append(slicer.util.arrayFromVolume(logic.lastResult.volume).copy())
-        pids.append(worker.processId)
-    kept = psutil.Process(pids[0])
-    paths = [file.path for file in kept.open_files()] + [kept.cwd()]
-    worker.end()
-    assert pids[0] == pids[1]
-    assert np.array_equal(found[0], found[2])
-    assert np.array_equal(found[1], found[2])
-    assert not any("DeepRegistration-" in path for path in paths)
-    assert folders() == []
-
-
-def test_opening_the_panel_warms_it(panel):
-    catalog = panel.panel.catalog
+def test_opening_the_panel_warms_the_real_worker_which_serves_all_and_keeps_nothing(panel):
+    catalog, logic = panel.panel.catalog, panel.logic.registration
     until(lambda: slicer.app.processEvents() or not catalog.answer.isRunning)
     assert len(catalog.methods) > 2
     served = staying.SHARED.processId
     assert served is not None
-    addVolume(blobs((20, 20, 20)), OBLIQUE)
-    addVolume(blobs((20, 20, 20), (1, 1, 0)), OBLIQUE)
-    panel.panel.chooseVolumes()
-    panel.panel.parameters.useAffine = False
-    panel.ui.applyButton.click()
-    until(lambda: slicer.app.processEvents() or not panel.logic.registration.isRunning, 60)
-    assert panel.logic.registration.lastResult is not None
-    assert staying.SHARED.processId == served
+    fixed, moving = addVolume(blobs((20, 20, 20)), OBLIQUE), addVolume(blobs((20, 20, 20), (1, 1, 0)), OBLIQUE)
+    found = []
+    for _ in range(2):
+        logic.register(fixed, moving, affine="none")
+        found.append(slicer.util.arrayFromVolume(logic.lastResult.volume).copy())
+        assert staying.SHARED.processId == served
+    kept = psutil.Process(served)
+    paths = [file.path for file in kept.open_files()] + [kept.cwd()]
     panel.cleanup()
     assert not psutil.pid_exists(served)
+    assert np.array_equal(*found)
+    assert not any("DeepRegistration-" in path for path in paths)
+    assert folders() == []
