@@ -22,10 +22,10 @@ def main(arguments: Sequence[str] | None = None, stop: Callable[[], bool] | None
     return guarded(lambda: _run(arguments, stop))
 
 
-def _run(arguments: Sequence[str] | None, stop: Callable[[], bool] | None) -> None:
-    from .command_line.commands import add_commands  # loads PyTorch
+def _run(arguments: Sequence[str] | None, stop: Callable[[], bool] | None = None) -> None:
     from .command_line.guard import Parser
     from .command_line.interrupt import PATIENCE, on_interrupt
+    from .command_line.parsers import add_commands
     from .progress import CancelToken
 
     parser = Parser(prog="python -m DeepRegistrationLib", description="Deformable registration of two images.")
