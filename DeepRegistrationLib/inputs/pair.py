@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -50,6 +51,11 @@ class Pair:
     def warnings(self) -> list[str]:
         """What the user should read of how the images were read."""
         return [*self.given_fixed.warnings, *self.given_moving.warnings]
+
+    @property
+    def masks(self) -> dict[str, Any]:
+        """Both masks, as keywords; None where there is none."""
+        return {"fixed_mask": self.fixed_mask, "moving_mask": self.moving_mask}
 
     @classmethod
     def read(
