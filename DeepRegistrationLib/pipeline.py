@@ -28,9 +28,9 @@ from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_la
 from .inputs.pair import Pair, PreparedPair, label_tensors, landmark_voxels, working_grid
 from .inputs.start import read_start, split_start
 from .models.bundle import Model
-from .models.catalog import UNIVERSAL
-from .models.methods import chosen_method, find_method, has_weights, model_for
+from .models.methods import chosen_method, find_method, model_for
 from .models.predict import predict
+from .models.proposal import proposal_for
 from .progress import CancelToken, ProgressCallback, Reporter, Watch, check_listeners
 from .quality.doubt import Doubt, measure_doubt
 from .quality.measure import measure_error, measure_field, measure_images, measure_landmarks, misses
@@ -338,19 +338,11 @@ def _refined(
         moving_mask=there(prepared.moving_mask),
         landmarks=landmark_voxels(guides[0], prepared.grid, matrix, pair.plane),
         labels=label_tensors(guides[1], prepared.grid, affine_to_sitk(matrix), pair.plane),
-        propose=partial(_proposed, prepared, device) if asks and has_weights(UNIVERSAL, prepared.grid.ndim) else None,
+        propose=proposal_for(prepared.fixed, prepared.moving, prepared.grid, device) if asks else None,
         reporter=reporter,
     )
     report.chosen, report.hypotheses = refined.choice.chosen, refined.choice.weighed
     return refined.field.cpu(), refined.inverse.cpu()
-
-
-def _proposed(prepared: PreparedPair, device: torch.device, reporter: Reporter) -> tuple[Tensor, Tensor]:
-    """What the universal network says of the pair: the fields there and back, voxels of the working grid."""
-    network = model_for(UNIVERSAL, prepared.grid.ndim)
-    images = [Image(x[0, 0].numpy(), prepared.grid, "image") for x in (prepared.fixed, prepared.moving)]
-    there, back = (predict(network, *pair, device=device, reporter=reporter) for pair in (images, images[::-1]))
-    return there.to(device), back.to(device)
 
 
 def _stiffened(
