@@ -35,7 +35,7 @@ WITHOUT_GAIN = (
     "chooses).",
     "Refining the universal network's field by LNCC in the other's contrast or by MIND where the contrast is not "
     "monotone: two brains at half resolution, Dice 0.52 and 0.64 after the affine stage, 0.68 and 0.69 by the network, "
-    "then 0.27 and 0.41 (translated) or 0.28 and 0.31 (MIND); by mutual information 0.62 and 0.72, which the guard tries.",
+    "then 0.27 and 0.41 (translated) or 0.28 and 0.31 (MIND); information: 0.62 and 0.72, which the guard tries.",
 )
 """What was tried for the harm guard and for large motion, measured by hand."""
 COARSE, FULL, ALL = "coarse", "full resolution", "all levels"
