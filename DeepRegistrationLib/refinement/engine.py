@@ -25,7 +25,7 @@ from ..progress import SILENT, Reporter
 from ..settings import AFFINE_ALONE, AUTO, NETWORK_ALONE, Settings
 from .choose import choose_similarity
 from .counterparts import fill_in, trust_in
-from .guard import Choice, coarse_levels, confirmed, guard, refused
+from .guard import Choice, coarse_levels, confirmed, guard, last_resort, refused
 from .level_images import Images
 from .levels import Level, Rim, Window, keep_inside, normalize, shrink, working_window
 from .one_level import run_level
@@ -167,11 +167,15 @@ def _descend(
         return *go_on(levels, coarse, choice, counts), choice
     part = reporter.stage(reporter.name, share, share)
     proposal = None if propose is None else Proposal(partial(propose, part), images.window)
-    judge = partial(guard, images, plans, run=partial(_one_way, begin=None, reporter=part), proposal=proposal)
+    run = partial(_one_way, begin=None, reporter=part)
+    judge = partial(guard, images, plans, run=run)
+    resort = partial(last_resort, images, plans, run=run, proposal=proposal)
     choice = judge(choice)
     if reporter.stopped("the coarse levels"):  # nothing but the beginning was shown
         return v_start, (0,) * len(levels), Choice(similarity, v_start, None, "")
     while True:
+        if choice.chosen == AFFINE_ALONE and choice.rest is None:
+            choice = resort(choice)
         if choice.chosen == AFFINE_ALONE:
             return torch.zeros_like(choice.there), (0,) * len(levels), choice
         if choice.chosen == NETWORK_ALONE and proposal is not None:
@@ -185,7 +189,7 @@ def _descend(
         if reporter.stopped("the last level") or confirmed(images, levels[coarse - 1], choice, u):
             return u, taken, choice
         if len(choice.weighed) > 1:
-            choice = refused(choice)
+            choice = resort(choice) if choice.rest is None else refused(choice)
             continue
         seen, choice = choice, judge(choice, doubted=True)
         if reporter.stopped("the last look"):

@@ -3,14 +3,13 @@
 The measure that suits most pairs tears some apart: tissue that is bright in one image and dark in the other, or motion
 beyond what is seen. Where the evidence (``hypotheses.py``) speaks clearly against the field of the coarse levels, or
 where the images do not agree at the end (``confirmed``), the other measures are tried from the affine alignment, the
-best of them from the far-seeing stage's field as well, and mutual information from the field that a network proposes.
-The worthiest goes on, and is confirmed at its end; else the next ones do, down to the network's field as it is and to
-the affine alignment. All other pairs go on as they are.
+best of them from the far-seeing stage's field as well; the worthiest goes on, and is confirmed at its end. Where
+nothing is worth it or nothing is confirmed, mutual information goes on from the field that a network proposes, or that
+field is taken as it is, or else the affine alignment is the answer. All other pairs go on as they are.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -66,7 +65,7 @@ class Choice:
         there, back: (1, ndim, *S) voxels of the last coarse level; None: the way back was not gone.
         chosen: the name of what goes on; ``AFFINE_ALONE`` if nothing was worth it.
         weighed: the evidence for each, best first; one alone where the guard did not act.
-        rest: what goes on in its place, in turn, where it is not confirmed; see ``refused``.
+        rest: what goes on in its place, in turn, where it is not confirmed; None until ``last_resort`` was asked.
     """
 
     similarity: str
@@ -74,7 +73,7 @@ class Choice:
     back: Tensor | None
     chosen: str
     weighed: tuple[Evidence, ...] = field(default_factory=tuple)
-    rest: tuple[Choice, ...] = ()
+    rest: tuple[Choice, ...] | None = None
 
 
 def coarse_levels(levels: Sequence[Level]) -> int:
@@ -87,7 +86,6 @@ def guard(
     plans: Callable[[str], list[Level]],
     choice: Choice,
     run: Run,
-    proposal: Proposal | None = None,
     doubted: bool = False,
 ) -> Choice:
     """``choice`` with its evidence, or what goes on in its place.
@@ -96,7 +94,6 @@ def guard(
         plans: the levels for a measure.
         choice: what the coarse levels found.
         run: takes the steps of coarse levels from a given field.
-        proposal: a network's field, to begin with or to take.
         doubted: ``choice`` was not confirmed at its end.
     """
     levels = plans(choice.similarity)
@@ -131,26 +128,44 @@ def guard(
     # Where little is gained from here, all that tells which measure would serve from there is to try.
     for measure in [best] if weighed[best].worth > 0 else measures:
         attempt(f"far, {measure}", measure, seen)
-    if proposal is not None:
-        tried[NETWORK_ALONE] = choice.similarity, proposal.on(level)
-        weighed[NETWORK_ALONE] = weigh(NETWORK_ALONE, scale, *tried[NETWORK_ALONE][1])
-        attempt(FROM_NETWORK, "information", tried[NETWORK_ALONE][1])
 
     def rank(evidence: Evidence) -> float:
-        if evidence.name == NETWORK_ALONE and evidence.worth < PROPOSED:
-            return -math.inf
         return evidence.worth - (LEAD if doubted and evidence.name == found.name else 0.0)
 
-    def chosen(name: str) -> Choice:
-        measure, fields = tried[name]
-        return Choice(measure, *fields, name)
-
     ranked = sorted(weighed.values(), key=rank, reverse=True)
-    best = ranked[0].name
-    worthy = [e.name for e in ranked[1:] if rank(e) > 0]
-    rest = [name for name in (FROM_NETWORK, NETWORK_ALONE) if name in worthy] + [AFFINE_ALONE]
-    told = tuple(replace(e, apart_mm=apart_mm(scale, tried[e.name][1][0], tried[best][1][0])) for e in ranked)
-    return replace(chosen(best), weighed=told, rest=tuple(map(chosen, rest)))
+    measure, fields = tried[ranked[0].name]
+    told = [replace(e, apart_mm=apart_mm(scale, tried[e.name][1][0], fields[0])) for e in ranked]
+    return Choice(measure, *fields, ranked[0].name, tuple(told))
+
+
+def last_resort(
+    images: Images, plans: Callable[[str], list[Level]], choice: Choice, run: Run, proposal: Proposal | None
+) -> Choice:
+    """What is left where nothing was worth it, or the end of ``choice`` was not confirmed; the affine comes last.
+
+    Args:
+        plans, run: as for ``guard``.
+        proposal: a network's field, to begin with or to take as it is; without one the affine alignment is left.
+    """
+    nothing = torch.zeros_like(choice.there)
+    affine = Choice(choice.similarity, nothing, nothing, AFFINE_ALONE)
+    left, found = [affine], {e.name: e for e in choice.weighed}
+    found.setdefault(AFFINE_ALONE, Evidence(AFFINE_ALONE))
+    if proposal is not None:
+        own = plans("information")
+        own = own[: coarse_levels(own)]
+        there, back = proposal.on(own[-1])
+        pair = images.on(own[-1])
+        scale = Scale(pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask, own[-1].spacing)
+        begun = run(images, own, there)[0], run(images.swapped(), own, back)[0]
+        found[NETWORK_ALONE] = weigh(NETWORK_ALONE, scale, there, back)
+        found[FROM_NETWORK] = weigh(FROM_NETWORK, scale, *begun)
+        if found[FROM_NETWORK].worth > 0:
+            left.append(Choice("information", *begun, FROM_NETWORK))
+        if found[NETWORK_ALONE].worth >= PROPOSED:
+            left.append(Choice(choice.similarity, there, back, NETWORK_ALONE))
+    left.sort(key=lambda c: found[c.chosen].worth, reverse=True)
+    return refused(replace(affine, weighed=tuple(found.values()), rest=tuple(left)))
 
 
 def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
@@ -176,7 +191,7 @@ def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
 
 def refused(choice: Choice) -> Choice:
     """The next of ``choice.rest`` in place of what goes on, with all that was weighed."""
-    following, *rest = choice.rest
+    following, *rest = choice.rest or ()
     first = next(e for e in choice.weighed if e.name == following.chosen)
-    others = tuple(e for e in choice.weighed if e is not first)
+    others = sorted((e for e in choice.weighed if e is not first), key=lambda e: e.worth, reverse=True)
     return replace(following, weighed=(first, *others), rest=tuple(rest))

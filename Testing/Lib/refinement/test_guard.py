@@ -159,16 +159,18 @@ def test_a_network_is_asked_only_where_the_guard_acts():
     assert [e.name for e in found.choice.weighed] == ["lncc"]
 
 
-def test_what_a_network_proposes_is_weighed_begun_with_and_taken_as_it_is_if_nothing_else_is_worth_more(monkeypatch):
-    fixed, moving, u = other_contrast((26, 28, 26), 2.0, WAVES)
-    asked = []
-    monkeypatch.setattr(guard, "AGREED", 2.0)  # nothing that was refined is confirmed
+def test_what_a_network_proposes_is_begun_with_and_then_taken_as_it_is_where_nothing_is_confirmed(monkeypatch):
+    fixed, moving, u = other_contrast((96, 104), 4.0)
+    asked, begun = [], []
+    monkeypatch.setattr(guard, "PROPOSED", 0.05)
+    monkeypatch.setattr(engine, "confirmed", lambda _images, _level, choice, _u: begun.append(choice.chosen))
     found = refine(fixed, moving, propose=proposed((u, invert(u)), asked))
     assert len(asked) == 1
     weighed = {e.name: e for e in found.choice.weighed}
-    assert weighed.keys() >= {NETWORK_ALONE, guard.FROM_NETWORK, AFFINE_ALONE}
+    assert weighed.keys() >= {NETWORK_ALONE, guard.FROM_NETWORK, AFFINE_ALONE, "lncc"}
     assert weighed[NETWORK_ALONE].worth > guard.PROPOSED
     assert found.choice.chosen == found.choice.weighed[0].name == NETWORK_ALONE
+    assert set(begun) & {DIRECT, "information", "far, information"}
     assert set(found.iterations) == {0}
     assert inner_error(found.field, u) < 0.05
 
