@@ -31,8 +31,9 @@ from .models.methods import chosen_method, find_method, model_for
 from .models.predict import predict
 from .progress import CancelToken, ProgressCallback, Reporter, check_listeners
 from .quality.doubt import Doubt, measure_doubt
-from .quality.measure import measure_error, measure_field, measure_images, measure_landmarks, misses
+from .quality.measure import measure_error, measure_field, measure_images, measure_landmarks
 from .quality.report import Report
+from .quality.there_and_back import missed_by_fields
 from .refinement.engine import refine as refine_field
 from .refinement.rigid_parts import keep_rigid
 from .settings import AUTO, DEFORMABLE, NO_NETWORK, Choices, Settings
@@ -377,7 +378,7 @@ def _finish(
     reporter.check()  # each of these can take seconds
     warped = resample(pair.given_moving, fixed_grid, transform)
     reporter.check()
-    missed = misses(field, inverse, grid, lifted_grid) if report.result == DEFORMABLE else None
+    missed = missed_by_fields(field, inverse, grid, lifted_grid) if report.result == DEFORMABLE else None
     masks = pair.fixed_mask, pair.moving_mask
     doubt = measure_doubt(pair.clean_fixed, pair.clean_moving, transform, missed, *masks, reporter=reporter)
     report.doubt_percent, report.shape = doubt.percent, doubt.shape
