@@ -33,8 +33,9 @@ from .models.predict import predict
 from .models.proposal import proposal_for
 from .progress import CancelToken, ProgressCallback, Reporter, Watch, check_listeners
 from .quality.doubt import Doubt, measure_doubt
-from .quality.measure import measure_error, measure_field, measure_images, measure_landmarks, misses
+from .quality.measure import measure_error, measure_field, measure_images, measure_landmarks
 from .quality.report import Report
+from .quality.there_and_back import missed_by_fields
 from .refinement.engine import refine as refine_field
 from .refinement.rigid_parts import keep_rigid
 from .settings import AUTO, DEFORMABLE, NO_NETWORK, Choices, Settings
@@ -390,7 +391,7 @@ def _finish(
     reporter.check()  # each of these can take seconds
     warped = resample(pair.given_moving, fixed_grid, transform)
     reporter.check()
-    missed = misses(field, inverse, grid, lifted_grid) if report.result == DEFORMABLE else None
+    missed = missed_by_fields(field, inverse, grid, lifted_grid) if report.result == DEFORMABLE else None
     masks = pair.fixed_mask, pair.moving_mask
     doubt = measure_doubt(pair.clean_fixed, pair.clean_moving, transform, missed, *masks, reporter=reporter)
     report.doubt_percent, report.shape = doubt.percent, doubt.shape

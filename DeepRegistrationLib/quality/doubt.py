@@ -31,8 +31,6 @@ WINDOWS = 24
 """So many windows, in which edges are compared, lie along the image's longest side: 10 mm in a head."""
 MOST_VOXELS = 96
 """Along an axis of the map; the windows are larger than the voxels of this grid."""
-MOST_POINTS = 36
-"""Along an axis, that go there and back; it is a long way, and what misses does so over a centimeter."""
 SMOOTH_VOXELS = 1.2
 """Gaussian in front of the gradient, as noise would count as edges."""
 QUIET = 0.02
@@ -80,7 +78,7 @@ def measure_doubt(
         fixed, moving: the images, 2-D or 3-D.
         transform: fixed to moving, LPS mm; None is the identity.
         missed: mm by which there and back misses each point of a coarse grid over the fixed image, as
-            ``there_and_back`` finds it; None: not looked at.
+            ``there_and_back.py`` finds it; None: not looked at.
         mask: (*fixed.grid.shape) bool; only what is inside was measured and counts as anatomy.
         moving_mask: (*moving.grid.shape) bool, likewise.
         reporter: asked now and then whether to stop.
@@ -120,18 +118,6 @@ def measure_doubt(
         100 * float((worry[anatomy] >= IN_DOUBT).mean()) if anatomy.any() else 100.0,
         measure_shape(transform, grid, anatomy),
     )
-
-
-def there_and_back(transform: sitk.Transform, inverse: sitk.Transform, grid: Grid) -> Image:
-    """How far, in mm, ``inverse`` after ``transform`` misses each point of a coarse grid over ``grid``."""
-    coarse = grid.resized(tuple(min(s, MOST_POINTS) for s in grid.shape))
-    there = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat32, *points_of(coarse))
-    here = coarse.to_world(np.indices(coarse.shape).reshape(grid.ndim, -1).T)
-    there = here + sitk.GetArrayViewFromImage(there).reshape(-1, grid.ndim)
-    # Point by point: a composite of the two would be a copy of both.
-    back = np.array([inverse.TransformPoint(point) for point in there.tolist()])
-    length = np.linalg.norm(back - here, axis=-1).reshape(coarse.shape)
-    return Image(length.astype(np.float32), coarse)
 
 
 def _of_unit_range(image: Image, mask: np.ndarray | None) -> sitk.Image:

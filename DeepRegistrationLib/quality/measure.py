@@ -14,10 +14,10 @@ from ..inputs.content import coarse_content
 from ..inputs.pair import Pair
 from ..progress import SILENT, Reporter
 from ..similarity.mutual_information import nmi
-from .doubt import MOST_POINTS
 from .error_estimate import estimate_errors
 from .metrics import folds_and_spread
 from .report import Report
+from .there_and_back import left_over
 
 COARSE = 48
 """Voxels along an axis at which similarity and displacement are sampled."""
@@ -36,40 +36,20 @@ def measure_field(report: Report, u: Tensor, inverse: Tensor, grid: Grid, conten
     report.max_deformation_mm = float((u * spacing).square().sum(1)[content[:, 0]].max().sqrt())
 
     # Every few voxels is enough for a mean, and every voxel costs a warp of the whole field.
-    base, there = fields.identity(grid.shape), inverse
+    here, step = fields.identity(grid.shape), inverse
     for axis, size in enumerate(grid.shape):
         every = torch.arange(0, size, max(1, size // 64))
-        base, there = base.index_select(axis + 2, every), there.index_select(axis + 2, every)
-    there = base + there
-    left = (there - base + fields.sample(u, there)) * spacing
+        here, step = here.index_select(axis + 2, every), step.index_select(axis + 2, every)
+    error, there = left_over(step, u, here, grid), here + step
     upper = torch.as_tensor(grid.shape).view(1, -1, *[1] * grid.ndim) - 1
     inside = ((there >= 0) & (there <= upper)).all(1)
-    error = left.square().sum(1).sqrt()[inside]
+    error = error[inside]
     if len(error):
         report.inverse_error_mm, report.max_inverse_error_mm = float(error.mean()), float(error.max())
     else:
         report.warnings.append(
             "Whether forward and back cancel could not be measured, as everything leads out of the fixed image."
         )
-
-
-def misses(u: Tensor, inverse: Tensor, grid: Grid, onto: Grid) -> Image:
-    """How far, in mm, there and back misses each point of a coarse grid over the fixed image.
-
-    The affine part cancels; as ``doubt.there_and_back`` finds with the transforms.
-
-    Args:
-        u, inverse: (1, ndim, *grid.shape) voxels of ``grid``.
-        onto: the grid of the answer before it is made coarse: ``grid``, or that with one more axis of a single voxel.
-    """
-    coarse = grid.resized(tuple(min(s, MOST_POINTS) for s in grid.shape))
-    index = grid.to_index(coarse.to_world(np.indices(coarse.shape).reshape(grid.ndim, -1).T))
-    here = torch.as_tensor(index.T.reshape(1, grid.ndim, *coarse.shape), dtype=u.dtype)
-    there = fields.sample(u, here)
-    spacing = torch.as_tensor(grid.spacing, dtype=u.dtype).view(1, -1, *[1] * grid.ndim)
-    missed = ((there + fields.sample(inverse, here + there)) * spacing).square().sum(1).sqrt()
-    lifted = onto.resized(tuple(min(s, MOST_POINTS) for s in onto.shape))
-    return Image(missed.reshape(lifted.shape).numpy(), lifted)
 
 
 def measure_images(

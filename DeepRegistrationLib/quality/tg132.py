@@ -21,6 +21,7 @@ from ..geometry.points import check_pairs
 from ..geometry.transform import displacement_on, lps_to_voxels, map_points, resample
 from ..inputs.label_maps import as_labels
 from . import metrics
+from .there_and_back import missed_by_transforms
 
 TABLE = "TG-132, Table III"
 CITATION = "AAPM TG-132: Brock et al. 2017, Med. Phys. 44(7), e43-e76, doi:10.1002/mp.12256"
@@ -134,9 +135,8 @@ def consistency_figures(
     said = f"maximum voxel dimension (~2-3 mm), here {limit:.3g} mm"
     mean = most = math.nan
     if inverse is not None:
-        coarse = fixed.resized(tuple(min(n, POINTS) for n in fixed.shape))
-        both = sitk.CompositeTransform([inverse, transform])  # the last one first
-        missed = np.linalg.norm(displacement_on(both, coarse), axis=-1)
+        found = missed_by_transforms(transform, inverse, fixed, POINTS)
+        coarse, missed = found.grid, found.array
         if moving is not None:
             here = coarse.to_world(np.moveaxis(np.indices(coarse.shape), 0, -1))
             index = moving.to_index(here + displacement_on(transform, coarse))

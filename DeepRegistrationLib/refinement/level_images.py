@@ -13,7 +13,7 @@ from .levels import Level, Window, shrink
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class LevelPair:
     """The images of one level and what helps; landmarks, and how far each reaches, in voxels of the level."""
 
     fixed: Tensor
@@ -51,11 +51,11 @@ class Images:
             labels=None if self.labels is None else self.labels[::-1],
         )
 
-    def on(self, level: Level) -> Pair:
+    def on(self, level: Level) -> LevelPair:
         fixed_mask, moving_mask = (
             None if mask is None else shrink(mask, level.factors) for mask in (self.fixed_mask, self.moving_mask)
         )
-        return Pair(
+        return LevelPair(
             shrink(self.fixed, level.factors),
             shrink(self.moving, level.factors),
             fixed_mask,

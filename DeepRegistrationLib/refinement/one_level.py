@@ -12,7 +12,7 @@ from ..similarity.cropped_mind import cropped_mind, principal_channels
 from .forces import Force, Lncc, LocalGradient, Ssd, structure_mask, translate
 from .guidance import LandmarkPull
 from .information import Information
-from .level_images import Pair
+from .level_images import LevelPair
 from .levels import Level, Rim, erode
 from .pace import Pace
 
@@ -70,7 +70,7 @@ class _Term:
 
 
 def run_level(
-    level: Level, pair: Pair, u: Tensor, rim: Rim, trust: Tensor | None, reporter: Reporter, message: str
+    level: Level, pair: LevelPair, u: Tensor, rim: Rim, trust: Tensor | None, reporter: Reporter, message: str
 ) -> int:
     """Steps on one level; ``u`` is updated in place. Returns how many. ``trust`` may be of a coarser level."""
     d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
@@ -139,7 +139,7 @@ def run_level(
     return level.iterations
 
 
-def _same(pair: Pair, sampler: Sampler, spare: Tensor) -> bool:
+def _same(pair: LevelPair, sampler: Sampler, spare: Tensor) -> bool:
     """Whether the moving image where ``sampler`` aims is the fixed one: what is left is rounding, and must not pull."""
     return float(sampler.take(pair.moving, spare[:, :1]).sub_(pair.fixed).abs_().max()) < SAME
 

@@ -9,9 +9,10 @@ import torch
 
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.inputs.content import coarse_content, content_of
-from DeepRegistrationLib.quality.doubt import measure_doubt, there_and_back
+from DeepRegistrationLib.quality.doubt import measure_doubt
 from DeepRegistrationLib.quality.measure import measure_field
 from DeepRegistrationLib.quality.report import Report
+from DeepRegistrationLib.quality.there_and_back import missed_by_transforms
 from DeepRegistrationLib.quality.verdict import mm
 from DeepRegistrationLib.refinement.levels import normalize
 from Testing.Lib.test_pipeline import blobs
@@ -37,7 +38,7 @@ def doubt(scale=1.0, offset=0.0, spacing=1.0, missing=0.0):
     half = np.where(np.arange(SHAPE[0])[:, None, None] < 12, first, second)
     fixed, moving = (Image(a.astype(np.float64) * scale + offset, grid) for a in (first, half))
     there, back = shift(grid, 0.2), shift(grid, missing - 0.2)
-    return measure_doubt(fixed, moving, there, there_and_back(there, back, grid))
+    return measure_doubt(fixed, moving, there, missed_by_transforms(there, back, grid))
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(1e-12, 0.0), (1.0, 5000.0), (1.0, 32768.0), (1e30, 0.0), (0.1, -3e3)])

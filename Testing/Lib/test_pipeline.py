@@ -8,8 +8,7 @@ from DeepRegistrationLib.fields import smooth, warp
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import Transform, resample
 from DeepRegistrationLib.inputs.pair import working_grid
-from DeepRegistrationLib.quality.doubt import there_and_back
-from DeepRegistrationLib.quality.measure import misses
+from DeepRegistrationLib.quality.there_and_back import missed_by_fields, missed_by_transforms
 from DeepRegistrationLib.settings import Settings
 from Testing.Lib.geometry.geometries import oblique, rotation
 
@@ -90,7 +89,7 @@ def test_there_and_back_by_the_fields_is_there_and_back_by_the_transforms(shape)
     generator = torch.Generator().manual_seed(0)
     u, w = (torch.randn((1, len(flat), *plane.shape), generator=generator) for _ in range(2))
     u, w = (smooth(x, 3.0) * 20 for x in (u, w))  # not inverse to each other: something is missed
-    found = misses(u, w, plane, grid)
+    found = missed_by_fields(u, w, plane, grid)
     lifted = [torch.zeros((1, grid.ndim, *shape)) for _ in range(2)]
     for field, part in zip(lifted, (u, w), strict=True):
         field[:, flat] = part.reshape(1, len(flat), *shape)
@@ -98,7 +97,7 @@ def test_there_and_back_by_the_fields_is_there_and_back_by_the_transforms(shape)
     matrix[:-1, :-1], matrix[:-1, -1] = 1.1 * np.eye(grid.ndim), 4.0
     there = Transform.from_field(lifted[0], grid, matrix)
     back = Transform.inverse_of(lifted[1], grid, matrix, grid)
-    expected = there_and_back(there, back, grid)
+    expected = missed_by_transforms(there, back, grid)
     assert found.grid.same_as(expected.grid)
     inner = tuple(slice(6, -6) if n > 1 else slice(None) for n in found.grid.shape)
     assert expected.array[inner].mean() > 0.3
@@ -238,10 +237,12 @@ def test_a_cancel_while_the_output_is_made_stops_before_its_next_part(monkeypatc
         return own(*arguments, **keywords)
 
     monkeypatch.setattr(pipeline, last, work)
-    monkeypatch.setattr(pipeline, "misses" if last == "resample" else "measure_images", lambda *_: begun.append(1))
+    monkeypatch.setattr(
+        pipeline, "missed_by_fields" if last == "resample" else "measure_images", lambda *_: begun.append(1)
+    )
     monkeypatch.setattr("DeepRegistrationLib.quality.doubt.measure_shape", lambda *_: begun.append(1))
     if last == "measure_doubt":
-        monkeypatch.setattr(pipeline, "misses", lambda *_: None)
+        monkeypatch.setattr(pipeline, "missed_by_fields", lambda *_: None)
     with pytest.raises(Cancelled):
         register(fixed, moving, cancel=token, affine="none", refine="none", device="cpu")
     assert not begun

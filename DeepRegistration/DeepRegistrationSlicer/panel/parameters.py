@@ -21,7 +21,7 @@ from DeepRegistrationLib.settings import DEFORMABLE, SEED, SMOOTHNESS, Settings
 from ..registration import results
 from ..registration.request import Request, settingsFrom
 from ..registration.results import TABLE_ROLE
-from ..scene.nodes import isSlice
+from ..scene.nodes import Node, isSlice
 from ..texts import tr as _
 from ..worker.methods import MethodCatalog
 
@@ -160,6 +160,11 @@ def dimensionsOf(parameters: DeepRegistrationParameterNode) -> int | None:
     """2 or 3 of the fixed volume, None while there is none."""
     fixed = parameters.fixedVolume
     return None if fixed is None else 2 if isSlice(fixed) else 3
+
+
+def resultOf(parameters: DeepRegistrationParameterNode | None) -> Node | None:
+    """The transform node that is chosen under Results."""
+    return None if parameters is None else parameters.outputTransform
 
 
 def wantsMatrix(parameters: DeepRegistrationParameterNode) -> bool:

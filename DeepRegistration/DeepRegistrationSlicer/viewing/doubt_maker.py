@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from DeepRegistrationLib.geometry.image import read_image
-from DeepRegistrationLib.quality.doubt import measure_doubt, there_and_back
+from DeepRegistrationLib.quality.doubt import measure_doubt
+from DeepRegistrationLib.quality.there_and_back import missed_by_transforms
 
 def map_of(name):
     if Path(name + ".h5").exists():
@@ -31,7 +32,7 @@ def map_of(name):
 
 fixed, moving = (read_image(sitk.ReadImage(name)) for name in ("fixed.nrrd", "moving.nrrd"))
 there, back = map_of("there"), map_of("back")
-missed = there_and_back(there, back, fixed.grid) if there is not None and back is not None else None
+missed = missed_by_transforms(there, back, fixed.grid) if there is not None and back is not None else None
 np.save("doubt.npy", measure_doubt(fixed, moving, there, missed).on(fixed.grid).array)
 """
 

@@ -8,9 +8,10 @@ import SimpleITK as sitk
 
 from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
-from DeepRegistrationLib.quality.doubt import measure_doubt, there_and_back
+from DeepRegistrationLib.quality.doubt import measure_doubt
 from DeepRegistrationLib.quality.report import Report
 from DeepRegistrationLib.quality.shape import Mirror, Shape, measure_shape
+from DeepRegistrationLib.quality.there_and_back import missed_by_transforms
 from Testing.Lib.geometry.geometries import oblique
 
 
@@ -48,7 +49,7 @@ def small(grid):
 def test_an_image_on_itself_leaves_no_doubt(grid):
     image = small(grid)
     still = sitk.Transform(grid.ndim, sitk.sitkIdentity)
-    found = measure_doubt(image, image, still, there_and_back(still, still, grid))
+    found = measure_doubt(image, image, still, missed_by_transforms(still, still, grid))
     assert found.percent < 1
     assert found.on(grid).array.shape == grid.shape
     assert found.on(grid).array.max() < 0.5
@@ -81,8 +82,8 @@ def test_a_way_back_that_misses_is_full_doubt():
     grid = grids()["3-D"]
     image = picture(grid)
     still = shift((0.0, 0, 0))
-    good = measure_doubt(image, image, still, there_and_back(still, shift((0.2, 0, 0)), grid))
-    wrong = measure_doubt(image, image, still, there_and_back(still, shift((3.0, 0, 0)), grid))
+    good = measure_doubt(image, image, still, missed_by_transforms(still, shift((0.2, 0, 0)), grid))
+    wrong = measure_doubt(image, image, still, missed_by_transforms(still, shift((3.0, 0, 0)), grid))
     assert good.percent < 5
     assert wrong.percent > 95
 
