@@ -15,6 +15,7 @@ from ..files.writing import together
 from ..geometry.image import read_image
 from ..geometry.points import Pairs, paired, read_points
 from ..geometry.transform import read_transform
+from ..inputs.label_maps import read_label_map
 from ..models.methods import find_method
 from ..progress import ProgressCallback
 from ..settings import AUTO, DEFORMABLE
@@ -26,10 +27,12 @@ from .options import add_settings, settings_from
 from .outputs import REPORT_FILES, Output, check_folder, check_outputs
 from .progress_bar import ProgressBar
 from .records import (
+    LabelMaps,
     add_evaluation,
     add_note,
     check_evaluation,
     check_note,
+    evaluation_images,
     evaluation_record,
     print_figures,
     registration_record,
@@ -99,12 +102,12 @@ def run_register(options: argparse.Namespace) -> None:
     _check_register(options)
     series = read_series_pair(options)
     keep_freed_memory()
-    pairs = _pairs(options)
+    pairs, labels = _pairs(options), _labels(options)
     progress = _progress(options.progress)
     try:
-        result = _registered(options, pairs, progress)
+        result = _registered(options, pairs, labels, progress)
         with together():
-            _save(result, options, pairs, series)
+            _save(result, options, pairs, labels, series)
     finally:
         if isinstance(progress, ProgressBar):
             progress.close()
@@ -116,7 +119,9 @@ def run_register(options: argparse.Namespace) -> None:
             print(f"{name}: {value}")
 
 
-def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: ProgressCallback | None) -> Result:
+def _registered(
+    options: argparse.Namespace, pairs: Pairs | None, labels: LabelMaps | None, progress: ProgressCallback | None
+) -> Result:
     from ..pipeline import register
 
     result = register(
@@ -128,7 +133,7 @@ def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: Prog
         initial_transform=options.initial_transform,
         landmarks=None if pairs is None else (pairs.fixed, pairs.moving),
         landmark_names=None if pairs is None else pairs.names,
-        labels=_both(options, "labels", str),
+        labels=labels,
         rigid_labels=options.rigid_labels,
         progress=progress,
         cancel=options.cancel,
@@ -138,7 +143,13 @@ def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: Prog
     return result
 
 
-def _save(result: Result, options: argparse.Namespace, pairs: Pairs | None, series: SeriesPair | None) -> None:
+def _save(
+    result: Result,
+    options: argparse.Namespace,
+    pairs: Pairs | None,
+    labels: LabelMaps | None,
+    series: SeriesPair | None,
+) -> None:
     compress = not options.no_compression
     if options.output_transform:
         save_transform_as(result.transform, options.output_transform, compress, series)
@@ -153,7 +164,7 @@ def _save(result: Result, options: argparse.Namespace, pairs: Pairs | None, seri
     if options.report:
         from ..quality.report import save_report
 
-        record = registration_record(result, options, pairs)
+        record = registration_record(result, options, pairs, labels)
         save_report(result.report, options.report, result.fixed, result.moving, result.warped, record=record)
 
 
@@ -200,6 +211,16 @@ def _both(options: argparse.Namespace, what: str, read: Any) -> Any:
     if any(path is None for path in pair):
         raise InputError(f"--fixed-{what} and --moving-{what} belong together; give both or none.")
     return tuple(read(path) for path in pair)
+
+
+def _labels(options: argparse.Namespace) -> LabelMaps | None:
+    """Read here, as the report measures them, too."""
+    if _both(options, "labels", str) is None:
+        return None
+    return (
+        read_label_map(options.fixed_labels, "fixed label map"),
+        read_label_map(options.moving_labels, "moving label map"),
+    )
 
 
 def _pairs(options: argparse.Namespace) -> Pairs | None:
@@ -254,9 +275,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
         scores |= score_points(transform, pairs.fixed, pairs.moving)
         for note in pairs.notes:
             print(note, file=sys.stderr)
-    record = evaluation_record(transform, options, pairs, labels, parse_labels(options.labels))
+    images = evaluation_images(options, transform)
+    record = evaluation_record(transform, options, images, pairs, labels, parse_labels(options.labels))
     if options.report:
-        save_evaluation(options, scores, record)
+        save_evaluation(options, transform, images, scores, record)
     if options.json:
         print(json.dumps(without_nan(scores | record.as_dict()), indent=2))
         return
