@@ -33,7 +33,7 @@ from .models.predict import predict
 from .models.proposal import proposal_for
 from .progress import CancelToken, ProgressCallback, Reporter, Watch, check_listeners
 from .quality.doubt import Doubt, measure_doubt
-from .quality.measure import measure_error, measure_field, measure_images, measure_landmarks
+from .quality.measure import measure_field, measure_result
 from .quality.report import Report
 from .quality.there_and_back import missed_by_fields
 from .refinement.engine import refine as refine_field
@@ -137,13 +137,14 @@ def register(
         model, tuned = _read_model(chosen, pair.fixed.ndim, report)
         stage(1.0, "images read")
 
-    content = content_of(*PreparedPair.prepare_fixed(pair, grid))
+    still = PreparedPair.prepare_fixed(pair, grid)
+    content = content_of(*still)
     with reporter.stage("affine", 0.05, 0.2) as stage:
         matrix, field = _aligned(pair, grid, start, fit, content, chosen, report, stage)
         stage(1.0, "images aligned as a whole")
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
-        prepared = None if chosen.is_linear else PreparedPair.prepare(pair, grid, affine_to_sitk(matrix))
+        prepared = None if chosen.is_linear else PreparedPair.prepare(pair, still, grid, affine_to_sitk(matrix))
         stage(1.0, "images on one grid")
 
     predicted = 0.25 if model is None else 0.65 if tuned else 0.35
@@ -158,17 +159,14 @@ def register(
             refined = _refined(prepared, pair, field, matrix, guides, chosen, report, place, stage)
         refined = _stiffened(*refined, stiff, grid, matrix, report, stage)
         live.show_whole("refined", refined[0], stage)  # first it is seen, then judged
-    del prepared, field  # what comes needs their memory
+    del still, prepared, field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
         measure_field(report, *refined, grid, content)
         stage(0.3, "field measured")
         result = _finish(pair, grid, *refined, matrix, report, stage)
         stage(0.7, "transform ready")
-        measure_images(report, pair, result.transform, content, stage)
-        stage.check()
-        measure_error(report, pair, result.transform, matrix, content, result.grid)
-        measure_landmarks(report, guides[0], result.transform)
+        measure_result(report, pair, result.transform, matrix, content, result.grid, guides[0], stage)
         stage(1.0, "done")
     report.seconds = reporter.seconds
     return result

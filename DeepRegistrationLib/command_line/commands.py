@@ -15,6 +15,7 @@ from ..files.writing import together
 from ..geometry.image import read_image
 from ..geometry.points import Pairs, paired, read_points
 from ..geometry.transform import read_transform
+from ..inputs.label_maps import read_label_map
 from ..models.methods import find_method
 from ..progress import ProgressCallback
 from ..settings import AUTO, DEFORMABLE
@@ -25,8 +26,10 @@ from .options import settings_from
 from .outputs import REPORT_FILES, Output, check_folder, check_outputs
 from .progress_bar import ProgressBar
 from .records import (
+    LabelMaps,
     check_evaluation,
     check_note,
+    evaluation_images,
     evaluation_record,
     print_figures,
     registration_record,
@@ -47,12 +50,12 @@ def run_register(options: argparse.Namespace) -> None:
     _check_register(options)
     series = read_series_pair(options)
     keep_freed_memory()
-    pairs = _pairs(options)
+    pairs, labels = _pairs(options), _labels(options)
     progress = _progress(options.progress)
     try:
-        result = _registered(options, pairs, progress)
+        result = _registered(options, pairs, labels, progress)
         with together():
-            _save(result, options, pairs, series)
+            _save(result, options, pairs, labels, series)
     finally:
         if isinstance(progress, ProgressBar):
             progress.close()
@@ -63,7 +66,9 @@ def run_register(options: argparse.Namespace) -> None:
             print(f"{name}: {value}")
 
 
-def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: ProgressCallback | None) -> Result:
+def _registered(
+    options: argparse.Namespace, pairs: Pairs | None, labels: LabelMaps | None, progress: ProgressCallback | None
+) -> Result:
     from ..pipeline import register
 
     result = register(
@@ -75,7 +80,7 @@ def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: Prog
         initial_transform=options.initial_transform,
         landmarks=None if pairs is None else (pairs.fixed, pairs.moving),
         landmark_names=None if pairs is None else pairs.names,
-        labels=_both(options, "labels", str),
+        labels=labels,
         rigid_labels=options.rigid_labels,
         progress=progress,
         cancel=options.cancel,
@@ -87,7 +92,13 @@ def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: Prog
     return result
 
 
-def _save(result: Result, options: argparse.Namespace, pairs: Pairs | None, series: SeriesPair | None) -> None:
+def _save(
+    result: Result,
+    options: argparse.Namespace,
+    pairs: Pairs | None,
+    labels: LabelMaps | None,
+    series: SeriesPair | None,
+) -> None:
     compress = not options.no_compression
     if options.output_transform:
         save_transform_as(result.transform, options.output_transform, compress, series)
@@ -102,7 +113,7 @@ def _save(result: Result, options: argparse.Namespace, pairs: Pairs | None, seri
     if options.report:
         from ..quality.report import save_report
 
-        record = registration_record(result, options, pairs)
+        record = registration_record(result, options, pairs, labels)
         save_report(result.report, options.report, result.fixed, result.moving, result.warped, record=record)
 
 
@@ -151,6 +162,16 @@ def _both(options: argparse.Namespace, what: str, read: Any) -> Any:
     return tuple(read(path) for path in pair)
 
 
+def _labels(options: argparse.Namespace) -> LabelMaps | None:
+    """Read here, as the report measures them, too."""
+    if _both(options, "labels", str) is None:
+        return None
+    return (
+        read_label_map(options.fixed_labels, "fixed label map"),
+        read_label_map(options.moving_labels, "moving label map"),
+    )
+
+
 def _pairs(options: argparse.Namespace) -> Pairs | None:
     lists = _both(options, "points", read_points)
     return None if lists is None else paired(*lists)
@@ -185,9 +206,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
         scores |= score_points(transform, pairs.fixed, pairs.moving)
         for note in pairs.notes:
             print(note, file=sys.stderr)
-    record = evaluation_record(transform, options, pairs, labels, parse_labels(options.labels))
+    images = evaluation_images(options, transform)
+    record = evaluation_record(transform, options, images, pairs, labels, parse_labels(options.labels))
     if options.report:
-        save_evaluation(options, scores, record)
+        save_evaluation(options, transform, images, scores, record)
     if options.json:
         print(json.dumps(without_nan(scores | record.as_dict()), indent=2))
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import SimpleITK as sitk
 
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
     from ..quality.record import Record
 
 MOST_NOTE = 2000
+LabelMaps: TypeAlias = tuple[Image, Image]
 
 
-def registration_record(result: Result, options: argparse.Namespace, pairs: Pairs | None) -> Record:
+def registration_record(
+    result: Result, options: argparse.Namespace, pairs: Pairs | None, drawn: LabelMaps | None
+) -> Record:
     """Of a registration that was just made."""
     from ..quality import record, tg132
 
-    drawn = options.fixed_labels and [read_image(getattr(options, f"{s}_labels"), "label map") for s in _SIDES]
     known = tg132.Known(
         result.fixed.grid,
         result.moving.grid,
         result.inverse,
         None if pairs is None else (pairs.fixed, pairs.moving),
-        (drawn[0], drawn[1]) if drawn else None,
+        drawn,
     )
     figures, structures = tg132.measure(result.transform, known)
     inputs = _inputs(options, "fixed", "moving", "initial_transform", *_GUIDES, "fixed_mask", "moving_mask")
-    remarks = (record.GUIDED,) if pairs is not None or drawn else ()
+    remarks = (record.GUIDED,) if pairs is not None or drawn is not None else ()
     return record.Record(figures, structures, record.identified(inputs), options.note, remarks)
 
 
@@ -45,18 +47,17 @@ _GUIDES = ("fixed_points", "moving_points", "fixed_labels", "moving_labels")
 def evaluation_record(
     transform: sitk.Transform,
     options: argparse.Namespace,
+    images: list[Image | None],
     pairs: Pairs | None,
-    labels: tuple[Image, Image] | None,
+    labels: LabelMaps | None,
     chosen: list[int] | None,
 ) -> Record:
     """Of a transform that is scored with what is known."""
     from ..quality import record, tg132
 
     inverse = read_transform(options.inverse, "inverse transform") if options.inverse else None
-    grids = [read_image(path, f"{s} image").grid if (path := getattr(options, s)) else None for s in _SIDES]
-    for other, what in ((inverse and inverse.GetDimension(), "inverse transform"), *_dimensions(grids)):
-        if other is not None and other != transform.GetDimension():
-            raise InputError(f"The {what} is {other}-D and the transform {transform.GetDimension()}-D; give what fits.")
+    _check_dimension(transform, None if inverse is None else inverse.GetDimension(), "inverse transform")
+    grids = [None if image is None else image.grid for image in images]
     points = None if pairs is None else (pairs.fixed, pairs.moving)
     known = tg132.Known(grids[0], grids[1], inverse, points, labels, chosen)
     figures, structures = tg132.measure(transform, known)
@@ -78,7 +79,13 @@ def check_evaluation(options: argparse.Namespace) -> None:
         check_outputs(outputs, {f"the {what}": path for what, path in inputs.items()})
 
 
-def save_evaluation(options: argparse.Namespace, scores: dict[str, Any], record: Record) -> None:
+def save_evaluation(
+    options: argparse.Namespace,
+    transform: sitk.Transform,
+    images: list[Image | None],
+    scores: dict[str, Any],
+    record: Record,
+) -> None:
     """The page and its numbers in the folder that was asked for; with pictures where both images were given."""
     from ..quality.report import overlay_png, plain
     from ..quality.report_page import write_page
@@ -86,10 +93,10 @@ def save_evaluation(options: argparse.Namespace, scores: dict[str, Any], record:
 
     rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in scores.items() if not isinstance(value, dict)]
     picture, viewer = None, ""
-    if options.fixed and options.moving:
-        fixed, moving = (read_image(getattr(options, side), f"{side} image") for side in _SIDES)
-        images = fixed, resample(moving, fixed.grid), resample(moving, fixed.grid, read_transform(options.transform))
-        picture, viewer = overlay_png(*images), viewer_html(*images)
+    fixed, moving = images
+    if fixed is not None and moving is not None:
+        shown = fixed, resample(moving, fixed.grid), resample(moving, fixed.grid, transform)
+        picture, viewer = overlay_png(*shown), viewer_html(*shown)
     values = plain(scores | record.as_dict())
     write_page(options.report, "Evaluation of a registration", "", rows, values, picture, viewer, record)
 
@@ -110,8 +117,22 @@ def without_nan(values: dict[str, Any]) -> dict[str, Any]:
     return dict(plain(values))
 
 
-def _dimensions(grids: list[Any]) -> list[tuple[int | None, str]]:
-    return [(grid and grid.ndim, f"{side} image") for grid, side in zip(grids, _SIDES, strict=True)]
+def evaluation_images(options: argparse.Namespace, transform: sitk.Transform) -> list[Image | None]:
+    """The fixed and the moving image, where they were given.
+
+    Raises:
+        InputError: if one cannot be read, or is of another dimension than the transform.
+    """
+    images = [read_image(path, f"{s} image") if (path := getattr(options, s)) else None for s in _SIDES]
+    for image in images:
+        if image is not None:
+            _check_dimension(transform, image.ndim, image.name)
+    return images
+
+
+def _check_dimension(transform: sitk.Transform, other: int | None, what: str) -> None:
+    if other is not None and other != transform.GetDimension():
+        raise InputError(f"The {what} is {other}-D and the transform {transform.GetDimension()}-D; give what fits.")
 
 
 def _inputs(options: argparse.Namespace, *names: str) -> dict[str, str | None]:

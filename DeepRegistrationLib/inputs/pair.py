@@ -89,8 +89,9 @@ class PreparedPair:
     moving_mask: Tensor | None
 
     @classmethod
-    def prepare(cls, pair: Pair, grid: Grid, onto: sitk.Transform) -> PreparedPair:
-        fixed, fixed_mask = cls.prepare_fixed(pair, grid)
+    def prepare(cls, pair: Pair, still: tuple[Tensor, Tensor | None], grid: Grid, onto: sitk.Transform) -> PreparedPair:
+        """The moving image ``onto`` the grid, beside ``still``: what ``prepare_fixed`` made of the fixed one."""
+        fixed, fixed_mask = still
         moving = resample(pair.moving, grid, onto, dtype=np.float32)
         # Where the moving image was never seen nothing may pull.
         seen = pair.moving_mask if pair.moving_mask is not None else np.ones(pair.moving.grid.shape, bool)

@@ -52,6 +52,23 @@ def measure_field(report: Report, u: Tensor, inverse: Tensor, grid: Grid, conten
         )
 
 
+def measure_result(
+    report: Report,
+    pair: Pair,
+    transform: Transform,
+    matrix: np.ndarray,
+    content: Tensor,
+    grid: Grid,
+    landmarks: tuple[np.ndarray, np.ndarray] | None,
+    reporter: Reporter = SILENT,
+) -> None:
+    """Fill in all that the whole map says: ``measure_images``, ``measure_error`` and ``measure_landmarks``, in turn."""
+    measure_images(report, pair, transform, content, reporter)
+    reporter.check()
+    measure_error(report, pair, transform, matrix, content, grid)
+    measure_landmarks(report, landmarks, transform)
+
+
 def measure_images(
     report: Report, pair: Pair, transform: Transform, content: Tensor, reporter: Reporter = SILENT
 ) -> None:

@@ -7,6 +7,7 @@ from DeepRegistrationLib import Cancelled, CancelToken, InputError, pipeline, re
 from DeepRegistrationLib.fields import smooth, warp
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import Transform, resample
+from DeepRegistrationLib.inputs import pair as prepared
 from DeepRegistrationLib.inputs.pair import working_grid
 from DeepRegistrationLib.quality.there_and_back import missed_by_fields, missed_by_transforms
 from DeepRegistrationLib.settings import Settings
@@ -71,6 +72,24 @@ def test_the_known_field_is_found(case):
     error = (result.field - u).square().sum(1).sqrt()
     assert error.mean() < 0.25
     assert error[..., 8:-8, 8:-8, 8:-8].mean() < 0.35 * u.square().sum(1).sqrt()[..., 8:-8, 8:-8, 8:-8].mean()
+
+
+def test_the_fixed_image_is_brought_onto_the_working_grid_once(case, monkeypatch):
+    fixed, moving, _ = case
+    monkeypatch.setitem(prepared.MOST_VOXELS, "cpu", fixed.array.size // 3)
+    seen = []
+
+    def counted(image, grid, *others, **options):
+        seen.append((image.name, grid.shape))
+        return resample(image, grid, *others, **options)
+
+    monkeypatch.setattr(prepared, "resample", counted)
+    masked = Image(np.ones(fixed.grid.shape, np.uint8), fixed.grid)
+    named = [Image(image.array, image.grid, name) for image, name in ((fixed, "still"), (moving, "brought"))]
+    result = register(*named, fixed_mask=masked, **FAST)
+    assert result.grid.shape != fixed.grid.shape
+    assert sorted(name for name, _ in seen) == ["brought", "mask", "mask", "still"]
+    assert {shape for _, shape in seen} == {result.grid.shape}
 
 
 def test_forward_and_back_cancel(case):
@@ -238,7 +257,7 @@ def test_a_cancel_while_the_output_is_made_stops_before_its_next_part(monkeypatc
 
     monkeypatch.setattr(pipeline, last, work)
     monkeypatch.setattr(
-        pipeline, "missed_by_fields" if last == "resample" else "measure_images", lambda *_: begun.append(1)
+        pipeline, "missed_by_fields" if last == "resample" else "measure_result", lambda *_: begun.append(1)
     )
     monkeypatch.setattr("DeepRegistrationLib.quality.doubt.measure_shape", lambda *_: begun.append(1))
     if last == "measure_doubt":

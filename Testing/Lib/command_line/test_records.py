@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import SimpleITK as sitk
 
 from DeepRegistrationLib import pipeline
 from DeepRegistrationLib.__main__ import main
+from DeepRegistrationLib.files.image_files import read_file
+from DeepRegistrationLib.geometry import image as image_module
 from DeepRegistrationLib.geometry.image import Image
 from DeepRegistrationLib.geometry.transform import affine_to_sitk
 from Testing.Lib.geometry.geometries import oblique
@@ -42,6 +45,32 @@ def report_of(folder):
     values = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     figures = {f["name"]: f for f in values["tg132"]["figures"]}
     return values, figures, (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The names of all images that are read from the disk."""
+    names = []
+
+    def counted(path, name):
+        names.append(Path(path).name)
+        return read_file(path, name)
+
+    monkeypatch.setattr(image_module, "read_file", counted)
+    return names
+
+
+def test_a_report_reads_no_image_again(files, reads):
+    labels = [x for s in ("fixed", "moving") for x in (f"--{s}-labels", files / f"{s}_labels.nrrd")]
+    images = [files / "fixed.nrrd", files / "moving.nrrd"]
+    register = ["register", *images, "--method", "none", "--affine", "none", "--progress", "none"]
+    assert run(*register, "--report", files / "a", *labels) == 0
+    assert sorted(reads) == ["fixed.nrrd", "fixed_labels.nrrd", "moving.nrrd", "moving_labels.nrrd"]
+    reads.clear()
+    given = ["--fixed", images[0], "--moving", images[1]]
+    assert run("evaluate", "--transform", files / "t.tfm", *given, *labels, "--report", files / "b") == 0
+    assert sorted(reads) == ["fixed.nrrd", "fixed_labels.nrrd", "moving.nrrd", "moving_labels.nrrd"]
+    assert (files / "b" / "report.html").is_file()
 
 
 def test_a_registration_is_recorded(files):

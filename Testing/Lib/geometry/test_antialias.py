@@ -64,6 +64,7 @@ def test_both_images_are_averaged_onto_the_working_grid():
     shape = (64, 64, 64)
     images = [Image(NOISE.normal(100, 10, shape).astype(np.float32), Grid.from_shape(shape)) for _ in range(2)]
     pair = Pair.read(*images, None, None)
-    level = PreparedPair.prepare(pair, images[0].grid.with_spacing(4.0), sitk.AffineTransform(3))
+    grid = images[0].grid.with_spacing(4.0)
+    level = PreparedPair.prepare(pair, PreparedPair.prepare_fixed(pair, grid), grid, sitk.AffineTransform(3))
     for tensor in (level.fixed, level.moving):
         assert float(tensor[..., 1:-1, 1:-1, 1:-1].std()) == pytest.approx(10 / 8, rel=0.25)
