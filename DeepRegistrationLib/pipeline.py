@@ -16,7 +16,7 @@ from . import __version__, fields
 from .affine.align import AffineSettings, find_alignment, nearest
 from .affine.landmarks import FEWEST, LandmarkFit, start_from
 from .affine.mirror import measure_mirror
-from .device import choose_device
+from .device import device_for, or_on_cpu
 from .errors import InputError
 from .fields.inverse import invert
 from .geometry.image import Grid, Image, ImageSource, PathLike
@@ -34,6 +34,7 @@ from .quality.doubt import Doubt, measure_doubt
 from .quality.measure import measure_error, measure_field, measure_images, measure_landmarks, misses
 from .quality.report import Report
 from .refinement.engine import refine as refine_field
+from .refinement.guard import Choice
 from .refinement.rigid_parts import keep_rigid
 from .settings import AUTO, DEFORMABLE, NO_NETWORK, Choices, Settings
 
@@ -116,10 +117,9 @@ def register(
     chosen = Settings.of({**_given(settings).as_dict(), **choices})
     _check_guides(chosen, landmarks, labels, rigid_labels)
     check_listeners(progress, cancel)
-    place, reporter = choose_device(chosen.device), Reporter(progress, cancel)
+    reporter, (report, place) = Reporter(progress, cancel), _new_report(chosen)
     if chosen.method != AUTO:
         find_method(chosen.method)  # a name that is none is said before anything is read
-    report = _new_report(chosen, place)
 
     with reporter.stage("read", 0.0, 0.05) as stage:
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
@@ -144,7 +144,7 @@ def register(
     predicted = 0.25 if model is None else 0.65 if tuned else 0.35
     with reporter.stage("network", 0.25, predicted) as stage:
         if model is not None and prepared is not None:
-            field = _predicted(model, prepared, field, place, stage, tuned)
+            field, place = _predicted(model, prepared, field, place, report, stage, tuned)
 
     with reporter.stage("refine", predicted, 0.9) as stage:
         if prepared is None:
@@ -184,12 +184,14 @@ def _check_guides(settings: Settings, landmarks: Any, labels: Any, rigid_labels:
         raise InputError("Parts are kept rigid in a deformable result only; leave them out, or choose that result.")
 
 
-def _new_report(settings: Settings, place: torch.device) -> Report:
-    report = Report("", settings.refine, settings.affine, str(place), __version__, seed=settings.seed)
+def _new_report(settings: Settings) -> tuple[Report, torch.device]:
+    said = list[str]()
+    place = device_for(settings.device, said)
+    report = Report("", settings.refine, settings.affine, str(place), __version__, seed=settings.seed, warnings=said)
     report.result = settings.result
     if settings.is_linear:
         report.refine, report.affine = "none", settings.result
-    return report
+    return report, place
 
 
 def _read_fit(
@@ -290,18 +292,24 @@ def _predicted(
     model: Model,
     prepared: PreparedPair,
     start: Tensor | None,
-    device: torch.device,
+    place: torch.device,
+    report: Report,
     reporter: Reporter,
     fit: str | None,
-) -> Tensor:
-    """The network's field, after ``start`` where there is one."""
+) -> tuple[Tensor, torch.device]:
+    """The network's field, after ``start`` where there is one, and where it was computed."""
     moving = prepared.moving if start is None else fields.warp(prepared.moving, start)
-    pair = (
+    images = [
         Image(image[0, 0].numpy(), prepared.grid, name)
         for image, name in ((prepared.fixed, "fixed image"), (moving, "moving image"))
-    )
-    field = predict(model, *pair, device=device, reporter=reporter, fit=fit)
-    return field if start is None else fields.compose(start, field)
+    ]
+
+    def work(device: torch.device) -> Tensor:
+        return predict(model, *images, device=device, reporter=reporter, fit=fit)
+
+    field, place = or_on_cpu(work, place, report.warnings)
+    report.device = str(place)
+    return field if start is None else fields.compose(start, field), place
 
 
 def _refined(
@@ -312,7 +320,7 @@ def _refined(
     guides: tuple[Landmarks | None, Labels | None],
     settings: Settings,
     report: Report,
-    device: torch.device,
+    place: torch.device,
     reporter: Reporter,
 ) -> tuple[Tensor, Tensor]:
     """The field and its inverse, (1, ndim, *grid.shape) voxels; ``start`` as it is if nothing shall be refined."""
@@ -322,23 +330,29 @@ def _refined(
         reporter(1.0, "no refinement")
         return field, inverse
 
-    def there(x: Tensor | None) -> Any:
-        return None if x is None else x.to(device)
+    landmarks = landmark_voxels(guides[0], prepared.grid, matrix, pair.plane)
+    labels = label_tensors(guides[1], prepared.grid, affine_to_sitk(matrix), pair.plane)
 
-    refined = refine_field(
-        there(prepared.fixed),
-        there(prepared.moving),
-        settings,
-        spacing=prepared.grid.spacing.tolist(),
-        start=there(start),
-        fixed_mask=there(prepared.fixed_mask),
-        moving_mask=there(prepared.moving_mask),
-        landmarks=landmark_voxels(guides[0], prepared.grid, matrix, pair.plane),
-        labels=label_tensors(guides[1], prepared.grid, affine_to_sitk(matrix), pair.plane),
-        reporter=reporter,
-    )
-    report.chosen, report.hypotheses = refined.choice.chosen, refined.choice.weighed
-    return refined.field.cpu(), refined.inverse.cpu()
+    def work(device: torch.device) -> tuple[Tensor, Tensor, Choice]:
+        images = prepared.fixed.to(device), prepared.moving.to(device)
+        others = start, prepared.fixed_mask, prepared.moving_mask
+        begin, fixed_mask, moving_mask = (None if x is None else x.to(device) for x in others)
+        refined = refine_field(
+            *images,
+            settings,
+            spacing=prepared.grid.spacing.tolist(),
+            start=begin,
+            fixed_mask=fixed_mask,
+            moving_mask=moving_mask,
+            landmarks=landmarks,
+            labels=labels,
+            reporter=reporter,
+        )
+        return refined.field.cpu(), refined.inverse.cpu(), refined.choice
+
+    (field, inverse, choice), place = or_on_cpu(work, place, report.warnings)
+    report.chosen, report.hypotheses, report.device = choice.chosen, choice.weighed, str(place)
+    return field, inverse
 
 
 def _stiffened(

@@ -63,7 +63,8 @@ class Settings:
             put into the other's contrast), "information" (mutual information first, then LNCC likewise), "mind" or
             "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
         smoothness: 1 is the default; larger values give a stiffer field.
-        device: "auto" takes the fastest there is; "cuda:1" is the second NVIDIA card.
+        device: "auto" takes the fastest that can do all that is needed; "cuda:1" is the second NVIDIA card. Where a GPU
+            fails, the CPU goes on.
         seed: the same answer for the same seed on one machine.
     """
 
