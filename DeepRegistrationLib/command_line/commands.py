@@ -22,6 +22,7 @@ from ..system import keep_freed_memory
 from .apply_command import add_apply
 from .batch_command import add_batch
 from .dicom_options import SeriesPair, add_different_patients, read_series_pair, register_endings, save_transform_as
+from .motion_command import add_motion
 from .options import add_settings, settings_from
 from .outputs import REPORT_FILES, Output, check_folder, check_outputs
 from .progress_bar import ProgressBar
@@ -51,6 +52,7 @@ def add_commands(commands: Commands) -> None:
     _add_register(commands)
     add_batch(commands, _add_how)
     add_template(commands, _add_how)
+    add_motion(commands, _add_how)
     add_apply(commands)
     _add_evaluate(commands)
     _add_methods(commands)
