@@ -12,7 +12,7 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from . import __version__, fields
+from . import __version__, fields, live
 from .affine.align import AffineSettings, find_alignment, nearest
 from .affine.landmarks import FEWEST, LandmarkFit, start_from
 from .affine.mirror import measure_mirror
@@ -20,6 +20,7 @@ from .device import device_for, or_on_cpu
 from .errors import InputError
 from .fields.inverse import invert
 from .geometry.image import Grid, Image, ImageSource, PathLike
+from .geometry.preview import Preview
 from .geometry.transform import Transform, affine_to_sitk, resample
 from .geometry.volume_change import volume_change
 from .inputs.content import content_of
@@ -29,7 +30,7 @@ from .inputs.start import read_start, split_start
 from .models.bundle import Model
 from .models.methods import chosen_method, find_method, model_for
 from .models.predict import predict
-from .progress import CancelToken, ProgressCallback, Reporter, check_listeners
+from .progress import CancelToken, ProgressCallback, Reporter, Watch, check_listeners
 from .quality.doubt import Doubt, measure_doubt
 from .quality.measure import measure_error, measure_field, measure_images, measure_landmarks, misses
 from .quality.report import Report
@@ -90,6 +91,8 @@ def register(
     rigid_labels: ImageSource | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
+    on_level: Callable[[Preview], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     **choices: Unpack[Choices],
 ) -> Result:
     """Align ``moving`` to ``fixed``.
@@ -106,7 +109,9 @@ def register(
         labels: label maps of the fixed and the moving image, likewise.
         rigid_labels: a label map of the fixed image; each label is a part that moves as one piece, without bending.
         progress: called with the stage, the fraction of the whole and a message.
-        cancel: a token that stops the run.
+        cancel: a token that stops the run; nothing comes of it.
+        on_level: called with what is found so far, as a ``Preview``: the affine alignment, then each level's field.
+        stop: asked after every step of the refinement; once it says True, what is there becomes the result.
         choices: single settings by name, as in ``register(fixed, moving, refine="accurate")``; they go before those of
             ``settings``.
 
@@ -114,12 +119,10 @@ def register(
         InputError: if the input cannot be used; one sentence says why.
         Cancelled: if the token was set.
     """
-    chosen = Settings.of({**_given(settings).as_dict(), **choices})
+    chosen = Settings.given(settings, choices)
     _check_guides(chosen, landmarks, labels, rigid_labels)
-    check_listeners(progress, cancel)
-    reporter, (report, place) = Reporter(progress, cancel), _new_report(chosen)
-    if chosen.method != AUTO:
-        find_method(chosen.method)  # a name that is none is said before anything is read
+    check_listeners(progress, cancel, on_level, stop)
+    reporter, (report, place) = Reporter(progress, cancel, Watch(on_level, stop)), _new_report(chosen)
 
     with reporter.stage("read", 0.0, 0.05) as stage:
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
@@ -128,7 +131,7 @@ def register(
         stiff = read_rigid_parts(rigid_labels, pair)
         fit = _read_fit(guides[0], pair, chosen, initial_transform is not None, report, landmark_names)
         start = read_start(initial_transform, pair, fit is not None)
-        grid = _choose_grid(pair, place, report)
+        grid = working_grid(pair.fixed.grid, place, None if chosen.is_linear else report.warnings)
         model, tuned = _read_model(chosen, pair.fixed.ndim, report)
         stage(1.0, "images read")
 
@@ -151,8 +154,8 @@ def register(
             refined = (torch.zeros(1, grid.ndim, *grid.shape),) * 2
         else:
             refined = _refined(prepared, pair, field, matrix, guides, chosen, report, place, stage)
-        if stiff is not None:
-            refined = _stiffened(*refined, stiff, grid, matrix, report, stage)
+        refined = _stiffened(*refined, stiff, grid, matrix, report, stage)
+        live.show_whole("refined", refined[0], stage)  # first it is seen, then judged
     del prepared, field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
@@ -169,19 +172,13 @@ def register(
     return result
 
 
-def _given(settings: Settings | None) -> Settings:
-    if settings is None:
-        return Settings()
-    if not isinstance(settings, Settings):
-        raise InputError(f"The settings are Settings(...), not {type(settings).__name__}; give single ones by name.")
-    return settings
-
-
 def _check_guides(settings: Settings, landmarks: Any, labels: Any, rigid_labels: Any) -> None:
     refines = not settings.is_linear and settings.refine != "none"
     check_guides(refines, settings.is_linear or settings.alignment != "none", landmarks, labels)
     if rigid_labels is not None and settings.is_linear:
         raise InputError("Parts are kept rigid in a deformable result only; leave them out, or choose that result.")
+    if settings.method != AUTO:
+        find_method(settings.method)  # a name that is none is said before anything is read
 
 
 def _new_report(settings: Settings) -> tuple[Report, torch.device]:
@@ -222,18 +219,6 @@ def _read_fit(
     return start_from(points, kind, report, names, must=settings.is_linear or settings.refine == "none")
 
 
-def _choose_grid(pair: Pair, device: torch.device, report: Report) -> Grid:
-    grid = working_grid(pair.fixed.grid, device)
-    report.working_spacing_mm = tuple(float(s) for s in grid.spacing)
-    if grid is not pair.fixed.grid and report.result == DEFORMABLE:
-        given, coarse = (" x ".join(f"{s:.3g}" for s in reversed(g.spacing)) for g in (pair.fixed.grid, grid))
-        report.warnings.append(
-            f"The images were aligned at {coarse} mm instead of {given} mm, as more does not fit into this machine's "
-            "memory; crop them to what matters for a finer result."
-        )
-    return grid
-
-
 def _read_model(settings: Settings, ndim: int, report: Report) -> tuple[Model | None, str | None]:
     """The network that was asked for, and the measure to fine-tune it by; None for neither."""
     if settings.is_linear:
@@ -265,7 +250,6 @@ def _aligned(
     reporter: Reporter,
 ) -> tuple[np.ndarray, Tensor | None]:
     """The matrix (LPS mm, fixed to moving), and what a given start has besides, in voxels of ``grid``."""
-    masks: dict[str, Any] = {"fixed_mask": pair.fixed_mask, "moving_mask": pair.moving_mask}
     matrix, field, contents = np.eye(pair.fixed.ndim + 1), None, None
     begin = fit.matrix if fit is not None else None
     if start is not None:
@@ -282,9 +266,12 @@ def _aligned(
     if begin is not None and (settings.affine == "none" or report.affine == "given"):
         matrix = nearest(begin, kind) if settings.is_linear else begin
     elif kind != "none":
-        found = find_alignment(pair.fixed, pair.moving, AffineSettings(kind), **masks, start=begin, reporter=reporter)
+        found = find_alignment(
+            pair.fixed, pair.moving, AffineSettings(kind), **pair.masks, start=begin, reporter=reporter
+        )
         matrix, contents, report.orientation_open = found.matrix, found.contents, found.orientation_open
-    report.mirror = measure_mirror(pair.fixed, pair.moving, matrix, **masks, contents=contents, reporter=reporter)
+    live.begin(pair, grid, matrix, field, reporter)
+    report.mirror = measure_mirror(pair.fixed, pair.moving, matrix, **pair.masks, contents=contents, reporter=reporter)
     return matrix, field
 
 
@@ -309,7 +296,9 @@ def _predicted(
 
     field, place = or_on_cpu(work, place, report.warnings)
     report.device = str(place)
-    return field if start is None else fields.compose(start, field), place
+    field = field if start is None else fields.compose(start, field)
+    live.show_whole("network", field, reporter)
+    return field, place
 
 
 def _refined(
@@ -356,9 +345,17 @@ def _refined(
 
 
 def _stiffened(
-    field: Tensor, inverse: Tensor, stiff: Image, grid: Grid, matrix: np.ndarray, report: Report, reporter: Reporter
+    field: Tensor,
+    inverse: Tensor,
+    stiff: Image | None,
+    grid: Grid,
+    matrix: np.ndarray,
+    report: Report,
+    reporter: Reporter,
 ) -> tuple[Tensor, Tensor]:
-    """The field that moves each part of ``stiff`` rigidly, and its inverse."""
+    """The field that moves each part of ``stiff`` (None: there is none) rigidly, and its inverse."""
+    if stiff is None:
+        return field, inverse
     parts = torch.from_numpy(resample(stiff, grid, mode="nearest").array.astype(np.int64))[None, None]
     kept = keep_rigid(field, parts, grid.matrix, matrix, reporter)
     report.rigid_parts, report.rigid_moved_mm, report.rigid_left_mm = kept.labels, kept.moved_mm, kept.left_mm
@@ -373,6 +370,7 @@ def _stiffened(
 def _finish(
     pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.ndarray, report: Report, reporter: Reporter
 ) -> Result:
+    live.say_stopped(reporter.watch, report)
     moving_grid, fixed_grid = pair.given_moving.grid, pair.given_fixed.grid
     if pair.plane:
         shape = list(grid.shape)
@@ -394,6 +392,7 @@ def _finish(
     missed = misses(field, inverse, grid, lifted_grid) if report.result == DEFORMABLE else None
     masks = pair.fixed_mask, pair.moving_mask
     doubt = measure_doubt(pair.clean_fixed, pair.clean_moving, transform, missed, *masks, reporter=reporter)
+    report.working_spacing_mm = tuple(float(s) for s in grid.spacing)
     report.doubt_percent, report.shape = doubt.percent, doubt.shape
     images = pair.given_fixed, pair.given_moving, warped
     return Result(transform, make_inverse, *images, report, doubt, lifted, lifted_grid)

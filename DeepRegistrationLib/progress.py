@@ -27,10 +27,31 @@ class CancelToken:
         return self._event.is_set()
 
 
-def check_listeners(progress: Any, cancel: Any) -> None:
-    """Raises InputError if ``progress`` cannot be called or ``cancel`` is no token; None is neither."""
-    if progress is not None and not callable(progress):
-        raise InputError(f"progress is a function that is called with what is done, not {type(progress).__name__}.")
+class Watch:
+    """Looks on while a field is refined, and may end that where it is.
+
+    Attributes:
+        on_level: whom it shows to; of a type of the pipeline's.
+        show: called with a name and a function from the number of voxels on each axis to the field so far, on so many
+            voxels of the whole grid and in these voxels; None: nobody looks.
+        stop: asked after every step whether to end with what is there; None: never.
+        stopped_at: where it ended; empty if it did not.
+    """
+
+    def __init__(self, on_level: Callable[[Any], None] | None = None, stop: Callable[[], bool] | None = None) -> None:
+        self.on_level = on_level
+        self.show: Callable[[str, Callable[[tuple[int, ...]], Any]], None] | None = None
+        self.stop = stop
+        self.stopped_at = ""
+
+
+def check_listeners(progress: Any, cancel: Any, on_level: Any = None, stop: Any = None) -> None:
+    """Raises InputError if a function cannot be called or ``cancel`` is no token; None is none of them."""
+    listeners = {"progress": progress, "on_level": on_level, "stop": stop}
+    said = ("is called with what is done", "is called with each field on the way", "tells whether to stop")
+    for (name, listener), what in zip(listeners.items(), said, strict=True):
+        if listener is not None and not callable(listener):
+            raise InputError(f"{name} is a function that {what}, not {type(listener).__name__}.")
     if cancel is not None and not hasattr(cancel, "cancelled"):
         raise InputError(f"cancel is a CancelToken, not {type(cancel).__name__}.")
 
@@ -46,12 +67,13 @@ class Reporter:
         self,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
+        watch: Watch | None = None,
         *,
         name: str = "",
         start: float = 0.0,
         end: float = 1.0,
     ) -> None:
-        self._progress, self._cancel = progress, cancel
+        self._progress, self._cancel, self.watch = progress, cancel, watch or Watch()
         self.name, self._start, self._end = name, start, end
         self.seconds: dict[str, float] = {}
         self._entered = 0.0
@@ -72,11 +94,29 @@ class Reporter:
         if self._cancel is not None and self._cancel.cancelled:
             raise Cancelled("The registration was cancelled; nothing was changed.")
 
+    def show(self, name: str, field_on: Callable[[tuple[int, ...]], Any]) -> None:
+        """Show the field so far to whoever looks on; see ``Watch``. Costs nothing where nobody does."""
+        if self.watch.show is not None:
+            self.watch.show(name, field_on)
+
+    def stopped(self, where: str) -> bool:
+        """Whether to go no further with the field, asked at ``where``."""
+        watch = self.watch
+        if not watch.stopped_at and (watch.stop is None or not watch.stop()):
+            return False
+        watch.stopped_at = watch.stopped_at or where
+        return True
+
     def stage(self, name: str, start: float, end: float) -> Reporter:
         """A reporter for the part of this one between ``start`` and ``end`` (0 to 1)."""
         span = self._end - self._start
         part = Reporter(
-            self._progress, self._cancel, name=name, start=self._start + span * start, end=self._start + span * end
+            self._progress,
+            self._cancel,
+            self.watch,
+            name=name,
+            start=self._start + span * start,
+            end=self._start + span * end,
         )
         part.seconds = self.seconds
         return part

@@ -104,6 +104,19 @@ class Settings:
         return "affine" if self.affine == "auto" else self.affine
 
     @classmethod
+    def given(cls, settings: Settings | None, choices: Mapping[str, Any]) -> Settings:
+        """``choices`` before ``settings`` before the defaults.
+
+        Raises:
+            InputError: if they are none.
+        """
+        if settings is not None and not isinstance(settings, cls):
+            raise InputError(
+                f"The settings are Settings(...), not {type(settings).__name__}; give single ones by name."
+            )
+        return cls.of({**(settings or cls()).as_dict(), **choices})
+
+    @classmethod
     def of(cls, chosen: Mapping[str, Any]) -> Settings:
         """Settings from names and values.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import InputError
@@ -31,6 +33,32 @@ def keep_freed_memory() -> None:
         libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
     except (OSError, AttributeError):
         pass  # another C library: only slower
+
+
+def give_memory_back() -> None:
+    """What was freed goes back to the system: with it all that is left there of an image."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):  # another C library does so by itself, or does not
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def resident_memory() -> int:
+    """Bytes of main memory that this process holds now (on macOS: held at most so far); 0 where nothing tells."""
+    try:
+        if sys.platform == "win32":
+            return _windows_resident_bytes()
+        if sys.platform == "linux":
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+            return pages * os.sysconf("SC_PAGE_SIZE")
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    except (OSError, ValueError, AttributeError, ImportError, IndexError):
+        return 0
 
 
 def check_memory(needed: int, what: str) -> None:
@@ -76,6 +104,22 @@ def total_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError, AttributeError):
         return 8 << 30
+
+
+def _windows_resident_bytes() -> int:
+    class Counters(ctypes.Structure):
+        _fields_ = [
+            ("cb", ctypes.c_ulong),
+            ("PageFaultCount", ctypes.c_ulong),
+            *[(f"size{n}", ctypes.c_size_t) for n in range(8)],
+        ]
+
+    counters = Counters()
+    counters.cb = ctypes.sizeof(counters)
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    kernel.K32GetProcessMemoryInfo(ctypes.c_void_p(kernel.GetCurrentProcess()), ctypes.byref(counters), counters.cb)
+    return int(counters.size1)  # WorkingSetSize
 
 
 def _windows_available_bytes() -> int:

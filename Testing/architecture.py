@@ -37,7 +37,9 @@ ARROWS = {
         "networks": "errors fields similarity",
         "models": "errors settings progress files fields similarity geometry losses networks",
         "phantom": "errors fields geometry",
-        "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models __init__",
+        "live": "progress fields geometry inputs quality",
+        "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models live "
+        "__init__",
         "cohorts": "errors settings system files geometry quality pipeline __init__",
         "motion": "errors progress settings system files geometry inputs quality pipeline",
         "atlas": "errors settings files fields geometry inputs quality pipeline cohorts",

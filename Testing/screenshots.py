@@ -36,7 +36,13 @@ class Camera:
         Image.open(path).convert("RGB").save(path, optimize=True)  # all colors: the light is a small dot
 
     def views(self, name: str, *names: str) -> None:
-        pictures = [self._running.slice_view(view).render() for view in names or ("Red", "Yellow", "Green")]
+        self.pictures(name, [self._running.slice_view(view).render() for view in names or ("Red", "Yellow", "Green")])
+
+    def now(self) -> np.ndarray:
+        """What one slice view shows at this moment."""
+        return np.array(self._running.slice_view("Red").render())
+
+    def pictures(self, name: str, pictures: list[np.ndarray]) -> None:
         picture = Image.fromarray(np.concatenate(pictures, axis=1))
         picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).quantize(64).save(
             self._folder / f"{name}.png", optimize=True
@@ -94,11 +100,29 @@ def set_up(camera: Camera, ui: Any, panel: Any) -> None:
 
 
 def register(camera: Camera, ui: Any, panel: Any) -> None:
-    """Apply, with the panel on the way."""
+    """Apply, with the panel and the views on the way."""
+    import slicer
+
+    shown: list[np.ndarray] = []
+    seen = 0
+
+    def looked() -> bool:
+        """One more picture whenever the views show something newer."""
+        nonlocal seen
+        node = next(iter(slicer.util.getNodes("Registration on its way").values()), None)
+        now = node.GetTransformFromParent().GetMTime() if node is not None else seen
+        if now != seen:
+            print(f"{time.monotonic() - started:5.1f} s after Apply: {ui.statusLabel.text}")
+            shown.append(camera.now())
+            if len(shown) == 2:
+                camera.panel("panel-running")
+        seen = now
+        return not panel.logic.isRunning
+
+    started = time.monotonic()
     interact.click(ui.applyButton)
-    interact.wait_until(lambda: ui.progressBar.value >= 40, 600)
-    camera.panel("panel-running")
-    interact.wait_until(lambda: not panel.logic.isRunning, 600)
+    interact.wait_until(looked, 600)
+    camera.pictures("live", [shown[0], shown[len(shown) // 2], camera.now()])
 
 
 def look_at(camera: Camera, ui: Any, panel: Any) -> None:

@@ -3,6 +3,7 @@
     python -m benchmarks list DATA pairs.json          # the pairs of the project's data folder, as a pair list
     python -m benchmarks run pairs.json --output docs  # every method on every pair: docs/benchmarks.md and .png
     python -m benchmarks scaling --output docs         # seconds against voxels
+    python -m benchmarks speed --output docs           # against an older commit of ourselves and peers: docs/speed.md
 
 A pair list is the Learn2Reg form with labels or landmarks beside the images::
 

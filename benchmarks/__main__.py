@@ -17,6 +17,7 @@ from .pairs import Pair, project_pairs, read_pairs, write_pairs
 from .peers import METHODS, ONE_CONTRAST, VOLUMES_ONLY
 from .robustness.measure import add_robustness
 from .running import run_command
+from .speed.measure import add_speed
 from .worker import environment
 
 SCALING = Path("runs/scaling.jsonl")
@@ -54,6 +55,7 @@ def main() -> int:
     growing.set_defaults(run=run_scaling)
     add_attempts(commands)
     add_robustness(commands)
+    add_speed(commands)
     return run_command(parser)
 
 

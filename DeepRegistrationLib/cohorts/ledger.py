@@ -20,10 +20,11 @@ from typing import IO, Any
 from ..errors import InputError
 from ..files.writing import shown, write_text
 from .content import read_json, write_json
+from .names import TABLE
 from .page import write_pages
 from .work import MEASURES, Row
 
-TABLE, OWN = "reports.csv", ".batch"
+OWN = ".batch"
 NOT_YET = "not done"
 
 

@@ -18,16 +18,8 @@ from ..errors import InputError
 from ..files.writing import is_text, shown
 from ..geometry.image import PathLike
 from . import tables
+from .names import EXTRAS
 
-EXTRAS = (
-    "fixed_mask",
-    "moving_mask",
-    "fixed_points",
-    "moving_points",
-    "fixed_labels",
-    "moving_labels",
-    "initial_transform",
-)
 OF_IMAGES = ("mask", "points", "labels")
 LISTS = ("pairs", "registration_val", "registration_test")
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".jpg", ".jpeg")

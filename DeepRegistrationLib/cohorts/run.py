@@ -17,16 +17,9 @@ from .engines import Engine, Local, OnDask, has_dask
 from .learn2reg import submission_name
 from .ledger import Ledger, collect
 from .lists import Job
+from .names import OUTPUTS
 from .work import BUSY, DIED, FAILED, Row
 
-OUTPUTS = {
-    "transform": "transform.h5",
-    "volume": "warped.nii.gz",
-    "inverse": "inverse.h5",
-    "jacobian": "jacobian.nii.gz",
-    "doubt": "doubt.nii.gz",
-    "displacement": "disp.nii.gz",
-}
 SUBMISSION = "learn2reg"
 MOST_WORKERS = 1024
 COLLECTS_EVERY = 30.0

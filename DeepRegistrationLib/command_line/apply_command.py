@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,32 +15,8 @@ from ..geometry.padding import background_of
 from ..geometry.points import POINT_FILES, is_point_file, read_points, write_points
 from ..geometry.transform import map_points_inverse, resample
 from ..inputs.label_like import looks_like_labels
-from .dicom_options import add_different_patients, transform_between
+from .dicom_options import transform_between
 from .outputs import Output, check_outputs
-
-
-def add_apply(commands: Any) -> None:
-    """Add the parser of ``apply``."""
-    parser = commands.add_parser(
-        "apply",
-        help="carry an image, a label map or points from the moving to the fixed side",
-        description="Carry data of the moving image to the fixed image. With an inverse transform (register's "
-        "--output-inverse) and the moving image as reference, the other way round.",
-    )
-    parser.add_argument("transform", metavar="T.h5")
-    parser.add_argument(
-        "input", metavar="INPUT", help="an image, a label map, or points (.csv .fcsv .mrk.json, LPS mm)"
-    )
-    parser.add_argument("--reference", metavar="FIXED", help="the image whose grid the result gets (not for points)")
-    parser.add_argument("--output", metavar="OUT", required=True)
-    parser.add_argument(
-        "--interpolation", choices=("linear", "nearest"), help="default: nearest if the input looks like a label map"
-    )
-    parser.add_argument(
-        "--fill", type=float, metavar="VALUE", help="outside the input (default: its background, of a label map 0)"
-    )
-    add_different_patients(parser)
-    parser.set_defaults(run=run_apply)
 
 
 def run_apply(options: argparse.Namespace) -> None:

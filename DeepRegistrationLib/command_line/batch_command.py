@@ -9,54 +9,15 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ..cohorts import bids, lists
 from ..cohorts.ledger import TABLE, collect
-from ..cohorts.run import OUTPUTS, Outcome, Resources, run_batch
+from ..cohorts.run import Outcome, Resources, run_batch
 from ..errors import InputError, RegistrationFailed
 from ..settings import AUTO, Settings
 from .options import settings_from
 
 _UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
-
-
-def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) -> None:
-    """Add the parsers; ``add_how`` adds the options that ``batch`` shares with ``register``."""
-    parser = commands.add_parser(
-        "batch",
-        help="register many pairs; a second run goes on where the first stopped",
-        description="LIST is a table (CSV, TSV) with the columns fixed and moving, a .json list of such entries, or a "
-        f"BIDS folder. Each entry may also have name, {', '.join(lists.EXTRAS)}. Paths are relative to the list.",
-    )
-    parser.add_argument("list", metavar="LIST")
-    parser.add_argument("--output", metavar="DIR", required=True, help=f"a folder for each pair, {TABLE}, index.html")
-    parser.add_argument("--outputs", default="transform,volume", help=f"of {','.join(OUTPUTS)}")
-    parser.add_argument(
-        "--pairs",
-        metavar="HOW",
-        help="of a list with the column image, or a BIDS folder: all (both ways), or to:NAME; of a BIDS folder also "
-        "baseline, each session to the subject's first",
-    )
-    parser.add_argument("--suffix", default="T1w", help="of a BIDS folder: which images (default: %(default)s)")
-    where = add_where(parser, "pairs")
-    where.add_argument("--shard", metavar="I/N", default="1/1", help="every N-th pair, from the I-th on")
-    add_how(parser)
-    parser.add_argument("--progress", choices=[*TOLD], default="lines")
-    parser.set_defaults(run=run_command, patience=10.0)
-    gather = commands.add_parser("collect", help=f"make {TABLE} and index.html of all runs of batch on a folder")
-    gather.add_argument("folder", metavar="DIR")
-    gather.set_defaults(run=run_collect)
-
-
-def add_where(parser: argparse.ArgumentParser, what: str) -> Any:
-    """Add the options on who does the work; returns their group. ``what``: is done, so many at a time."""
-    where = parser.add_argument_group("where")
-    where.add_argument("--workers", type=int, default=1, help=f"so many {what} at a time (default: %(default)s)")
-    where.add_argument("--threads", type=int, default=0, help="of each worker (default: the cores, shared out)")
-    where.add_argument("--memory", metavar="SIZE", default="", help="that a worker may take, such as 4GB (Linux)")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, or its scheduler file")
-    return where
 
 
 def resources_from(options: argparse.Namespace) -> Resources:

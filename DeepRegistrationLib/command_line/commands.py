@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cohorts.lists import EXTRAS
+from ..cohorts.names import EXTRAS
 from ..errors import InputError
 from ..files.endings import PICTURE_FILES, image_endings
 from ..files.writing import together
@@ -19,16 +19,12 @@ from ..models.methods import find_method
 from ..progress import ProgressCallback
 from ..settings import AUTO, DEFORMABLE
 from ..system import keep_freed_memory
-from .apply_command import add_apply
-from .batch_command import add_batch
-from .dicom_options import SeriesPair, add_different_patients, read_series_pair, register_endings, save_transform_as
-from .motion_command import add_motion
-from .options import add_settings, settings_from
+from .dicom_options import SeriesPair, read_series_pair, register_endings, save_transform_as
+from .json_lines import JsonLines
+from .options import settings_from
 from .outputs import REPORT_FILES, Output, check_folder, check_outputs
 from .progress_bar import ProgressBar
 from .records import (
-    add_evaluation,
-    add_note,
     check_evaluation,
     check_note,
     evaluation_record,
@@ -37,7 +33,6 @@ from .records import (
     save_evaluation,
     without_nan,
 )
-from .template_command import add_template
 
 if TYPE_CHECKING:
     from ..pipeline import Result
@@ -45,55 +40,6 @@ if TYPE_CHECKING:
 MOST_IDS = 100_000
 OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")
 Commands = Any  # argparse's own class for sub-parsers is private
-
-
-def add_commands(commands: Commands) -> None:
-    """Add every command's parser; each sets ``run``, a function of the parsed options."""
-    _add_register(commands)
-    add_batch(commands, _add_how)
-    add_template(commands, _add_how)
-    add_motion(commands, _add_how)
-    add_apply(commands)
-    _add_evaluate(commands)
-    _add_methods(commands)
-
-
-def _add_register(commands: Commands) -> None:
-    parser = commands.add_parser("register", help="align a moving image to a fixed image")
-    parser.add_argument("fixed", metavar="FIXED", help="the image that stays")
-    parser.add_argument("moving", metavar="MOVING", help="the image that is aligned to it")
-    out = parser.add_argument_group("results (paths)")
-    out.add_argument("--output-transform", metavar="T.h5", help="fixed to moving; .h5 .tfm .nrrd .nii.gz .mha .dcm")
-    out.add_argument("--output-inverse", metavar="I.h5", help="moving to fixed")
-    out.add_argument("--output-volume", metavar="W.nii.gz", help="the moving image on the fixed grid")
-    out.add_argument("--output-jacobian", metavar="J.nii.gz", help="local volume change, the affine part's included")
-    out.add_argument("--output-doubt", metavar="D.nii.gz", help="where not to trust the result, 0 to 1")
-    out.add_argument("--no-compression", action="store_true", help="larger files, written faster (.nrrd, .mha)")
-    out.add_argument("--report", metavar="DIR", help="report.html, report.json and overlay.png")
-    add_note(out)
-    add_different_patients(parser)
-    how = _add_how(parser)
-    how.add_argument("--initial-transform", metavar="T0.h5", help="where to begin, instead of the affine stage")
-    how.add_argument("--fixed-mask", metavar="F")
-    how.add_argument("--moving-mask", metavar="M")
-    how.add_argument(
-        "--fixed-points",
-        metavar="P",
-        help="landmarks by name, else by row: three or more start the alignment",
-    )
-    how.add_argument("--moving-points", metavar="P")
-    how.add_argument("--fixed-labels", metavar="L", help="label maps that the field is drawn to join")
-    how.add_argument("--moving-labels", metavar="L")
-    how.add_argument("--rigid-labels", metavar="R", help="label map of parts of the fixed image that must not bend")
-    parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
-    parser.set_defaults(run=run_register, watches_cancel=True)
-
-
-def _add_how(parser: argparse.ArgumentParser) -> Any:
-    """The settings, which are the same for one pair and for many; returns their group."""
-    how = parser.add_argument_group("how")
-    add_settings(how)
-    return how
 
 
 def run_register(options: argparse.Namespace) -> None:
@@ -111,8 +57,7 @@ def run_register(options: argparse.Namespace) -> None:
         if isinstance(progress, ProgressBar):
             progress.close()
     if options.progress == "json":
-        done = {"stage": "done", "fraction": 1.0, "message": "done", "report": result.report.as_dict()}
-        print(json.dumps(done), flush=True)
+        JsonLines()("done", 1.0, "done", report=result.report.as_dict())
     elif options.progress == "bar":
         for name, value in result.report.lines():
             print(f"{name}: {value}")
@@ -134,6 +79,8 @@ def _registered(options: argparse.Namespace, pairs: Pairs | None, progress: Prog
         rigid_labels=options.rigid_labels,
         progress=progress,
         cancel=options.cancel,
+        on_level=progress.preview if options.previews and isinstance(progress, JsonLines) else None,
+        stop=options.stop,
     )
     if pairs is not None:
         result.report.warnings += pairs.notes
@@ -210,25 +157,7 @@ def _pairs(options: argparse.Namespace) -> Pairs | None:
 
 
 def _progress(kind: str) -> ProgressCallback | None:
-    def as_json(stage: str, fraction: float, message: str) -> None:
-        print(json.dumps({"stage": stage, "fraction": round(fraction, 4), "message": message}), flush=True)
-
-    return {"none": None, "json": as_json, "bar": ProgressBar()}[kind]
-
-
-def _add_evaluate(commands: Commands) -> None:
-    parser = commands.add_parser("evaluate", help="score a transform with label maps or landmarks")
-    parser.add_argument("--transform", metavar="T.h5", required=True)
-    parser.add_argument("--fixed-labels", metavar="L")
-    parser.add_argument("--moving-labels", metavar="L")
-    parser.add_argument("--labels", metavar="1-17,20-33", help="only these labels (default: all but 0)")
-    parser.add_argument(
-        "--fixed-points", metavar="P", help="LPS mm; those of the two files belong together by name, else by row"
-    )
-    parser.add_argument("--moving-points", metavar="P")
-    add_evaluation(parser)
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(run=run_evaluate)
+    return {"none": None, "json": JsonLines(), "bar": ProgressBar()}[kind]
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -295,12 +224,6 @@ def parse_labels(text: str | None) -> list[int] | None:
     except ValueError as error:
         raise InputError(f"Labels are given as numbers and ranges such as 1-17,20-33, not {text[:60]!r}.") from error
     return chosen
-
-
-def _add_methods(commands: Commands) -> None:
-    parser = commands.add_parser("methods", help="list what --method can be")
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(run=run_methods)
 
 
 def run_methods(options: argparse.Namespace) -> None:

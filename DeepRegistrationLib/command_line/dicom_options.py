@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,13 +17,6 @@ from ..geometry.transform import Transform, read_transform
 
 ENDING = ".dcm"
 SeriesPair = tuple[Series, Series]
-
-
-def add_different_patients(parser: Any) -> None:
-    """Add the option by which two patients are meant."""
-    parser.add_argument(
-        "--different-patients", action="store_true", help="take a DICOM registration of two patients all the same"
-    )
 
 
 def register_endings(linear: bool) -> tuple[str, ...]:

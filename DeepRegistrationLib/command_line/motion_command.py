@@ -18,6 +18,7 @@ from ..geometry.points import read_points
 from ..geometry.transform import read_transform
 from ..progress import ProgressCallback
 from ..settings import DEFORMABLE
+from .json_lines import JsonLines
 from .options import settings_from
 from .outputs import Output, check_folder, check_outputs
 from .records import without_nan
@@ -26,37 +27,6 @@ if TYPE_CHECKING:
     from ..pipeline import Result
 
 CURVES, REPORTS, SMOOTHED = "motion.csv", "sequence.json", "smooth"
-
-
-def add_motion(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) -> None:
-    """Add the parsers of ``sequence`` and ``motion``."""
-    parser = commands.add_parser(
-        "sequence",
-        help="align the frames of a 4-D image to one fixed image",
-        description="Writes a transform of each frame, smoothed ones if asked for, motion.csv (how far the body, its "
-        "parts and points go) and sequence.json into DIR.",
-    )
-    _add_common(parser, "FRAME", "an image; in the order of time")
-    parser.add_argument("--independent", action="store_true", help="no frame begins at its neighbor's field")
-    parser.add_argument("--volumes", action="store_true", help="write the moved frames too")
-    add_how(parser)
-    parser.add_argument("--progress", choices=("lines", "json", "none"), default="lines")
-    parser.set_defaults(run=run_sequence, watches_cancel=True)
-    parser = commands.add_parser("motion", help="curves of the motion in transforms from one fixed image to its frames")
-    _add_common(parser, "TRANSFORM", "fixed to frame; in the order of time")
-    parser.set_defaults(run=run_motion)
-
-
-def _add_common(parser: argparse.ArgumentParser, what: str, about: str) -> None:
-    parser.add_argument("fixed", metavar="FIXED", help="the image that stays, such as one of the frames")
-    parser.add_argument("frames", metavar=what, nargs="+", help=about)
-    parser.add_argument("--output", metavar="DIR", required=True)
-    parser.add_argument("--cyclic", action="store_true", help="the last frame comes before the first, as in a breath")
-    parser.add_argument(
-        "--smooth-in-time", metavar="S", type=float, default=0.0, help="frames, 0.5 to 2; default: not at all"
-    )
-    parser.add_argument("--labels", metavar="L", help="label map of the fixed image: the curves of each label")
-    parser.add_argument("--points", metavar="P", help="points in the fixed image: their paths")
 
 
 def run_sequence(options: argparse.Namespace) -> None:
@@ -167,13 +137,9 @@ def _name(kind: str, index: int, is_linear: bool | int) -> str:
 def _told(options: argparse.Namespace) -> Callable[[int], ProgressCallback] | None:
     if options.progress != "json":
         return None
-    count = len(options.frames)
+    lines, count = JsonLines(), len(options.frames) + 1
 
     def frame(index: int) -> ProgressCallback:
-        def tell(stage: str, fraction: float, message: str) -> None:
-            whole = {"stage": stage, "fraction": round((index + fraction) / (count + 1), 4), "message": message}
-            print(json.dumps({**whole, "frame": index}), flush=True)
-
-        return tell
+        return lambda stage, fraction, message: lines(stage, (index + fraction) / count, message, frame=index)
 
     return frame

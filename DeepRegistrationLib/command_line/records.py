@@ -20,20 +20,6 @@ if TYPE_CHECKING:
 MOST_NOTE = 2000
 
 
-def add_note(parser: Any) -> None:
-    """Add the option for words of the user's own."""
-    parser.add_argument("--note", metavar="TEXT", default="", help="words of your own for the report")
-
-
-def add_evaluation(parser: argparse.ArgumentParser) -> None:
-    """Add what ``evaluate`` needs for its report."""
-    parser.add_argument("--inverse", metavar="I.h5", help="moving to fixed, for there and back")
-    parser.add_argument("--fixed", metavar="FIXED", help="the images, for their voxels and for pictures in the report")
-    parser.add_argument("--moving", metavar="MOVING")
-    parser.add_argument("--report", metavar="DIR", help="report.html and report.json, with a line to sign")
-    add_note(parser)
-
-
 def registration_record(result: Result, options: argparse.Namespace, pairs: Pairs | None) -> Record:
     """Of a registration that was just made."""
     from ..quality import record, tg132

@@ -58,6 +58,7 @@ class Report:
         chosen: the measure and start that went on from the coarse levels; "affine" where nothing was better than the
             affine alignment, which then is the answer.
         hypotheses: what was tried there, best first, and the evidence for each; see ``hypotheses.py``.
+        stopped_at: where the user ended the refinement and kept what was there; empty if it came to its end.
         landmark_pairs, landmark_fit_mm: how many pairs of landmarks started the alignment, and how well they agree: the
             fiducial registration error, root mean square.
         landmarks_apart: numbers (from 1) of the pairs that disagree with the others and did not count there.
@@ -98,6 +99,7 @@ class Report:
     working_spacing_mm: tuple[float, ...] = ()
     chosen: str = ""
     hypotheses: tuple[Evidence, ...] = ()
+    stopped_at: str = ""
     landmark_pairs: int = 0
     landmark_fit_mm: float = NOT_MEASURED
     landmarks_apart: tuple[int, ...] = ()
@@ -189,6 +191,7 @@ class Report:
                 f"{self.method}{' (fine-tuned)' if self.fine_tune else ''}, refinement {self.refine}, "
                 f"affine {self.affine}, on {self.device}",
             ),
+            ("Stopped by hand at", self.stopped_at),
             ("Chosen", self._chosen()),
             ("Model", f"{self.model} {self.model_hash}".strip() or "no network"),
             ("Working resolution", " x ".join(f"{s:.3g}" for s in reversed(self.working_spacing_mm)) + " mm"),

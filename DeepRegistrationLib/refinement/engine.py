@@ -151,7 +151,7 @@ def _descend(
     share = 0.85 * sum(costs[:coarse]) / sum(costs)
     middle = share / 2 if both else share
     v: Tensor | None = None
-    u, counts = _one_way(images, levels[:coarse], u, begins[0], reporter.stage(reporter.name, 0, middle))
+    u, counts = _one_way(images, levels[:coarse], u, begins[0], reporter.stage(reporter.name, 0, middle), not guarded)
     if both:
         back = reporter.stage(reporter.name, middle, share)
         v, _ = _one_way(images.swapped(), levels[:coarse], v_start, begins[1], back)
@@ -162,6 +162,8 @@ def _descend(
     part = reporter.stage(reporter.name, share, share)
     judge = partial(guard, images, plans, run=partial(_one_way, begin=None, reporter=part))
     choice = judge(choice)
+    if reporter.stopped("the coarse levels"):  # nothing but the beginning was shown
+        return v_start, (0,) * len(levels), Choice(similarity, v_start, None, "")
     while True:
         if choice.chosen == AFFINE_ALONE:
             return torch.zeros_like(choice.there), (0,) * len(levels), choice
@@ -169,13 +171,16 @@ def _descend(
             levels = plans(choice.similarity)
             coarse = coarse_levels(levels)
             counts = [level.iterations for level in levels[:coarse]]
+        reporter.show("coarse levels", partial(images.field_on, choice.there, levels[coarse - 1]))
         u, taken = go_on(levels, coarse, choice, counts)
-        if confirmed(images, levels[coarse - 1], choice, u):
+        if reporter.stopped("the last level") or confirmed(images, levels[coarse - 1], choice, u):
             return u, taken, choice
         if len(choice.weighed) > 1:
             choice = refused(choice)
             continue
-        choice = judge(choice, doubted=True)
+        seen, choice = choice, judge(choice, doubted=True)
+        if reporter.stopped("the last look"):
+            return u, taken, seen
         if choice.chosen == similarity:
             return u, taken, choice
 
@@ -211,13 +216,24 @@ def _fine_levels(
         u = _carry(u, level, begin)
         rim = Rim(level, images.window, images.shape, u.device)
         counts.append(run_level(level, images.on(level), u, rim, trust, part, message))
+        reporter.show(message, partial(images.field_on, u, level))
+        if reporter.stopped(message):
+            break
     return u, tuple(counts)
 
 
 def _one_way(
-    images: Images, levels: Sequence[Level], u: Tensor, begin: Tensor | None, reporter: Reporter
+    images: Images,
+    levels: Sequence[Level],
+    u: Tensor,
+    begin: Tensor | None,
+    reporter: Reporter,
+    shows: bool = False,
 ) -> tuple[Tensor, list[int]]:
-    """Coarse ``levels`` from the field ``u``: the field, and how many steps each level took."""
+    """Coarse ``levels`` from the field ``u``: the field, and how many steps each level took.
+
+    ``shows``: this is the way that a user wants to see.
+    """
     counts: list[int] = []
     costs = [level.cost for level in levels]
     for number, level in enumerate(levels):
@@ -225,6 +241,8 @@ def _one_way(
         u = _carry(unfold(u, 0.02, reporter) if number else u, level, begin)
         rim, message = Rim(level, images.window, images.shape, u.device), f"coarse level {number + 1} of {len(levels)}"
         counts.append(run_level(level, images.on(level), u, rim, None, part, message))
+        if shows:
+            reporter.show(message, partial(images.field_on, u, level))
     return u, counts
 
 

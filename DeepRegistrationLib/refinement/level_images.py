@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .guidance import label_codes
@@ -63,6 +64,19 @@ class Images:
             None if self.labels is None else label_codes(self.labels, self.window, level),
             3.0 * self.smoothness,
         )
+
+    def field_on(self, u: Tensor, level: Level, shape: tuple[int, ...]) -> Tensor:
+        """The field ``u`` (1, ndim, *S) of ``level``, in its voxels, on ``shape`` voxels of the grid, in these."""
+        points, scale = [], []
+        for n, full, low, factor, size in zip(
+            shape, self.shape, self.window.low, level.factors, u.shape[2:], strict=True
+        ):
+            on_grid = (torch.arange(n) + 0.5) * (full / n)
+            points.append(2 * (on_grid - low) / factor / size - 1)  # as grid_sample counts, from edge to edge
+            scale.append(factor * n / full)
+        where = torch.stack(torch.meshgrid(*points, indexing="ij")[::-1], -1)[None]
+        taken = F.grid_sample(u.float().cpu(), where, padding_mode="border", align_corners=False)
+        return taken * torch.tensor(scale).view(1, -1, *[1] * len(shape))
 
     def _landmarks(self, landmarks: tuple[Tensor, Tensor], level: Level) -> tuple[Tensor, Tensor]:
         low = torch.tensor(self.window.low, dtype=torch.float32, device=landmarks[0].device)

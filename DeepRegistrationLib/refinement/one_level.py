@@ -100,6 +100,9 @@ def run_level(
     pace = Pace(level.step, None if pull is not None else u)
     for count in range(level.iterations):
         reporter(count / level.iterations, message)
+        if reporter.stopped(message):
+            pace.settle(u)
+            return count
         sampler.aim(u)
         if moving_mask is not None and warped_mask is not None:
             sampler.take(moving_mask, warped_mask)

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -18,7 +20,7 @@ def say(fraction: float, message: str, **more: object) -> None:
     print(json.dumps({"stage": "refine", "fraction": fraction, "message": message, **more}), flush=True)
 
 
-def write(path: str, source: str, vectors: bool) -> None:
+def write(path: str, source: str, vectors: bool, size: float = 2.0) -> None:
     import numpy as np
     import SimpleITK as sitk
 
@@ -29,13 +31,19 @@ def write(path: str, source: str, vectors: bool) -> None:
     array = sitk.GetArrayFromImage(image).astype(np.float32)
     if vectors:
         array = np.zeros((*array.shape[:3], 3), np.float32)
-        array[..., 0] = 2.0
+        array[..., 0] = size
     out = sitk.GetImageFromArray(array, isVector=vectors)
     out.CopyInformation(image)
     sitk.WriteImage(out, path)
 
 
-def main() -> int:
+def wait_for_stop(stop: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not stop() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def main(stop: Callable[[], bool] = lambda: True) -> int:
     method = value("--method")
     Path("arguments.json").write_text(json.dumps(sys.argv[1:]), encoding="utf-8")
     say(0.1, "reading")
@@ -55,6 +63,12 @@ def main() -> int:
         os.write(1, b"\xff\xfe\x00 not json\n{\n[1, 2]\nnull\n" + b'{"stage": "x", "fraction": "high"}\n' * 3)
         os.write(1, b'{"stage": "done"}\n')
         return 0
+    if method == "live":
+        for number, size in enumerate((2.0, 4.0)):
+            write(f"preview-{number}.nrrd", "fixed.nrrd", vectors=True, size=size)
+            say(0.2 + 0.2 * number, f"level {number}", preview=f"preview-{number}.nrrd")
+            if number == 0:
+                wait_for_stop(stop)
     if method == "bad-input":
         print("The fixed image has 3 voxels without a number; replace them.", file=sys.stderr)
         return 2
@@ -85,5 +99,18 @@ def main() -> int:
     return 0
 
 
+def served(arguments: list[str], stop: Callable[[], bool]) -> int:
+    sys.argv[1:] = arguments
+    try:
+        return main(stop)
+    except RuntimeError:
+        traceback.print_exc()
+        return 1
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        from DeepRegistrationLib.command_line.serve import serve
+
+        sys.exit(serve(served, sys.argv[2:]))
     sys.exit(main())

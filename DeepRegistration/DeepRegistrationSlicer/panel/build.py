@@ -12,6 +12,7 @@ from ..viewing.mover import Mover
 from ..worker.devices import DeviceFinder
 from ..worker.methods import MethodCatalog
 from .again_section import AgainSection
+from .live_section import LiveSection
 from .other_sections import DeviceSection, ModelsSection, SeveralSection
 from .panel import RegistrationPanel
 from .result_sections import ApplyToSection, JudgmentSection, LookSection
@@ -29,5 +30,6 @@ def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None 
         ModelsSection(ui, panel.catalog),
         DeviceSection(ui, DeviceFinder()),
         AgainSection(ui, logic, panel.catalog),
+        LiveSection(ui, logic),
     ]
     return panel

@@ -19,6 +19,7 @@ from ..scene.nodes import fixedOf, movingOf
 from ..texts import tr as _
 from ..worker.install import platformProblem
 from ..worker.methods import MethodCatalog
+from ..worker.staying import SHARED
 from .buttons import setText
 from .parameters import DEFAULTS, OUTPUTS, DeepRegistrationParameterNode, dimensionsOf, requestFrom, wantsMatrix
 
@@ -145,6 +146,7 @@ class RegistrationPanel:
         self.catalog.stop()
         for section in self.sections:
             section.close()
+        SHARED.end()
         self.setParameters(None)
 
     # --- Methods ---

@@ -17,9 +17,11 @@ from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.install import Installer, TorchInstaller
 from ..worker.job import Job
-from ..worker.process import POLL_SECONDS, LibraryProcess, Process, QtTicker, Ticker, newFolder, processEvents
+from ..worker.process import POLL_SECONDS, Process, QtTicker, Ticker, newFolder, processEvents
 from ..worker.signals import Signal
+from ..worker.staying import StayingProcess
 from .again import againFrom
+from .live import LiveView
 from .request import Request, settingsFrom
 from .results import Result, load
 from .showing import showResult
@@ -45,7 +47,7 @@ class RegistrationLogic:
 
     def __init__(
         self,
-        makeProcess: Callable[[], Process] = LibraryProcess,
+        makeProcess: Callable[[], Process] = StayingProcess,
         ticker: Ticker | None = None,
         installer: Installer | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class RegistrationLogic:
         self._folder: Path | None = None
         self._into: dict[str, Node | None] = {}
         self._show = True
+        self._live: LiveView | None = None
         self._sceneObservation: tuple[Any, int] | None = None
         self._error: RegistrationError | None = None
         self.lastResult: Result | None = None
@@ -198,6 +201,10 @@ class RegistrationLogic:
         self._request, self._into, self._show, self._error, self.lastResult = ask, into, show, None, None
         self._job = job = Job(self.makeProcess())
         job.progressed.connect(self.progressed.emit)
+        if show:
+            self._live = LiveView(ask.fixedNode, ask.movingNode, ask.replaced)
+            job.previewed.connect(self._onPreview)
+            arguments.append("--previews")
         job.finished.connect(self._onFinished)
         job.failed.connect(self._onFailed)
         job.cancelled.connect(self._onCancelled)
@@ -231,11 +238,24 @@ class RegistrationLogic:
         """Look once after the worker."""
         if self._job is not None:
             self._job.poll()
+        if self._live is not None:
+            self._live.update()
 
     def cancel(self) -> None:
         """Stop at once; when this returns the worker is gone and nothing was changed."""
         if self._job is not None:
             self._job.cancel()
+
+    def finishEarly(self) -> bool:
+        """Stop here and keep: what the refinement has found so far becomes the result, in some seconds.
+
+        False if that cannot be asked for: nothing runs, or it runs in a process that does not listen.
+        """
+        return self._job is not None and self._job.finishEarly()
+
+    def _onPreview(self, fileName: str) -> None:
+        if self._live is not None and self._folder is not None:
+            self._live.offer(self._folder / fileName)
 
     # --- The ends of a job ---
 
@@ -252,11 +272,12 @@ class RegistrationLogic:
             self._onFailed(_("The result could not be loaded; the details are in the application log."))
             return
         ask, show = self._request, self._show
-        self._cleanUp()
+        isSeen = self._live is not None and self._live.isShown and result.volume is not None
+        self._cleanUp(places=not isSeen)
         self.lastResult, self._last = result, (ask, result.transform)
         if show:
             try:
-                showResult(ask.fixedNode, ask.movingNode, result)
+                showResult(ask.fixedNode, ask.movingNode, result, fit=not isSeen)
             except Exception:  # a picture that fails must not cost the result
                 LOGGER.exception("Showing the result of the registration")
         self.finished.emit(result)
@@ -271,8 +292,11 @@ class RegistrationLogic:
         self._error = CancelledError(_("The registration was cancelled; nothing was changed."))
         self.cancelled.emit()
 
-    def _cleanUp(self) -> None:
+    def _cleanUp(self, places: bool = True) -> None:
         self._ticker.stop()
+        if self._live is not None:
+            self._live.close(places)
+            self._live = None
         self._job = self._request = None
         self._into = {}
         if self._sceneObservation is not None:

@@ -7,8 +7,11 @@ from ..scene.nodes import Node
 from .results import Result
 
 
-def showResult(fixedNode: Node, movingNode: Node, result: Result) -> None:
-    """The fixed volume under the moved one, half each. Without a moved volume nothing is shown."""
+def showResult(fixedNode: Node, movingNode: Node, result: Result, fit: bool = True) -> None:
+    """The fixed volume under the moved one, half each. Without a moved volume nothing is shown.
+
+    ``fit``: the views are brought to the volume; else they stay where they are.
+    """
     if result.jacobian is not None:
         display.setColors(result.jacobian, display.divergingColors(), 0.4, 1.6)
     if result.magnitude is not None:
@@ -20,4 +23,4 @@ def showResult(fixedNode: Node, movingNode: Node, result: Result) -> None:
         return
     display.makeReadable(fixedNode)
     display.copyRange(movingNode, result.volume)
-    views.overlay(fixedNode, result.volume)
+    views.overlay(fixedNode, result.volume, fit=fit)

@@ -49,6 +49,21 @@ def setRange(volumeNode: Node, low: float, high: float) -> None:
     display.SetWindowLevelMinMax(low, high)
 
 
+def copyLook(fromNode: Node, toNode: Node) -> None:
+    """Show ``toNode`` as ``fromNode`` is shown, or would be if it were made readable; that stays as it is."""
+    toNode.CreateDefaultDisplayNodes()
+    source, shown = fromNode.GetDisplayNode(), toNode.GetDisplayNode()
+    if shown is not None:
+        shown.SetSaveWithScene(False)
+    if not isGray(shown):
+        return
+    if isGray(source) and not source.GetAutoWindowLevel():
+        shown.SetAutoWindowLevel(False)
+        shown.SetWindowLevel(source.GetWindow(), source.GetLevel())
+    else:
+        setRange(toNode, *contentRange(fromNode))
+
+
 def copyRange(fromNode: Node, toNode: Node) -> None:
     """Show ``toNode`` in the grays of ``fromNode``."""
     source = makeReadable(fromNode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import slicer
+import vtk
 
 from . import nodes
 from .nodes import Node
@@ -18,6 +19,36 @@ def overlay(backgroundNode: Node, foregroundNode: Node | None, opacity: float = 
         fit=fit and hasViews,
         rotateToVolumePlane=fit and hasViews and _needsRotation(backgroundNode),
     )
+
+
+class Remembered:
+    """What the slice views show and where, to be put back."""
+
+    def __init__(self) -> None:
+        self._layers: list[tuple[Node, list[str | None], float]] = []
+        self._places: list[tuple[Node, vtk.vtkMatrix4x4, tuple[float, ...], tuple[float, ...]]] = []
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            volumes = [node.GetBackgroundVolumeID(), node.GetForegroundVolumeID(), node.GetLabelVolumeID()]
+            self._layers.append((node, volumes, node.GetForegroundOpacity()))
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+            matrix = vtk.vtkMatrix4x4()
+            matrix.DeepCopy(node.GetSliceToRAS())
+            self._places.append((node, matrix, node.GetFieldOfView(), node.GetXYZOrigin()))
+
+    def restore(self, after: Node, places: bool) -> None:
+        """Put back what was shown, in the views that still show ``after``; ``places``: and where."""
+        touched = [layer for layer in self._layers if layer[0].GetForegroundVolumeID() == after.GetID()]
+        for node, (background, foreground, label), opacity in touched:
+            node.SetBackgroundVolumeID(background)
+            node.SetForegroundVolumeID(foreground)
+            node.SetLabelVolumeID(label)
+            node.SetForegroundOpacity(opacity)
+        if places and touched:
+            for node, matrix, fieldOfView, origin in self._places:
+                node.GetSliceToRAS().DeepCopy(matrix)
+                node.UpdateMatrices()
+                node.SetFieldOfView(*fieldOfView)
+                node.SetXYZOrigin(*origin)
 
 
 def _needsRotation(volumeNode: Node) -> bool:

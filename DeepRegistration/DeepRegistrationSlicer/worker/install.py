@@ -12,6 +12,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -87,6 +88,16 @@ def isTorchInstalled() -> bool:
     except (ImportError, ValueError):
         return False
     return spec is not None and spec.origin is not None and _torchVersion() is not None
+
+
+def torchState() -> tuple[Any, ...]:
+    """Something that is another one after PyTorch was installed anew."""
+    try:
+        spec = importlib.util.find_spec("torch")
+        origin = spec.origin if spec is not None else None
+        return origin, Path(origin).stat().st_mtime_ns if origin else None, importlib.metadata.version("torch")
+    except (ImportError, ValueError, OSError):
+        return ()
 
 
 def platformProblem() -> str:

@@ -28,6 +28,7 @@ class Job:
 
     def __init__(self, process: Process) -> None:
         self.progressed = Signal("stage", "fraction", "message")
+        self.previewed = Signal("fileName")
         self.finished = Signal("report")
         self.failed = Signal("sentence")
         self.cancelled = Signal()
@@ -77,6 +78,10 @@ class Job:
             self._process.kill()
             self.cancelled.emit()
 
+    def finishEarly(self) -> bool:
+        """Have the refinement end with what is there; False if that cannot be asked for."""
+        return self.isRunning and self._process.finishEarly()
+
     def _readLines(self) -> bool:
         lines = self._process.newLines()
         for line in lines:
@@ -87,6 +92,8 @@ class Job:
                 self._report = event.get("report") or {}
             if self.isRunning:
                 self.progressed.emit(event["stage"], event["fraction"], event["message"])
+                if isinstance(event.get("preview"), str):
+                    self.previewed.emit(Path(event["preview"]).name)
         return bool(lines)
 
 

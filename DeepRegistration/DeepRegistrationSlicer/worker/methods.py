@@ -1,4 +1,5 @@
-"""The methods a user can choose, as the library lists them. The list is asked for in a process of its own."""
+"""The methods a user can choose, as the library lists them. The worker that stays is asked, and is
+warm then for the first registration."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from DeepRegistrationLib.settings import AUTO, NO_NETWORK
 from ..texts import tr as _
 from .install import isTorchInstalled
 from .job import Answer
-from .process import LibraryProcess, Process, Ticker, newFolder
+from .process import Process, Ticker, newFolder
 from .signals import Signal
+from .staying import StayingProcess
 
 LOGGER = logging.getLogger(__name__)
 
@@ -91,7 +93,7 @@ def refinementAlone() -> Method:
 class MethodCatalog:
     """``methods`` holds what is known; ``changed()`` is sent when the library has answered."""
 
-    def __init__(self, makeProcess: Callable[[], Process] = LibraryProcess, ticker: Ticker | None = None) -> None:
+    def __init__(self, makeProcess: Callable[[], Process] = StayingProcess, ticker: Ticker | None = None) -> None:
         self.changed = Signal()
         self.methods = [bestAvailable(), refinementAlone()]
         self.answer = Answer(makeProcess, ticker)

@@ -42,6 +42,9 @@ class Process(Protocol):
     def errorText(self) -> str:
         """What it wrote to standard error."""
 
+    def finishEarly(self) -> bool:
+        """Ask it to end the refinement with what is there; False if it cannot be asked."""
+
     def kill(self) -> None:
         """End it and every process it started, now."""
 
@@ -84,39 +87,30 @@ def libraryFolder() -> Path:
     raise FileNotFoundError(f"DeepRegistrationLib is neither beside nor above {here.parent}")
 
 
-class LibraryProcess:
+class Child:
     """``python -m DeepRegistrationLib`` as a child process; or ``code`` in its place, or a whole ``command``."""
 
     def __init__(self, command: list[str] | None = None, code: str = "") -> None:
         self._command, self._code = command, code
         self._process: subprocess.Popen | None = None
-        self._folder = Path()
-        self._offset = 0
-        self._rest = b""
 
-    def start(self, arguments: list[str], folder: Path) -> None:
+    def start(self, arguments: list[str], folder: Path, **streams: Any) -> None:
+        """Run it in ``folder``; ``streams`` as of ``Popen``, all closed by default."""
         what = ["-c", self._code] if self._code else ["-m", "DeepRegistrationLib"]
         command = self._command or [pythonExecutable(), *what]
         environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8", PYTHONDONTWRITEBYTECODE="1")
         paths = [str(libraryFolder()), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-        self._folder, self._offset, self._rest = folder, 0, b""
         # A group of its own (a session, on POSIX) so that the launcher and the Python it starts end together.
         options: dict[str, Any] = (
             {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
             if os.name == "nt"
             else {"start_new_session": True}
         )
-        with (folder / OUTPUT_NAME).open("wb") as output, (folder / ERROR_NAME).open("wb") as errors:
-            self._process = subprocess.Popen(
-                [*command, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                cwd=folder,
-                env=environment,
-                **options,
-            )
+        closed = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [*command, *arguments], cwd=folder, env=environment, **{**closed, **streams}, **options
+        )
         atexit.register(self.kill)
 
     @property
@@ -131,23 +125,16 @@ class LibraryProcess:
             atexit.unregister(self.kill)
         return code
 
-    def newLines(self) -> list[str]:
-        try:
-            with (self._folder / OUTPUT_NAME).open("rb") as file:
-                file.seek(self._offset)
-                data = file.read(1 << 20)
-        except OSError:
-            return []
-        self._offset += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self._rest = self._rest[-(1 << 20) :]  # a worker that never ends its line must not eat the memory
-        return [line.decode("utf-8", "replace") for line in lines]
+    def send(self, line: str) -> None:
+        """One line to its standard input, if that is a pipe.
 
-    def errorText(self) -> str:
-        try:
-            return (self._folder / ERROR_NAME).read_text("utf-8", "replace")
-        except OSError:
-            return ""
+        Raises:
+            OSError: if it does not listen any more.
+        """
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode("utf-8") + b"\n")
+        self._process.stdin.flush()
 
     def kill(self) -> None:
         atexit.unregister(self.kill)
@@ -164,6 +151,9 @@ class LibraryProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2)
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
         self._waitForGroup(0.5)
 
     def _waitForGroup(self, seconds: float) -> None:
@@ -175,6 +165,70 @@ class LibraryProcess:
             except (ProcessLookupError, PermissionError):
                 return
             time.sleep(0.01)
+
+
+class Written:
+    """What a worker wrote in ``folder``, as far as it was not read yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._offset, self._rest = folder, 0, b""
+
+    @property
+    def isEmpty(self) -> bool:
+        return self._offset == 0 and not self.newData(1) and not self.errorText()
+
+    def newData(self, most: int) -> bytes:
+        try:
+            with (self._folder / OUTPUT_NAME).open("rb") as file:
+                file.seek(self._offset)
+                return file.read(most)
+        except OSError:
+            return b""
+
+    def newLines(self) -> list[str]:
+        data = self.newData(1 << 20)
+        self._offset += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._rest = self._rest[-(1 << 20) :]  # a worker that never ends its line must not eat the memory
+        return [line.decode("utf-8", "replace") for line in lines]
+
+    def errorText(self) -> str:
+        try:
+            return (self._folder / ERROR_NAME).read_text("utf-8", "replace")
+        except OSError:
+            return ""
+
+
+class LibraryProcess:
+    """One command in a process of its own."""
+
+    def __init__(self, command: list[str] | None = None, code: str = "") -> None:
+        self._child = Child(command, code)
+        self._written = Written(Path())
+
+    def start(self, arguments: list[str], folder: Path) -> None:
+        self._written = Written(folder)
+        with (folder / OUTPUT_NAME).open("wb") as output, (folder / ERROR_NAME).open("wb") as errors:
+            self._child.start(arguments, folder, stdout=output, stderr=errors)
+
+    @property
+    def processId(self) -> int | None:
+        return self._child.processId
+
+    def exitCode(self) -> int | None:
+        return self._child.exitCode()
+
+    def newLines(self) -> list[str]:
+        return self._written.newLines()
+
+    def errorText(self) -> str:
+        return self._written.errorText()
+
+    def finishEarly(self) -> bool:
+        return False
+
+    def kill(self) -> None:
+        self._child.kill()
 
 
 class QtTicker:

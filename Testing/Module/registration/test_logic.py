@@ -122,7 +122,11 @@ def test_the_keywords_reach_the_command_line(logic, pair, monkeypatch):
         initialTransform=cases.linearTransform(np.eye(4)),
     )
     said = kept["a"]
-    for switch in ("--no-compression", "--fine-tune"):  # nobody keeps these files, so they need no compression
+    for switch in (
+        "--no-compression",
+        "--fine-tune",
+        "--previews",
+    ):  # nobody keeps these files, so they need no compression
         said.remove(switch)
     options = dict(zip(said[3::2], said[4::2], strict=True))
     assert said[:3] == ["register", "fixed.nrrd", "moving.nrrd"]

@@ -1,0 +1,90 @@
+"""The result while it is found: the moving volume under what is known so far, over the fixed one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import slicer
+
+from ..scene import display, nodes, views
+from ..scene.nodes import Node
+from ..texts import tr as _
+from .results import remove
+
+LOGGER = logging.getLogger(__name__)
+SECONDS = 1.0
+"""Between two redraws, at least."""
+
+
+class LiveView:
+    """Shows one registration on its way; ``close`` puts everything back. The scene's own nodes are not touched.
+
+    The moving volume is shown by a copy that shares its voxels.
+    """
+
+    def __init__(self, fixedNode: Node, movingNode: Node, ignore: Node | None = None) -> None:
+        self._fixedNode, self._movingNode, self._ignore = fixedNode, movingNode, ignore
+        self._before = views.Remembered()
+        self._waiting: Path | None = None
+        self._shown = float("-inf")
+        self.transform: Node | None = None
+        self.volume: Node | None = None
+
+    def offer(self, path: Path) -> None:
+        """A newer field; it is shown by ``update``."""
+        self._waiting = path
+
+    def update(self) -> None:
+        """Show the newest field, unless one was shown a moment ago."""
+        if self._waiting is None or time.monotonic() - self._shown < SECONDS:
+            return
+        path, self._waiting = self._waiting, None
+        try:
+            self._show(path)
+        except Exception:  # a picture that fails must not cost the result
+            LOGGER.exception("Showing the registration on its way")
+        self._shown = time.monotonic()
+
+    @property
+    def isShown(self) -> bool:
+        """Whether the views show it, and where they look is chosen by now."""
+        return self.volume is not None and self.volume.GetScene() is not None
+
+    def close(self, places: bool = True) -> None:
+        """Take away what was shown, and show again what was before; ``places``: and where."""
+        self._waiting = None
+        if self.isShown:
+            self._before.restore(self.volume, places)
+        for node in (self.volume, self.transform):
+            if node is not None and node.GetScene() is not None:
+                remove(node)
+        self.volume = self.transform = None
+
+    def _show(self, path: Path) -> None:
+        field = nodes.read(path)
+        if self.transform is None:
+            self._make()
+        nodes.setField(self.transform, field)
+
+    def _make(self) -> None:
+        moving = self._movingNode
+        toWorld = nodes.ijkToWorld(moving, self._ignore)
+        self.transform = _hidden("vtkMRMLTransformNode", _("Registration on its way"))
+        self.volume = _hidden(moving.GetClassName(), _("{name} on its way").format(name=moving.GetName()))
+        self.volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(toWorld))
+        self.volume.SetAndObserveImageData(moving.GetImageData())
+        self.volume.SetAndObserveTransformNodeID(self.transform.GetID())
+        display.copyLook(moving, self.volume)
+        views.overlay(self._fixedNode, self.volume)
+
+
+def _hidden(className: str, name: str) -> Node:
+    """A new node that no list shows and no scene keeps."""
+    node = slicer.mrmlScene.CreateNodeByClass(className)
+    node.UnRegister(None)
+    node.SetName(name)
+    node.SetHideFromEditors(True)
+    node.SetSaveWithScene(False)
+    return slicer.mrmlScene.AddNode(node)

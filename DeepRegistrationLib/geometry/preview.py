@@ -1,0 +1,62 @@
+"""A field on its way, coarse enough to be shown at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from torch import Tensor
+
+from .image import Grid, PathLike, write_sitk
+from .transform import voxels_to_lps
+
+MOST = 64
+"""Samples on an axis: what is moved lies within a part of a voxel of where the result will put it, for the eye."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a registration has found so far.
+
+    Attributes:
+        level: "affine", "network", a level of the refinement as progress calls it, or "refined" for its end.
+        displacement: (*grid.shape, ndim) float32, LPS mm, fixed to moving: the whole map, the affine part included.
+        grid: the fixed image's field of view, coarsely.
+    """
+
+    level: str
+    displacement: np.ndarray
+    grid: Grid
+
+    @classmethod
+    def of(cls, level: str, u: Tensor, grid: Grid, matrix: np.ndarray) -> Preview:
+        """``u`` (1, ndim, *shape), in voxels of ``grid``, then ``matrix`` (ndim + 1, ndim + 1), LPS mm."""
+        axes = np.indices(grid.shape, dtype=np.float32).reshape(grid.ndim, -1).T
+        points = axes @ grid.matrix[:-1, :-1].T + grid.matrix[:-1, -1]
+        moved = (points + voxels_to_lps(u, grid).reshape(-1, grid.ndim)) @ matrix[:-1, :-1].T + matrix[:-1, -1]
+        return cls(level, (moved - points).astype(np.float32).reshape(*grid.shape, grid.ndim), grid)
+
+    def save(self, path: PathLike) -> None:
+        """A displacement field as an image, whole or not at all; a single slice is repeated, so that it has a depth.
+
+        Raises:
+            InputError, NotWritten: as ``write_sitk``.
+        """
+        flat = [axis for axis, n in enumerate(self.grid.shape) if n == 1]
+        low = np.array([-1 if axis in flat else 0 for axis in range(self.grid.ndim)])
+        high = np.array([2 if axis in flat else n for axis, n in enumerate(self.grid.shape)])
+        vectors = self.displacement
+        for axis in flat:
+            vectors = np.repeat(vectors, 3, axis)
+        write_sitk(self.grid.cropped(low, high).to_sitk(vectors, vector=True), path, compress=False)
+
+    def transform(self) -> sitk.Transform:
+        """The map, within the fixed image's field of view."""
+        field = self.grid.to_sitk(self.displacement, vector=True)
+        return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+
+
+def coarse(grid: Grid) -> Grid:
+    """The same field of view with ``MOST`` voxels on an axis or fewer."""
+    return grid.resized(tuple(min(n, MOST) for n in grid.shape))
