@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registration.logic import RegistrationLogic
+from ..registration.motion import MotionMaker
 from ..registration.scorer import Scorer
 from ..registration.series import Series
 from ..viewing.looks import Viewer
@@ -13,6 +14,7 @@ from ..worker.devices import DeviceFinder
 from ..worker.methods import MethodCatalog
 from .again_section import AgainSection
 from .live_section import LiveSection
+from .motion_section import MotionSection
 from .other_sections import DeviceSection, ModelsSection, SeveralSection
 from .panel import RegistrationPanel
 from .result_sections import ApplyToSection, JudgmentSection, LookSection
@@ -31,5 +33,6 @@ def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None 
         DeviceSection(ui, DeviceFinder()),
         AgainSection(ui, logic, panel.catalog),
         LiveSection(ui, logic),
+        MotionSection(ui, series, MotionMaker()),
     ]
     return panel

@@ -16,7 +16,7 @@ from ..worker import models
 from ..worker.devices import DeviceFinder
 from ..worker.methods import MethodCatalog
 from .buttons import setText
-from .parameters import requestFrom
+from .parameters import inTimeFrom, requestFrom
 
 
 class Section:
@@ -86,6 +86,7 @@ class SeveralSection(Section):
                 requestFrom(self._parameters, self.catalog)[0],
                 list(self.ui.severalSelector.checkedNodes()),
                 self.ui.severalSequenceSelector.currentNode(),
+                inTimeFrom(self._parameters),
             )
         except RegistrationError as error:
             self.ui.severalLabel.text = str(error)

@@ -19,6 +19,7 @@ from slicer.parameterNodeWrapper import Minimum, WithinRange, parameterNodeWrapp
 from DeepRegistrationLib.settings import DEFORMABLE, SEED, SMOOTHNESS, Settings
 
 from ..registration import results
+from ..registration.motion import InTime
 from ..registration.request import Request, settingsFrom
 from ..registration.results import TABLE_ROLE
 from ..scene.nodes import isSlice
@@ -142,6 +143,10 @@ class DeepRegistrationParameterNode:
     device: Device = Device(DEFAULTS.device)
     seed: Annotated[int, Minimum(int(SEED.low))] = DEFAULTS.seed
 
+    beginAtNeighbor: bool = True
+    isCyclic: bool = False
+    smoothInTime: Annotated[float, WithinRange(0.0, 3.0)] = 0.0
+
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
 
 
@@ -160,6 +165,11 @@ def dimensionsOf(parameters: DeepRegistrationParameterNode) -> int | None:
     """2 or 3 of the fixed volume, None while there is none."""
     fixed = parameters.fixedVolume
     return None if fixed is None else 2 if isSlice(fixed) else 3
+
+
+def inTimeFrom(parameters: DeepRegistrationParameterNode) -> InTime:
+    """What the panel says about the frames of a sequence."""
+    return InTime(parameters.beginAtNeighbor, parameters.isCyclic, parameters.smoothInTime)
 
 
 def wantsMatrix(parameters: DeepRegistrationParameterNode) -> bool:
