@@ -13,6 +13,7 @@ from ..viewing.mover import Mover
 from ..worker.devices import DeviceFinder
 from ..worker.methods import MethodCatalog
 from .again_section import AgainSection
+from .dicom_section import DicomSection
 from .live_section import LiveSection
 from .motion_section import MotionSection
 from .other_sections import DeviceSection, ModelsSection, SeveralSection
@@ -34,5 +35,6 @@ def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None 
         AgainSection(ui, logic, panel.catalog),
         LiveSection(ui, logic),
         MotionSection(ui, series, MotionMaker()),
+        DicomSection(ui),
     ]
     return panel
