@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import numpy as np
 import SimpleITK as sitk
@@ -130,7 +130,7 @@ def register(
         guides = read_landmarks(landmarks, pair), read_labels(labels, pair)
         stiff = read_rigid_parts(rigid_labels, pair)
         fit = _read_fit(guides[0], pair, chosen, initial_transform is not None, report, landmark_names)
-        start = read_start(initial_transform, pair, fit is not None)
+        start = read_start(initial_transform, pair, fit is not None, chosen.from_here)
         grid = working_grid(pair.fixed.grid, place, None if chosen.is_linear else report.warnings)
         model, tuned = _read_model(chosen, pair.fixed.ndim, report)
         stage(1.0, "images read")
@@ -221,9 +221,9 @@ def _read_fit(
 
 def _read_model(settings: Settings, ndim: int, report: Report) -> tuple[Model | None, str | None]:
     """The network that was asked for, and the measure to fine-tune it by; None for neither."""
-    if settings.is_linear:
+    if settings.is_linear or settings.from_here:
         report.method = NO_NETWORK
-        if settings.method not in (AUTO, NO_NETWORK):
+        if settings.is_linear and settings.method not in (AUTO, NO_NETWORK):
             report.warnings.append(
                 f"A result that is {settings.result} takes no network; the method {settings.method} was not used."
             )
@@ -262,16 +262,15 @@ def _aligned(
                 f"The initial transform bends the image and a result that is {settings.result} does not: it begins at "
                 "the best matrix for it."
             )
-    kind: Any = settings.alignment
+    images, kind = (pair.fixed, pair.moving), cast(Any, settings.alignment)
     if begin is not None and (settings.affine == "none" or report.affine == "given"):
         matrix = nearest(begin, kind) if settings.is_linear else begin
     elif kind != "none":
-        found = find_alignment(
-            pair.fixed, pair.moving, AffineSettings(kind), **pair.masks, start=begin, reporter=reporter
-        )
+        found = find_alignment(*images, AffineSettings(kind), **pair.masks, start=begin, reporter=reporter)
         matrix, contents, report.orientation_open = found.matrix, found.contents, found.orientation_open
     live.begin(pair, grid, matrix, field, reporter)
-    report.mirror = measure_mirror(pair.fixed, pair.moving, matrix, **pair.masks, contents=contents, reporter=reporter)
+    if not settings.from_here:
+        report.mirror = measure_mirror(*images, matrix, **pair.masks, contents=contents, reporter=reporter)
     return matrix, field
 
 

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from DeepRegistrationLib import InputError
+from DeepRegistrationLib import InputError, register
 from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.fields.operations import smooth
 from DeepRegistrationLib.geometry.image import Grid, Image
@@ -16,6 +16,7 @@ from DeepRegistrationLib.geometry.transform import Transform
 from DeepRegistrationLib.motion.curves import measure_motion
 from DeepRegistrationLib.motion.frames import content_on, register_frames
 from DeepRegistrationLib.motion.over_time import smooth_over_time, weights_over_time
+from DeepRegistrationLib.refinement import engine, one_level
 from Testing.Lib.motion.breath import Breath
 
 
@@ -154,3 +155,32 @@ def test_what_cannot_be_done_is_said_at_once(breath, tmp_path, capsys, more, say
     assert main([*arguments, *(text.format(here=tmp_path) for text in more)]) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_from_here_takes_less_and_is_about_as_near(monkeypatch):
+    """Counted in voxels times steps; the orientation of an accepted result is not doubted again."""
+    taken = []
+    original = one_level.run_level
+
+    def counted(level, *arguments):
+        taken.append(int(np.prod(level.shape)) * original(level, *arguments))
+        return taken[-1] // int(np.prod(level.shape))
+
+    monkeypatch.setattr(engine, "run_level", counted)
+    body = Breath((28, 32, 30), count=4, noise=0.02, depth=5.0)
+    accepted = register(body.fixed, body.frames[1], affine="rigid").transform
+    work, errors, truth = [], [], body.truth
+    for from_here in (False, True):
+        taken.clear()
+        result = register(body.fixed, body.frames[2], initial_transform=accepted, from_here=from_here)
+        work.append(sum(taken))
+        body.truth = truth[2:3]
+        errors.append(body.error([result.transform]))
+        assert (result.report.mirror.gain == 0) is from_here
+    assert work[1] < 0.5 * work[0]
+    assert errors[1] < 1.35 * errors[0]
+
+
+def test_from_here_needs_a_result_to_go_on_from(breath):
+    with pytest.raises(InputError, match="give that one as the initial transform"):
+        register(breath.fixed, breath.frames[0], from_here=True)
