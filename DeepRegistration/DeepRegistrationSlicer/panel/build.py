@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..registration.following import Following
 from ..registration.logic import RegistrationLogic
 from ..registration.motion import MotionMaker
 from ..registration.scorer import Scorer
@@ -18,6 +19,7 @@ from .live_section import LiveSection
 from .motion_section import MotionSection
 from .other_sections import DeviceSection, ModelsSection, SeveralSection
 from .panel import RegistrationPanel
+from .procedure_section import ProcedureSection
 from .result_sections import ApplyToSection, JudgmentSection, LookSection
 
 
@@ -36,5 +38,6 @@ def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None 
         LiveSection(ui, logic),
         MotionSection(ui, series, MotionMaker()),
         DicomSection(ui),
+        ProcedureSection(ui, Following(), panel.catalog),
     ]
     return panel
