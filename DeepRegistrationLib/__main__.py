@@ -1,4 +1,4 @@
-"""The command line: ``python -m DeepRegistrationLib register|batch|apply|evaluate|methods``.
+"""The command line: ``python -m DeepRegistrationLib register|sequence|batch|apply|evaluate|...``.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 130 cancelled. An error is one sentence on stderr.
 """

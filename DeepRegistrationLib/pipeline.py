@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,7 +16,7 @@ from . import __version__, fields, live
 from .affine.align import AffineSettings, find_alignment, nearest
 from .affine.landmarks import FEWEST, LandmarkFit, start_from
 from .affine.mirror import measure_mirror
-from .device import choose_device
+from .device import device_for, or_on_cpu
 from .errors import InputError
 from .fields.inverse import invert
 from .geometry.image import Grid, Image, ImageSource, PathLike
@@ -37,6 +37,7 @@ from .quality.measure import measure_field, measure_result
 from .quality.report import Report
 from .quality.there_and_back import missed_by_fields
 from .refinement.engine import refine as refine_field
+from .refinement.guard import Choice
 from .refinement.rigid_parts import keep_rigid
 from .settings import AUTO, DEFORMABLE, NO_NETWORK, Choices, Settings
 
@@ -123,8 +124,7 @@ def register(
     chosen = Settings.given(settings, choices)
     _check_guides(chosen, landmarks, labels, rigid_labels)
     check_listeners(progress, cancel, on_level, stop)
-    place, reporter = choose_device(chosen.device), Reporter(progress, cancel, Watch(on_level, stop))
-    report = _new_report(chosen, place)
+    reporter, (report, place) = Reporter(progress, cancel, Watch(on_level, stop)), _new_report(chosen)
 
     with reporter.stage("read", 0.0, 0.05) as stage:
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
@@ -132,8 +132,8 @@ def register(
         guides = read_landmarks(landmarks, pair), read_labels(labels, pair)
         stiff = read_rigid_parts(rigid_labels, pair)
         fit = _read_fit(guides[0], pair, chosen, initial_transform is not None, report, landmark_names)
-        start = read_start(initial_transform, pair, fit is not None)
-        grid = _choose_grid(pair, place, report)
+        start = read_start(initial_transform, pair, fit is not None, chosen.from_here)
+        grid = working_grid(pair.fixed.grid, place, None if chosen.is_linear else report.warnings)
         model, tuned = _read_model(chosen, pair.fixed.ndim, report)
         stage(1.0, "images read")
 
@@ -150,7 +150,7 @@ def register(
     predicted = 0.25 if model is None else 0.65 if tuned else 0.35
     with reporter.stage("network", 0.25, predicted) as stage:
         if model is not None and prepared is not None:
-            field = _predicted(model, prepared, field, place, stage, tuned)
+            field, place = _predicted(model, prepared, field, place, report, stage, tuned)
 
     with reporter.stage("refine", predicted, 0.9) as stage:
         if prepared is None:
@@ -181,12 +181,14 @@ def _check_guides(settings: Settings, landmarks: Any, labels: Any, rigid_labels:
         find_method(settings.method)  # a name that is none is said before anything is read
 
 
-def _new_report(settings: Settings, place: torch.device) -> Report:
-    report = Report("", settings.refine, settings.affine, str(place), __version__, seed=settings.seed)
+def _new_report(settings: Settings) -> tuple[Report, torch.device]:
+    said = list[str]()
+    place = device_for(settings.device, said)
+    report = Report("", settings.refine, settings.affine, str(place), __version__, seed=settings.seed, warnings=said)
     report.result = settings.result
     if settings.is_linear:
         report.refine, report.affine = "none", settings.result
-    return report
+    return report, place
 
 
 def _read_fit(
@@ -217,23 +219,11 @@ def _read_fit(
     return start_from(points, kind, report, names, must=settings.is_linear or settings.refine == "none")
 
 
-def _choose_grid(pair: Pair, device: torch.device, report: Report) -> Grid:
-    grid = working_grid(pair.fixed.grid, device)
-    report.working_spacing_mm = tuple(float(s) for s in grid.spacing)
-    if grid is not pair.fixed.grid and report.result == DEFORMABLE:
-        given, coarse = (" x ".join(f"{s:.3g}" for s in reversed(g.spacing)) for g in (pair.fixed.grid, grid))
-        report.warnings.append(
-            f"The images were aligned at {coarse} mm instead of {given} mm, as more does not fit into this machine's "
-            "memory; crop them to what matters for a finer result."
-        )
-    return grid
-
-
 def _read_model(settings: Settings, ndim: int, report: Report) -> tuple[Model | None, str | None]:
     """The network that was asked for, and the measure to fine-tune it by; None for neither."""
-    if settings.is_linear:
+    if settings.is_linear or settings.from_here:
         report.method = NO_NETWORK
-        if settings.method not in (AUTO, NO_NETWORK):
+        if settings.is_linear and settings.method not in (AUTO, NO_NETWORK):
             report.warnings.append(
                 f"A result that is {settings.result} takes no network; the method {settings.method} was not used."
             )
@@ -272,16 +262,15 @@ def _aligned(
                 f"The initial transform bends the image and a result that is {settings.result} does not: it begins at "
                 "the best matrix for it."
             )
-    kind: Any = settings.alignment
+    images, kind = (pair.fixed, pair.moving), cast(Any, settings.alignment)
     if begin is not None and (settings.affine == "none" or report.affine == "given"):
         matrix = nearest(begin, kind) if settings.is_linear else begin
     elif kind != "none":
-        found = find_alignment(
-            pair.fixed, pair.moving, AffineSettings(kind), **pair.masks, start=begin, reporter=reporter
-        )
+        found = find_alignment(*images, AffineSettings(kind), **pair.masks, start=begin, reporter=reporter)
         matrix, contents, report.orientation_open = found.matrix, found.contents, found.orientation_open
     live.begin(pair, grid, matrix, field, reporter)
-    report.mirror = measure_mirror(pair.fixed, pair.moving, matrix, **pair.masks, contents=contents, reporter=reporter)
+    if not settings.from_here:
+        report.mirror = measure_mirror(*images, matrix, **pair.masks, contents=contents, reporter=reporter)
     return matrix, field
 
 
@@ -289,20 +278,26 @@ def _predicted(
     model: Model,
     prepared: PreparedPair,
     start: Tensor | None,
-    device: torch.device,
+    place: torch.device,
+    report: Report,
     reporter: Reporter,
     fit: str | None,
-) -> Tensor:
-    """The network's field, after ``start`` where there is one."""
+) -> tuple[Tensor, torch.device]:
+    """The network's field, after ``start`` where there is one, and where it was computed."""
     moving = prepared.moving if start is None else fields.warp(prepared.moving, start)
-    pair = (
+    images = [
         Image(image[0, 0].numpy(), prepared.grid, name)
         for image, name in ((prepared.fixed, "fixed image"), (moving, "moving image"))
-    )
-    field = predict(model, *pair, device=device, reporter=reporter, fit=fit)
+    ]
+
+    def work(device: torch.device) -> Tensor:
+        return predict(model, *images, device=device, reporter=reporter, fit=fit)
+
+    field, place = or_on_cpu(work, place, report.warnings)
+    report.device = str(place)
     field = field if start is None else fields.compose(start, field)
     live.show_whole("network", field, reporter)
-    return field
+    return field, place
 
 
 def _refined(
@@ -313,7 +308,7 @@ def _refined(
     guides: tuple[Landmarks | None, Labels | None],
     settings: Settings,
     report: Report,
-    device: torch.device,
+    place: torch.device,
     reporter: Reporter,
 ) -> tuple[Tensor, Tensor]:
     """The field and its inverse, (1, ndim, *grid.shape) voxels; ``start`` as it is if nothing shall be refined."""
@@ -323,25 +318,31 @@ def _refined(
         reporter(1.0, "no refinement")
         return field, inverse
 
-    def there(x: Tensor | None) -> Any:
-        return None if x is None else x.to(device)
-
+    landmarks = landmark_voxels(guides[0], prepared.grid, matrix, pair.plane)
+    labels = label_tensors(guides[1], prepared.grid, affine_to_sitk(matrix), pair.plane)
     asks = settings.method == AUTO and start is None  # who chose no network gets none
-    refined = refine_field(
-        there(prepared.fixed),
-        there(prepared.moving),
-        settings,
-        spacing=prepared.grid.spacing.tolist(),
-        start=there(start),
-        fixed_mask=there(prepared.fixed_mask),
-        moving_mask=there(prepared.moving_mask),
-        landmarks=landmark_voxels(guides[0], prepared.grid, matrix, pair.plane),
-        labels=label_tensors(guides[1], prepared.grid, affine_to_sitk(matrix), pair.plane),
-        propose=proposal_for(prepared.fixed, prepared.moving, prepared.grid, device) if asks else None,
-        reporter=reporter,
-    )
-    report.chosen, report.hypotheses = refined.choice.chosen, refined.choice.weighed
-    return refined.field.cpu(), refined.inverse.cpu()
+
+    def work(device: torch.device) -> tuple[Tensor, Tensor, Choice]:
+        images = prepared.fixed.to(device), prepared.moving.to(device)
+        others = start, prepared.fixed_mask, prepared.moving_mask
+        begin, fixed_mask, moving_mask = (None if x is None else x.to(device) for x in others)
+        refined = refine_field(
+            *images,
+            settings,
+            spacing=prepared.grid.spacing.tolist(),
+            start=begin,
+            fixed_mask=fixed_mask,
+            moving_mask=moving_mask,
+            landmarks=landmarks,
+            labels=labels,
+            propose=proposal_for(prepared.fixed, prepared.moving, prepared.grid, device) if asks else None,
+            reporter=reporter,
+        )
+        return refined.field.cpu(), refined.inverse.cpu(), refined.choice
+
+    (field, inverse, choice), place = or_on_cpu(work, place, report.warnings)
+    report.chosen, report.hypotheses, report.device = choice.chosen, choice.weighed, str(place)
+    return field, inverse
 
 
 def _stiffened(
@@ -392,6 +393,7 @@ def _finish(
     missed = missed_by_fields(field, inverse, grid, lifted_grid) if report.result == DEFORMABLE else None
     masks = pair.fixed_mask, pair.moving_mask
     doubt = measure_doubt(pair.clean_fixed, pair.clean_moving, transform, missed, *masks, reporter=reporter)
+    report.working_spacing_mm = tuple(float(s) for s in grid.spacing)
     report.doubt_percent, report.shape = doubt.percent, doubt.shape
     images = pair.given_fixed, pair.given_moving, warped
     return Result(transform, make_inverse, *images, report, doubt, lifted, lifted_grid)

@@ -59,13 +59,16 @@ class Settings:
         result: what comes out: "deformable", a field; or one matrix for the whole image, "affine", "similarity" (turn,
             shift and one scale) or "rigid" (turn and shift). For a matrix nothing of a network or a refinement is used.
         refine: refinement of the field on this very pair.
+        from_here: the initial transform is an accepted result, of the image before this one: only what has moved since
+            is looked for, in fewer steps, and the orientation is not doubted again.
         affine: "auto" aligns the whole images first, "rigid" without scale and shear; "none" takes them as they lie. A
             result that is a matrix is aligned as ``result`` says.
         similarity: "lncc" for one modality; across modalities "translated" (MIND first, then LNCC after one image was
             put into the other's contrast), "information" (mutual information first, then LNCC likewise), "mind" or
             "gradient"; "ssd" for equal intensities; "auto" looks at the pair.
         smoothness: 1 is the default; larger values give a stiffer field.
-        device: "auto" takes the fastest there is; "cuda:1" is the second NVIDIA card.
+        device: "auto" takes the fastest that can do all that is needed; "cuda:1" is the second NVIDIA card. Where a GPU
+            fails, the CPU goes on.
         seed: the same answer for the same seed on one machine.
     """
 
@@ -75,6 +78,7 @@ class Settings:
     untrained: bool = _setting(False, "let a network run that has no trained weights here; its start means nothing")
     result: str = _setting(DEFORMABLE, "what comes out: a field, or one matrix", choices=RESULTS)
     refine: str = _setting("fast", "refinement of the field on this very pair", choices=REFINEMENTS)
+    from_here: bool = _setting(False, "the initial transform is an accepted result: look only for what has moved since")
     affine: str = _setting("auto", "align the whole image first", choices=ALIGNMENTS)
     similarity: str = _setting("auto", "what the refinement compares", choices=SIMILARITIES)
     smoothness: float = _setting(1.0, "1 is usual, more is stiffer", bounds=SMOOTHNESS)
@@ -155,6 +159,7 @@ class Choices(TypedDict, total=False):
     untrained: bool
     result: str
     refine: str
+    from_here: bool
     affine: str
     similarity: str
     smoothness: float

@@ -41,9 +41,10 @@ ARROWS = {
         "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models live "
         "__init__",
         "cohorts": "errors settings system files geometry quality pipeline __init__",
+        "motion": "errors progress settings system files geometry inputs quality pipeline",
         "atlas": "errors settings files fields geometry inputs quality pipeline cohorts",
         "command_line": "errors settings progress system files dicom geometry inputs quality models pipeline cohorts "
-        "atlas",
+        "atlas motion",
         "__main__": "errors progress system command_line",
         "__init__": "",
     },

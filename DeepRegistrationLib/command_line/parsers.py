@@ -30,6 +30,7 @@ def add_commands(commands: Commands) -> None:
     _add_register(commands)
     add_batch(commands, _add_how)
     add_template(commands, _add_how)
+    add_motion(commands, _add_how)
     add_apply(commands)
     _add_evaluate(commands)
     _add_methods(commands)
@@ -158,6 +159,37 @@ def add_template(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any
     parser.add_argument("--weighting", choices=WEIGHTINGS, default="local", help="of labels (default: %(default)s)")
     add_how(parser)
     parser.set_defaults(run=_later("template_command", "run_propagate"))
+
+
+def add_motion(commands: Commands, add_how: Callable[[argparse.ArgumentParser], Any]) -> None:
+    """Add the parsers of ``sequence`` and ``motion``."""
+    parser = commands.add_parser(
+        "sequence",
+        help="align the frames of a 4-D image to one fixed image",
+        description="Writes a transform of each frame, smoothed ones if asked for, motion.csv (how far the body, its "
+        "parts and points go) and sequence.json into DIR.",
+    )
+    _add_frames(parser, "FRAME", "an image; in the order of time")
+    parser.add_argument("--independent", action="store_true", help="no frame begins at its neighbor's field")
+    parser.add_argument("--volumes", action="store_true", help="write the moved frames too")
+    add_how(parser)
+    parser.add_argument("--progress", choices=PROGRESS, default="lines")
+    parser.set_defaults(run=_later("motion_command", "run_sequence"), watches_cancel=True)
+    parser = commands.add_parser("motion", help="curves of the motion in transforms from one fixed image to its frames")
+    _add_frames(parser, "TRANSFORM", "fixed to frame; in the order of time")
+    parser.set_defaults(run=_later("motion_command", "run_motion"))
+
+
+def _add_frames(parser: argparse.ArgumentParser, what: str, about: str) -> None:
+    parser.add_argument("fixed", metavar="FIXED", help="the image that stays, such as one of the frames")
+    parser.add_argument("frames", metavar=what, nargs="+", help=about)
+    parser.add_argument("--output", metavar="DIR", required=True)
+    parser.add_argument("--cyclic", action="store_true", help="the last frame comes before the first, as in a breath")
+    parser.add_argument(
+        "--smooth-in-time", metavar="S", type=float, default=0.0, help="frames, 0.5 to 2; default: not at all"
+    )
+    parser.add_argument("--labels", metavar="L", help="label map of the fixed image: the curves of each label")
+    parser.add_argument("--points", metavar="P", help="points in the fixed image: their paths")
 
 
 def add_apply(commands: Any) -> None:

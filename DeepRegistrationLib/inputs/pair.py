@@ -132,10 +132,13 @@ def _on_grid(mask: np.ndarray, own: Grid, grid: Grid, transform: sitk.Transform 
     return _tensor(resample(image, grid, transform, mode="nearest").array)
 
 
-def working_grid(fixed: Grid, device: torch.device) -> Grid:
+def working_grid(fixed: Grid, device: torch.device, said: list[str] | None = None) -> Grid:
     """The fixed grid, or a coarser one over the same field of view where that is all the machine's memory holds.
 
     What is free just now decides nothing but whether to begin: the same images give the same answer at any time.
+
+    Args:
+        said: gets a sentence if the grid is coarser.
 
     Raises:
         InputError: if the memory that is free does not do.
@@ -146,6 +149,12 @@ def working_grid(fixed: Grid, device: torch.device) -> Grid:
         raise InputError(
             f"There is too little free memory: {free / 2**30:.1f} of about {needed / 2**30:.1f} GB that these images "
             "need; close other programs and try again, or crop the images."
+        )
+    if grid is not fixed and said is not None:
+        given, coarse = (" x ".join(f"{s:.3g}" for s in reversed(g.spacing)) for g in (fixed, grid))
+        said.append(
+            f"The images were aligned at {coarse} mm instead of {given} mm, as more does not fit into this machine's "
+            "memory; crop them to what matters for a finer result."
         )
     return grid
 

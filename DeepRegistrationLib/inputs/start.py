@@ -26,16 +26,21 @@ NOTHING = 1e-3
 """Voxels: a rest that is nowhere larger is none."""
 
 
-def read_start(source: PathLike | sitk.Transform | None, pair: Pair, aligned: bool) -> sitk.Transform | None:
+def read_start(
+    source: PathLike | sitk.Transform | None, pair: Pair, aligned: bool, must: bool = False
+) -> sitk.Transform | None:
     """The initial transform of a pair; None if there is none.
 
     Args:
         aligned: whether something else brings the images together; if nothing does they must lie together.
+        must: whether there has to be one.
 
     Raises:
         InputError: if it does not fit the pair, or the images are far apart.
     """
     if source is None:
+        if must:
+            raise InputError("from_here goes on from an accepted result; give that one as the initial transform.")
         if not aligned:
             check_overlap(pair.fixed.grid, pair.moving.grid)
         return None

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..fields.kernels import BandFilter, box_weights
+from ..fields.precision import in_double
 from .forces import translate
 
 _SEEN = 0.05
@@ -64,7 +65,7 @@ def turning(fixed: Tensor, moving: Tensor, known: Tensor | None = None) -> float
     Share of the variance, inside both bodies. Near 0 within one contrast, however scanned.
     """
     both = _both(fixed, moving, known)
-    f, m = fixed[both].double(), moving[both].double()
+    f, m = in_double(fixed[both]), in_double(moving[both])
     if len(f) < 100:
         return 0.0
     bins = min(max(len(f) // 50, 6), 32)

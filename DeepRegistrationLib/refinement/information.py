@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..fields.kernels import gaussian_weights
+from ..fields.precision import in_double
 
 BINS = 32
 SIGMA = 1.0
@@ -85,7 +86,7 @@ def normalized_information(fixed: Tensor, warped: Tensor, weight: Tensor | None 
     ``weight`` (1, 1, *S): how far each voxel counts.
     """
     count = torch.ones_like(fixed) if weight is None else weight
-    p = blurred(_joint(_position(fixed), _position(warped), count.flatten())).double()
+    p = in_double(blurred(_joint(_position(fixed), _position(warped), count.flatten())))
     p = p / p.sum().clamp_min(1e-9)
     both, one, other = (float(-torch.special.xlogy(q, q).sum()) for q in (p, p.sum(0), p.sum(1)))
     return (one + other) / max(both, 1e-6) - 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import InputError
 from ..settings import Settings
@@ -22,6 +22,8 @@ BOTH_WAYS = 4
 leaves the plane everywhere, or lies behind other tissue: there and back says little then."""
 SMALL = 500_000
 """Voxels of an image that is refined at full resolution with many small steps in any case: it costs a second."""
+SINCE = {2: 15, 1: 10}
+"""Steps of a level by its factor, at most, that look for what has moved since an accepted result (``from_here``)."""
 
 
 def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, similarity: str = "lncc") -> list[Level]:
@@ -49,6 +51,8 @@ def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, sim
         steps.append(_Steps(2, similarity, *_smoothing(similarity)))
     similarity = "translated" if then == "translated" else similarity
     steps += _full_resolution(settings.refine, similarity, small)
+    if settings.from_here:
+        steps = [replace(s, iterations=min(s.iterations, SINCE.get(s.factor, s.iterations))) for s in steps]
     out: list[Level] = []
     for part in steps:
         factors = factors_for(part.factor, shape, spacing)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..fields.kernels import BandFilter, box_weights
+from ..fields.precision import in_double
 from .mind import compared_places, cut, variance_bounds
 
 
@@ -50,7 +51,7 @@ def principal_channels(first: Tensor, second: Tensor, channels: int) -> tuple[Te
     if channels >= total:
         return first, second
     stride = max(1, first[0, 0].numel() // 100_000)
-    samples = torch.cat([x[0].reshape(total, -1)[:, ::stride] for x in (first, second)], 1).double()
+    samples = in_double(torch.cat([x[0].reshape(total, -1)[:, ::stride] for x in (first, second)], 1))
     samples = samples - samples.mean(1, keepdim=True)
     _, vectors = torch.linalg.eigh(samples @ samples.T)
     axes = vectors[:, -channels:].T

@@ -37,7 +37,7 @@ class _JointCounts(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor, voxel_weights: Tensor | None, bins: int) -> Tensor:
         ctx.save_for_backward(a, b, voxel_weights)
         ctx.bins = bins
-        total = a.new_zeros(bins * bins, dtype=torch.float64)
+        total = a.new_zeros(bins * bins, dtype=torch.float32 if a.device.type == "mps" else torch.float64)
         for part in _chunks(a, b, voxel_weights):
             (first_a, weights_a, _), (first_b, weights_b, _) = _taps(part[0], bins), _taps(part[1], bins)
             first = first_a * bins + first_b

@@ -53,7 +53,7 @@ class Generator:
     def cases(self, pairs_of_faults: int, seed: int = 0) -> Iterator[Case]:
         """All with one fault, then so many with two."""
         single = [*self.register(), *self.apply(), *self.evaluate(), *self.batch(), *self.atlas()]
-        single += [*self.small(), *self.api()]
+        single += [*self.motion(), *self.small(), *self.api()]
         yield from single
         yield from self.two_at_once(pairs_of_faults, seed)
 
@@ -245,6 +245,25 @@ class Generator:
         for about, value in self._outputs("volume"):
             arguments = ["propagate", "fixed.nii.gz", "--template", "folder.nii.gz", "--output", value]
             yield Case(LIBRARY, arguments, f"propagate --output {about}")
+
+    def motion(self) -> Iterator[Case]:
+        """``sequence`` and ``motion``, as far as nothing is registered."""
+        quiet = ["--output", "t", "--method", "none", "--device", "cpu", "--progress", "none"]
+        for name, path in self.bad.items():
+            yield Case(LIBRARY, ["sequence", str(path), "moving.nii.gz", *quiet], f"sequence of {name}")
+        for name, path in self.transforms.items():
+            yield Case(LIBRARY, ["motion", "fixed.nii.gz", str(path), "--output", "t"], f"motion of {name}", None)
+        wrong = {
+            "smooth-in-time": ["-1", "11", "nan", "inf", "zzz", ""],
+            "labels": ["nowhere", "a\0b", "kept.txt"],
+            "points": ["nowhere", "a\0b", "kept.txt"],
+            "output": ["kept.txt", "a\0b", "kept.txt/x", "n" * 300],
+        }
+        for command, tail in (("sequence", quiet), ("motion", quiet[:2])):
+            for option, values in wrong.items():
+                for value in values:
+                    arguments = [command, "fixed.nii.gz", "moving.nii.gz", *tail, f"--{option}={value}"]
+                    yield Case(LIBRARY, arguments, f"{command} --{option} {value[:20]!r}")
 
     def small(self) -> Iterator[Case]:
         """``collect``, ``methods``, and what is no command."""

@@ -129,6 +129,24 @@ class StrictDevice(TorchFunctionMode):
         return tensor
 
 
+class Lacking(StrictDevice):
+    """Fails at one operation, as an older PyTorch on Apple's GPU, once it was called ``after`` times."""
+
+    def __init__(self, kind: str, operation: str, after: int = 0) -> None:
+        super().__init__(kind)
+        self.lacking, self.left = operation, after
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        on_gpu = any(_marked(x) for x in _tensors((args, kwargs or {})))
+        if on_gpu and getattr(func, "__name__", "") == self.lacking:
+            self.left -= 1
+            if self.left < 0:
+                raise NotImplementedError(f"The operator 'aten::{self.lacking}' is not implemented for the MPS device.")
+        return super().__torch_function__(func, types, args, kwargs)
+
+
 def _marked(value: Any) -> bool:
     return bool(isinstance(value, Tensor) and value.__dict__.get(MARK, False))
 

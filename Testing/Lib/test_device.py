@@ -8,7 +8,7 @@ from DeepRegistrationLib import InputError, device, register
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import Transform
 from DeepRegistrationLib.quality.shape import Mirror
-from Testing.Lib.strict_device import MixedDevicesError, StrictDevice
+from Testing.Lib.strict_device import Lacking, MixedDevicesError, StrictDevice
 from Testing.Lib.test_pipeline import bump, pair
 
 SHAPES = {2: (32, 36), 3: (14, 16, 15)}
@@ -35,6 +35,7 @@ def options(ndim):
         "none": {"refine": "none", "affine": "auto"},
         "lncc": {"similarity": "lncc"},
         "translated": {"similarity": "translated"},
+        "information": {"similarity": "information"},
         "mind": {"similarity": "mind"},
         "ssd": {"similarity": "ssd"},
         "gradient": {"similarity": "gradient"},
@@ -61,8 +62,8 @@ def pretend(monkeypatch):
     """A function that puts the pipeline onto a pretended device."""
 
     def put(kind):
-        for name in ("pipeline.choose_device", "inputs.pair.available_bytes", "inputs.pair.total_bytes"):
-            answer = torch.device(kind) if name.endswith("device") else 32 << 30
+        for name in ("pipeline.device_for", "inputs.pair.available_bytes", "inputs.pair.total_bytes"):
+            answer = torch.device(kind) if name.endswith("device_for") else 32 << 30
             monkeypatch.setattr(f"DeepRegistrationLib.{name}", lambda *_, answer=answer: answer)
         monkeypatch.setattr("DeepRegistrationLib.pipeline.measure_mirror", lambda *_, **__: Mirror())  # on the CPU
         return StrictDevice(kind)
@@ -70,7 +71,7 @@ def pretend(monkeypatch):
     return put
 
 
-QUICK = ("all", "none", "translated", "gradient", "many labels", "network")
+QUICK = ("all", "none", "fast", "information", "translated", "gradient", "many labels", "network")
 """In the suite that always runs, in 2-D; all others, and volumes, in the slow one."""
 CASES = [
     pytest.param(kind, ndim, name, marks=() if ndim == 2 and name in QUICK else pytest.mark.slow)
@@ -118,17 +119,72 @@ def test_the_pretended_device_refuses_to_mix():
         torch.zeros(2, device="mps").double()
 
 
-def test_a_device_that_cannot_do_all_is_a_sentence(monkeypatch):
+@pytest.fixture
+def apple(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+
+
+def test_a_device_that_cannot_do_all_is_a_sentence(apple, monkeypatch):
+    with StrictDevice("mps"):
+        assert device.choose_device("mps").type == "mps"
+    with (
+        Lacking("mps", "quantile"),
+        pytest.raises(InputError, match=r"all that .* needs .* fails at quantile"),
+    ):
+        device.choose_device("mps")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(InputError, match="no usable Apple GPU"):
         device.choose_device("mps")
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
 
-    def lacking(*_args, **_keywords):
-        raise NotImplementedError("aten::grid_sampler_3d is not implemented for the MPS device")
 
+def test_auto_takes_the_gpu_of_apple_where_it_can_do_all(apple):
+    said = []
     with StrictDevice("mps"):
-        assert device.choose_device("mps").type == "mps"
-        monkeypatch.setattr("torch.nn.functional.grid_sample", lacking)
-        with pytest.raises(InputError, match="cannot do all that a registration needs"):
-            device.choose_device("mps")
+        assert device.device_for("auto", said).type == "mps"
+    assert not said
+    with Lacking("mps", "bincount"):
+        assert device.device_for("auto", said).type == "cpu"
+    assert len(said) == 1
+    assert "Apple GPU could not be used" in said[0]
+    assert "fails there at bincount" in said[0]
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="for a PyTorch without it")
+def test_auto_falls_back_from_a_gpu_that_really_fails(apple):
+    """PyTorch itself: it was built without this device, and fails at the first copy."""
+    fixed, moving = pair(Grid.from_shape(SHAPES[2]), 1.0)
+    report = register(fixed, moving, affine="none").report
+    assert report.device == "cpu"
+    assert "fails there at copying an image to it" in report.warnings[0]
+
+
+def test_the_first_operation_that_a_device_fails_at_is_named():
+    assert device.first_lacking(torch.device("cpu")) is None
+    assert device.first_lacking(torch.device("meta")) in ("nonzero", "bincount")  # what depends on data fails there
+
+
+def test_what_fails_on_a_gpu_is_done_on_the_cpu():
+    said = []
+    x = torch.tensor([0.0, 1.0])
+    found, where = device.or_on_cpu(lambda place: x.to(place).cpu(), torch.device("meta"), said)
+    assert (found.tolist(), where.type) == ([0, 1], "cpu")
+    assert "Cannot copy out of meta tensor" in said[0]
+
+    def refuses(_place):
+        raise InputError("no")
+
+    for error in (refuses, lambda place: x.to(place)[5]):
+        with pytest.raises((InputError, IndexError)):
+            device.or_on_cpu(error, torch.device("meta"), said)
+    assert len(said) == 1
+
+
+def test_a_registration_goes_on_on_the_cpu_where_the_gpu_of_apple_fails_midway(apple):
+    fixed, moving = pair(Grid.from_shape(SHAPES[2]), 1.0)
+    wanted = register(fixed, moving, affine="none", device="cpu")
+    with Lacking("mps", "bincount", after=1):
+        result = register(fixed, moving, affine="none")
+    assert result.report.device == "cpu"
+    assert any("Apple GPU" in w and "at bincount" in w for w in result.report.warnings)
+    assert torch.equal(result.field, wanted.field)

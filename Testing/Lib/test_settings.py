@@ -19,6 +19,7 @@ OTHER = {
     "untrained": True,
     "result": "rigid",
     "refine": "accurate",
+    "from_here": True,
     "affine": "rigid",
     "similarity": "mind",
     "smoothness": 2.5,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..registration.following import Following
 from ..registration.logic import RegistrationLogic
+from ..registration.motion import MotionMaker
 from ..registration.scorer import Scorer
 from ..registration.series import Series
 from ..viewing.looks import Viewer
@@ -14,11 +16,14 @@ from ..worker.methods import MethodCatalog
 from .again_section import AgainSection
 from .apply_to_section import ApplyToSection
 from .device_section import DeviceSection
+from .dicom_section import DicomSection
 from .judgment_section import JudgmentSection
 from .live_section import LiveSection
 from .look_section import LookSection
 from .models_section import ModelsSection
+from .motion_section import MotionSection
 from .panel import RegistrationPanel
+from .procedure_section import ProcedureSection
 from .several_section import SeveralSection
 
 
@@ -35,5 +40,8 @@ def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None 
         "device": DeviceSection(ui, DeviceFinder()),
         "again": AgainSection(ui, logic, panel.catalog),
         "live": LiveSection(ui, logic),
+        "motion": MotionSection(ui, series, MotionMaker()),
+        "dicom": DicomSection(ui),
+        "procedure": ProcedureSection(ui, Following(), panel.catalog),
     }
     return panel

@@ -19,6 +19,7 @@ from slicer.parameterNodeWrapper import Minimum, WithinRange, parameterNodeWrapp
 from DeepRegistrationLib.settings import DEFORMABLE, SEED, SMOOTHNESS, Settings
 
 from ..registration import results
+from ..registration.motion import InTime
 from ..registration.request import Request, settingsFrom
 from ..registration.results import TABLE_ROLE
 from ..scene.nodes import Node, isSlice
@@ -142,6 +143,10 @@ class DeepRegistrationParameterNode:
     device: Device = Device(DEFAULTS.device)
     seed: Annotated[int, Minimum(int(SEED.low))] = DEFAULTS.seed
 
+    beginAtNeighbor: bool = True
+    isCyclic: bool = False
+    smoothInTime: Annotated[float, WithinRange(0.0, 3.0)] = 0.0
+
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
 
 
@@ -165,6 +170,11 @@ def dimensionsOf(parameters: DeepRegistrationParameterNode) -> int | None:
 def resultOf(parameters: DeepRegistrationParameterNode | None) -> Node | None:
     """The transform node that is chosen under Results."""
     return None if parameters is None else parameters.outputTransform
+
+
+def inTimeFrom(parameters: DeepRegistrationParameterNode) -> InTime:
+    """What the panel says about the frames of a sequence."""
+    return InTime(parameters.beginAtNeighbor, parameters.isCyclic, parameters.smoothInTime)
 
 
 def wantsMatrix(parameters: DeepRegistrationParameterNode) -> bool:

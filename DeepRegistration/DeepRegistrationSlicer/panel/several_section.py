@@ -10,7 +10,7 @@ from ..registration.series import Series
 from ..texts import tr as _
 from ..worker.methods import MethodCatalog
 from .buttons import setText
-from .parameters import requestFrom
+from .parameters import inTimeFrom, requestFrom
 from .section import Section
 
 
@@ -68,6 +68,7 @@ class SeveralSection(Section):
                 requestFrom(self._parameters, self.catalog)[0],
                 list(self.ui.severalSelector.checkedNodes()),
                 self.ui.severalSequenceSelector.currentNode(),
+                inTimeFrom(self._parameters),
             )
         except RegistrationError as error:
             self.ui.severalLabel.text = str(error)

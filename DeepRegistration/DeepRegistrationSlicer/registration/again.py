@@ -32,7 +32,8 @@ def againFrom(ask: Request, transformNode: Node, movingNode: Node) -> Request:
     nothing = dict.fromkeys(
         ("movingMask", "fixedLandmarks", "movingLandmarks", "fixedLabels", "movingLabels", "replaced")
     )
-    return replace(ask, movingNode=movingNode, initialTransform=transformNode, **nothing)
+    settings = replace(ask.settings, from_here=True)
+    return replace(ask, movingNode=movingNode, initialTransform=transformNode, settings=settings, **nothing)
 
 
 def newest(transformNode: Node, fixedNode: Node, movingNode: Node | None) -> Node | None:

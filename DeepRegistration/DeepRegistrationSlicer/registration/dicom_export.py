@@ -29,20 +29,26 @@ def exportDicom(transformNode: Node, path: str | Path, differentPatients: bool =
     """
     pair = []
     for node, what in ((nodes.fixedOf(transformNode), "fixed"), (nodes.movingOf(transformNode), "moving")):
-        pair.append(_seriesOf(node, what, transformNode))
-    field = sitk.Cast(derived.fieldOf(transformNode), sitk.sitkVectorFloat64)
-    onto = sitk.Image(field.GetSize(), sitk.sitkUInt8)
-    onto.CopyInformation(field)
+        pair.append(seriesOf(node, what, transformNode))
+    isLinear = transformNode.IsLinear()
+    image = nodes.imageOf(nodes.fixedOf(transformNode)) if isLinear else derived.fieldOf(transformNode)
+    onto = sitk.Image(image.GetSize(), sitk.sitkUInt8)
+    onto.CopyInformation(image)
     try:
         if not differentPatients:
             series.check_same_patient(pair[0].head, pair[1].head, ("fixed volume", "moving volume"))
-        writing.write_registration(sitk.DisplacementFieldTransform(field), path, onto, *pair)
+        writing.write_registration(derived.mapOf(transformNode), path, onto, *pair)
     except LibraryError as error:
         kind = InputError if isinstance(error, ValueError) else RegistrationError
         raise kind(str(error).replace("--different-patients", "differentPatients=True")) from error
 
 
-def _seriesOf(node: Node | None, what: str, transformNode: Node) -> series.Series:
+def seriesOf(node: Node | None, what: str, transformNode: Node | None = None) -> series.Series:
+    """What a registration must know of the DICOM series that a volume was loaded from; ``transformNode`` may move it.
+
+    Raises:
+        InputError: if the volume is gone, was not loaded from DICOM or was moved by another transform.
+    """
     if node is None:
         raise InputError(_("The volumes that this transform was made for are no longer in the scene."))
     uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()

@@ -100,8 +100,8 @@ class Request:
         """All that decides what one moving volume becomes, as text: two runs that differ in it are not the same."""
         values = self.settings.as_dict()
         chosen = {n: values[name] for n, name in SETTINGS.items() if name not in ELSEWHERE and values[name] is not None}
-        for name in ("untrained", "result"):  # as before these were settings
-            if chosen[name] == getattr(Settings(), name):
+        for name in ("untrained", "result", "fromHere"):  # as before these were settings
+            if chosen[name] == getattr(Settings(), SETTINGS[name]):
                 del chosen[name]
         given = {"fixedMask": self.fixedMask, "movingMask": self.movingMask, "initialTransform": self.initialTransform}
         given |= {"fixedLandmarks": self.fixedLandmarks, "movingLandmarks": self.movingLandmarks}

@@ -14,19 +14,24 @@ from ..texts import tr as _
 from ..worker.signals import Signal
 from . import report_words, results
 from .logic import RegistrationLogic
+from .loop import loopGap
+from .motion import FIXED_ROLE, SOURCE_ROLE, InTime
 from .request import Request
 
-SOURCE_ROLE = "DeepRegistration.source"
 FIXED_ATTRIBUTE = "DeepRegistration.fixed"
 
 
 @dataclass
 class Item:
-    """One volume to register; ``index`` is its place in the sequence, "" for a volume of the scene."""
+    """One volume to register; ``index`` is its place in the sequence, "" for a volume of the scene.
+
+    ``closes``: the first frame of a cycle once more, from the last one's result, to see how well the loop closes.
+    """
 
     name: str
     node: Node
     index: str = ""
+    closes: bool = False
 
 
 class Series:
@@ -59,15 +64,25 @@ class Series:
         self._sequence: Node | None = None
         self._outputs: dict[str, Node] = {}
         self._temporary: Node | None = None
+        self._inTime = InTime(neighbors=False)
+        self.transforms: Node | None = None
 
-    def start(self, template: Request, movingNodes: list[Node], sequenceNode: Node | None = None) -> None:
+    def start(
+        self,
+        template: Request,
+        movingNodes: list[Node],
+        sequenceNode: Node | None = None,
+        inTime: InTime = InTime(neighbors=False),  # noqa: B008 - it is frozen
+    ) -> None:
         """Start; returns at once.
 
         Args:
             template: the fixed volume and the settings. What belongs to one moving volume (its mask, landmarks, labels,
                 initial transform) is not used.
             movingNodes: volumes of the scene.
-            sequenceNode: a sequence of volumes, in place of ``movingNodes``.
+            sequenceNode: a sequence of volumes, in place of ``movingNodes``; ``transforms`` is the sequence of its
+                results then.
+            inTime: whether the frames of a sequence begin at their neighbors' results, and are a cycle.
 
         Raises:
             InputError: if there is nothing to register.
@@ -95,11 +110,16 @@ class Series:
         labels = {"fixedLabels": None, "movingLabels": None}
         self._template = replace(template, outputs=outputs, replaced=None, **single, **labels)
         self._sequence, self._outputs, self._rows, self._items = sequenceNode, {}, [], items
+        isFlat = nodes.isSlice(template.fixedNode)  # the library takes no start for single slices
+        self._inTime = replace(inTime, neighbors=inTime.neighbors and sequenceNode is not None and not isFlat)
+        if self._inTime.neighbors and inTime.isCyclic and len(items) > 2:
+            self._items.append(Item(_("{name}, once round").format(name=items[0].name), items[0].node, closes=True))
         if sequenceNode is not None:
             self._outputs = {
                 "transform": self._resultSequence(sequenceNode, _("{name} transforms")),
                 **({"volume": self._resultSequence(sequenceNode, _("{name} registered"))} if outputs else {}),
             }
+        self.transforms = self._outputs.get("transform")
         self.isRunning = True
         self.started.emit()
         self._next()
@@ -132,7 +152,8 @@ class Series:
         try:
             assert self._template is not None
             self._say(item.name)
-            self.logic.start(replace(self._template, movingNode=self._nodeOf(item)), {}, show=False)
+            begin = {"initialTransform": self._neighbor()} if self._inTime.neighbors else {}
+            self.logic.start(replace(self._template, movingNode=self._nodeOf(item), **begin), {}, show=False)
         except RegistrationError as error:
             self._onFailed(str(error))
 
@@ -151,7 +172,14 @@ class Series:
         item = self._items[len(self._rows)]
         for kind, sequence in self._outputs.items():
             node = getattr(result, kind)
-            sequence.SetDataNodeAtValue(node, item.index)
+            if not item.closes:
+                sequence.SetDataNodeAtValue(node, item.index)
+            elif kind == "transform":
+                assert self._template is not None
+                first = sequence.GetDataNodeAtValue(self._items[0].index)
+                item.name = _("{name}: {gap:.2f} mm from closed").format(
+                    name=item.name, gap=loopGap(first, node, self._template.fixedNode)
+                )
             results.remove(node)
         self._forgetTemporary()
         self._rows.append((item.name, result.report, ""))
@@ -184,6 +212,8 @@ class Series:
     def _alreadyDone(self, item: Item) -> dict[str, Any] | None:
         """The report of an earlier run with the same settings."""
         assert self._template is not None
+        if item.closes:
+            return None
         if self._sequence is not None:
             found = self._outputs["transform"].GetDataNodeAtValue(item.index)
             return results.reportOf(found) if found is not None else None
@@ -195,6 +225,12 @@ class Series:
             if nodes.movingOf(node) is item.node and node.GetAttribute(results.SETTINGS_ATTRIBUTE) == key:
                 return report
         return None
+
+    def _neighbor(self) -> Node | None:
+        """The result of the frame before, to begin at; None if there is none, or it is bad."""
+        if not self._rows or self._rows[-1][2] or self._rows[-1][1].get("verdict") == "bad":
+            return None
+        return self._outputs["transform"].GetDataNodeAtValue(self._items[len(self._rows) - 1].index)
 
     def _nodeOf(self, item: Item) -> Node:
         """The volume to register; that of a sequence is put into the scene, hidden, for as long as it takes."""
@@ -228,6 +264,7 @@ class Series:
         assert self._template is not None
         name = form.format(name=sequenceNode.GetName())
         key = f"{self._template.fixedNode.GetID()} {self._template.key()}"
+        key += " neighbors" if self._inTime.neighbors else ""
         for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
             isOurs = node.GetNodeReference(SOURCE_ROLE) is sequenceNode and node.GetAttribute(FIXED_ATTRIBUTE) == key
             if isOurs and node.GetName().startswith(name):
@@ -238,6 +275,7 @@ class Series:
         made.SetIndexType(sequenceNode.GetIndexType())
         made.SetNodeReferenceID(SOURCE_ROLE, sequenceNode.GetID())
         made.SetAttribute(FIXED_ATTRIBUTE, key)
+        made.SetNodeReferenceID(FIXED_ROLE, self._template.fixedNode.GetID())
         for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
             if browser.IsSynchronizedSequenceNode(sequenceNode, True):
                 browser.AddSynchronizedSequenceNode(made)

@@ -101,6 +101,29 @@ def writePairs(pairs: Pairs | None, folder: Path) -> list[str]:
     return arguments
 
 
+def writePoints(markupsNode: Node, folder: Path) -> str:
+    """The placed points of a list into ``folder``; the file's name.
+
+    Raises:
+        InputError: if two have one name, or a position is not a number.
+    """
+    placed = [(name, position) for name, position in _points(markupsNode) if position is not None]
+    names = [name for name, _position in placed]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(
+            _("Two points of {list} are called {name}; give each a name of its own.").format(
+                list=markupsNode.GetName(), name=twice
+            )
+        )
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("label", "x", "y", "z"))
+    writer.writerows([name, *(repr(float(v)) for v in position)] for name, position in placed)
+    (folder / "points.csv").write_text(out.getvalue(), encoding="utf-8")
+    return "points.csv"
+
+
 def _points(markupsNode: Node) -> list[tuple[str, np.ndarray | None]]:
     """Name and position (LPS mm, in the world) of each control point; None where it is not placed."""
     found: list[tuple[str, np.ndarray | None]] = []

@@ -28,6 +28,7 @@ def test_by_one_click_for_the_image_that_was_loaded_last(faked, ui, monkeypatch)
     new = addVolume(blobs(shift=(3, 0, 0)), OTHER, "T2 later")
     arguments = said(faked, monkeypatch, lambda: interact.click(ui.againButton))
     assert "--initial-transform" in arguments
+    assert "--from-here" in arguments
     after = ui.outputTransformSelector.currentNode()
     assert after is not before
     assert nodes.movingOf(after) is new
@@ -37,6 +38,7 @@ def test_by_one_click_for_the_image_that_was_loaded_last(faked, ui, monkeypatch)
     assert before.GetScene() is slicer.mrmlScene
     arguments = said(faked, monkeypatch, lambda: interact.click(ui.applyButton))
     assert "--initial-transform" not in arguments
+    assert "--from-here" not in arguments
 
 
 def test_without_a_new_image_it_says_so(faked, ui):

@@ -1,0 +1,50 @@
+"""Curves as a table, and charts of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import slicer
+import vtk
+
+from .nodes import Node
+
+COLORS = ((0.12, 0.47, 0.71), (0.84, 0.15, 0.16), (0.17, 0.63, 0.17), (1.0, 0.5, 0.05), (0.58, 0.4, 0.74))
+
+
+def fillCurves(tableNode: Node, index: tuple[str, Sequence[float]], curves: Mapping[str, Sequence[float]]) -> None:
+    """The columns of a table anew: ``index``, title and values, then each curve."""
+    tableNode.RemoveAllColumns()
+    for title, values in (index, *curves.items()):
+        column = vtk.vtkDoubleArray()
+        column.SetName(title)
+        for value in values:
+            column.InsertNextValue(float(value))
+        tableNode.AddColumn(column)
+    tableNode.SetUseColumnTitleAsColumnHeader(True)
+    tableNode.Modified()
+
+
+def chartOf(tableNode: Node, name: str, xTitle: str, yTitle: str, columns: Sequence[str]) -> Node:
+    """A new chart of some columns over the first one."""
+    chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", slicer.mrmlScene.GenerateUniqueName(name))
+    chart.SetTitle(name)
+    chart.SetXAxisTitle(xTitle)
+    chart.SetYAxisTitle(yTitle)
+    for number, column in enumerate(columns):
+        series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", column)
+        series.SetAndObserveTableNodeID(tableNode.GetID())
+        series.SetXColumnName(tableNode.GetColumnName(0))
+        series.SetYColumnName(column)
+        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)  # a line; Slicer's "line" has no x column
+        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
+        series.SetColor(*COLORS[number % len(COLORS)])
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    return chart
+
+
+def showChart(chartNode: Node) -> None:
+    """The chart in Slicer's plot view, beside the slice views."""
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView)
+    slicer.app.applicationLogic().GetSelectionNode().SetReferenceActivePlotChartID(chartNode.GetID())
+    slicer.app.applicationLogic().PropagatePlotChartSelection()

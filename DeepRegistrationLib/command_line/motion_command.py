@@ -1,0 +1,145 @@
+"""The commands ``sequence``, frames onto one fixed image, and ``motion``, the curves of maps that are there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..files.endings import FIELD_FILES
+from ..files.writing import write_text
+from ..geometry.image import Image, read_image
+from ..geometry.points import read_points
+from ..geometry.transform import read_transform
+from ..progress import ProgressCallback
+from ..settings import DEFORMABLE
+from .json_lines import JsonLines
+from .options import settings_from
+from .outputs import Output, check_folder, check_outputs
+from .records import without_nan
+
+if TYPE_CHECKING:
+    from ..pipeline import Result
+
+CURVES, REPORTS, SMOOTHED = "motion.csv", "sequence.json", "smooth"
+
+
+def run_sequence(options: argparse.Namespace) -> None:
+    """Register, smooth, measure."""
+    settings = settings_from(options)
+    folder, labels, points = _checked(options)
+    if options.smooth_in_time and settings.result != DEFORMABLE:
+        raise InputError("Smoothing over time is for deformable results; leave --smooth-in-time out.")
+    from ..motion.frames import register_frames
+
+    names = [Path(f).name for f in options.frames]
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def done(index: int, result: Result) -> None:
+        result.transform.save(folder / _name("transform", index, result.transform.IsLinear()))
+        if options.volumes:
+            result.warped.save(folder / f"volume_{index:03d}.nrrd")
+        if options.progress == "lines":
+            print(f"{names[index]}: {result.report.judge()[0]}", flush=True)
+
+    found = register_frames(
+        options.fixed,
+        options.frames,
+        settings,
+        neighbors=not options.independent,
+        cyclic=options.cyclic,
+        done=done,
+        progress=_told(options),
+        cancel=options.cancel,
+    )
+    reports = [report.as_dict() for report in found.reports]
+    loop = {"closure_mm": found.closure_mm, "max_closure_mm": found.max_closure_mm}
+    document = json.dumps(without_nan({"frames": dict(enumerate(reports)), **loop}), indent=2)
+    write_text(folder / REPORTS, document)
+    _finish(options, folder, found.transforms, labels, points, names)
+    if options.progress == "lines" and options.cyclic and len(names) > 2 and not options.independent:
+        print(f"the loop closes to {found.closure_mm:.2f} mm on average, {found.max_closure_mm:.2f} mm at most")
+
+
+def run_motion(options: argparse.Namespace) -> None:
+    """Smooth and measure what is there."""
+    folder, labels, points = _checked(options)
+    transforms = [read_transform(path, f"transform {number}") for number, path in enumerate(options.frames, 1)]
+    folder.mkdir(parents=True, exist_ok=True)
+    _finish(options, folder, transforms, labels, points, [Path(f).name for f in options.frames])
+
+
+def _finish(
+    options: argparse.Namespace,
+    folder: Path,
+    transforms: Sequence[sitk.Transform],
+    labels: Image | None,
+    points: dict[str, Any],
+    names: list[str],
+) -> None:
+    from ..motion.curves import measure_motion
+    from ..motion.frames import content_on
+    from ..motion.over_time import smooth_over_time
+
+    grid, content = content_on(options.fixed)
+    if any(t.GetDimension() != grid.ndim for t in transforms):
+        raise InputError(f"The fixed image is {grid.ndim}-D and a transform is not; give those of this image.")
+    if labels is not None and labels.grid.ndim != grid.ndim:
+        raise InputError(f"The fixed image is {grid.ndim}-D and --labels is not; give a label map of this image.")
+    if options.smooth_in_time:
+        transforms = smooth_over_time(transforms, grid, content, options.smooth_in_time, options.cyclic)
+        for index, transform in enumerate(transforms):
+            transform.save(folder / _name(SMOOTHED, index, False))
+    curves = measure_motion(transforms, grid, content[0, 0].numpy(), names, labels, points)
+    write_text(folder / CURVES, curves.as_csv())
+
+
+def _checked(options: argparse.Namespace) -> tuple[Path, Image | None, dict[str, Any]]:
+    """The output folder, the label map and the points."""
+    from ..motion.over_time import SMOOTH_IN_TIME
+
+    low, high = SMOOTH_IN_TIME.low, SMOOTH_IN_TIME.high
+    if not low <= options.smooth_in_time <= high:
+        raise InputError(f"--smooth-in-time is a number of frames from {low:g} to {high:g}.")
+    if len(options.frames) > 1000:
+        raise InputError("These are more than 1000 frames; register a part of them at a time.")
+    folder = check_folder("--output", options.output)
+    every = range(len(options.frames))
+    names = [CURVES, *(_name(SMOOTHED, index, False) for index in every)]
+    if options.command == "sequence":
+        names += [REPORTS, *(f"volume_{index:03d}.nrrd" for index in every)]
+        names += [_name("transform", index, linear) for index in every for linear in (True, False)]
+    inputs = {"the fixed image": options.fixed, "the labels": options.labels, "the points": options.points}
+    inputs |= {f"frame {number}": path for number, path in enumerate(options.frames, 1)}
+    if folder.is_dir():
+        check_outputs([Output("--output", folder / name) for name in names], inputs)
+    labels = None if options.labels is None else read_image(options.labels, "label map")
+    if options.points is None:
+        return folder, labels, {}
+    read = read_points(options.points)
+    placed = [name for name, there in zip(read.names, read.placed, strict=True) if there]
+    titles = [name or f"point {number}" for number, name in enumerate(placed, 1)]
+    twice = next((t for t in titles if titles.count(t) > 1), None)
+    if twice is not None:
+        raise InputError(f"Two points are called {twice[:60]!r}; give each a name of its own.")
+    return folder, labels, dict(zip(titles, read.positions, strict=True))
+
+
+def _name(kind: str, index: int, is_linear: bool | int) -> str:
+    return f"{kind}_{index:03d}{'.h5' if is_linear else FIELD_FILES[0]}"
+
+
+def _told(options: argparse.Namespace) -> Callable[[int], ProgressCallback] | None:
+    if options.progress != "json":
+        return None
+    lines, count = JsonLines(), len(options.frames) + 1
+
+    def frame(index: int) -> ProgressCallback:
+        return lambda stage, fraction, message: lines(stage, (index + fraction) / count, message, frame=index)
+
+    return frame

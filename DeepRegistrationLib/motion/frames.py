@@ -1,0 +1,111 @@
+"""Register the frames of a sequence one after the other, each from where its neighbor's field ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Unpack
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import InputError
+from ..files.image_files import existing_file
+from ..geometry.image import Grid, ImageSource, read_image
+from ..geometry.transform import Transform, displacement_on
+from ..inputs.content import content_of
+from ..inputs.pair import Pair, PreparedPair
+from ..pipeline import Result, register
+from ..progress import CancelToken, ProgressCallback
+from ..quality.report import Report
+from ..settings import Choices, Settings
+
+
+@dataclass
+class Frames:
+    """What came out.
+
+    Attributes:
+        transforms, reports: one a frame, in their order.
+        closure_mm, max_closure_mm: of a cycle, over the fixed image's content: the first frame registered again, from
+            the last one's field, against how it was registered at first. What grows from frame to frame shows here.
+    """
+
+    transforms: list[Transform] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    closure_mm: float = float("nan")
+    max_closure_mm: float = float("nan")
+
+
+def register_frames(
+    fixed: ImageSource,
+    frames: Sequence[ImageSource],
+    settings: Settings | None = None,
+    *,
+    neighbors: bool = True,
+    cyclic: bool = False,
+    done: Callable[[int, Result], Any] | None = None,
+    progress: Callable[[int], ProgressCallback] | None = None,
+    cancel: CancelToken | None = None,
+    **choices: Unpack[Choices],
+) -> Frames:
+    """Bring each of ``frames`` onto ``fixed``.
+
+    Args:
+        fixed: the image that stays, such as one of the frames.
+        frames: in the order of time.
+        settings, choices, cancel: as of ``register``.
+        neighbors: each frame begins at the result of the one before, unless that one is bad, or a single slice.
+        cyclic: the last frame is the first one's neighbor; whether the loop closes is measured.
+        done: called with the number of the frame and its result.
+        progress: makes the callback of a frame from its number.
+
+    Raises:
+        InputError: if a frame cannot be used.
+    """
+    if not frames:
+        raise InputError("There are no frames; give at least one.")
+    for number, frame in enumerate(frames, 1):
+        if isinstance(frame, (str, os.PathLike)):
+            existing_file(frame, f"frame {number}")
+    chosen = Settings.of({**(settings or Settings()).as_dict(), **choices})
+    image = read_image(fixed, "fixed image")
+    neighbors = neighbors and 1 not in image.grid.shape  # a single slice of a volume takes no start
+    found, start = Frames(), None
+
+    def one(index: int, begin: Transform | None) -> Result:
+        told = None if progress is None else progress(index)
+        try:
+            return register(image, frames[index], chosen, initial_transform=begin, progress=told, cancel=cancel)
+        except InputError as error:
+            raise InputError(f"Frame {index + 1}: {error}") from error
+
+    for index in range(len(frames)):
+        result = one(index, start)
+        found.transforms.append(result.transform)
+        found.reports.append(result.report)
+        if neighbors:
+            start = result.transform if result.report.judge()[0] != "bad" else None
+        if done is not None:
+            done(index, result)
+    if cyclic and neighbors and len(frames) > 2:
+        again = one(0, start).transform
+        grid, content = content_on(image)
+        found.closure_mm, found.max_closure_mm = apart(found.transforms[0], again, grid, content[0, 0].numpy())
+    return found
+
+
+def content_on(fixed: ImageSource) -> tuple[Grid, Tensor]:
+    """The fixed grid, and (1, 1, *shape) bool where that image shows something."""
+    pair = Pair.read(fixed, fixed, None, None)
+    return pair.given_fixed.grid, content_of(*PreparedPair.prepare_fixed(pair, pair.fixed.grid)).reshape(
+        1, 1, *pair.given_fixed.grid.shape
+    )
+
+
+def apart(one: Transform, other: Transform, grid: Grid, content: np.ndarray) -> tuple[float, float]:
+    """How far two maps lie apart over ``content``, mm: on average and at most."""
+    between = displacement_on(one, grid) - displacement_on(other, grid)
+    length = np.sqrt(np.einsum("...c,...c->...", between, between))[content]
+    return float(length.mean()), float(length.max())

@@ -1,0 +1,186 @@
+"""Frames of a breath with known motion: registered, smoothed over time, and told as curves."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from DeepRegistrationLib import InputError, register
+from DeepRegistrationLib.__main__ import main
+from DeepRegistrationLib.fields.operations import smooth
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.geometry.transform import Transform
+from DeepRegistrationLib.motion.curves import measure_motion
+from DeepRegistrationLib.motion.frames import content_on, register_frames
+from DeepRegistrationLib.motion.over_time import smooth_over_time, weights_over_time
+from DeepRegistrationLib.refinement import engine, one_level
+from Testing.Lib.motion.breath import Breath
+
+
+@pytest.fixture(scope="module")
+def breath():
+    return Breath()
+
+
+@pytest.fixture(scope="module")
+def found(breath):
+    return register_frames(breath.fixed, breath.frames, cyclic=True, affine="rigid")
+
+
+def test_every_frame_begins_at_its_neighbors_field(breath, found):
+    assert [report.affine for report in found.reports] == ["rigid"] + ["given"] * 7
+    still = Transform.linear(np.eye(3), breath.grid)
+    assert breath.error(found.transforms) < 0.4 * breath.error([still] * 8)
+    alone = register_frames(breath.fixed, breath.frames[:2], neighbors=False, affine="rigid")
+    assert [report.affine for report in alone.reports] == ["rigid"] * 2
+
+
+def test_the_loop_closes_and_that_is_measured(breath, found):
+    assert 0 < found.closure_mm < 1.0
+    assert found.closure_mm < found.max_closure_mm
+    grown = register_frames(breath.fixed, breath.frames[:2], cyclic=True, affine="rigid")
+    assert np.isnan(grown.closure_mm)  # there and back is no loop
+
+
+def test_smoothness_over_time_brings_registered_frames_nearer_to_the_truth(breath, found):
+    grid, content = content_on(breath.fixed)
+    before = breath.error(found.transforms)
+    for cyclic in (True, False):
+        assert breath.error(smooth_over_time(found.transforms, grid, content, 1.0, cyclic)) < before
+
+
+@pytest.mark.parametrize("cyclic", [True, False])
+def test_it_keeps_the_motion_and_takes_the_noise(breath, cyclic):
+    content = torch.from_numpy(breath.body)[None, None]
+
+    def maps(size):
+        random = torch.Generator().manual_seed(1)
+        noise = [size * 4 * smooth(torch.randn(u.shape, generator=random), 2.0) for u in breath.truth]
+        return [Transform.from_field(u + n, breath.grid) for u, n in zip(breath.truth, noise, strict=True)]
+
+    clean, noisy = maps(0.0), maps(1.0)
+    assert breath.error(smooth_over_time(clean, breath.grid, content, 0.8, cyclic)) < 0.06
+    assert breath.error(smooth_over_time(noisy, breath.grid, content, 1.0, cyclic)) < 0.85 * breath.error(noisy)
+    assert breath.error(smooth_over_time(noisy, breath.grid, content, 0.0, cyclic)) == pytest.approx(
+        breath.error(noisy), abs=2e-3
+    )
+
+
+def test_weights_keep_parabolas_and_the_cycle_has_no_seam():
+    for count, width in ((4, 0.2), (5, 1.0), (9, 2.0)):
+        rows = weights_over_time(count, width)
+        t = np.arange(count)
+        for power in range(3):
+            assert rows @ t**power == pytest.approx(t**power, abs=1e-6)
+        cycle = weights_over_time(count, width, cyclic=True)
+        assert cycle.sum(1) == pytest.approx(np.ones(count))
+        if count % 2:
+            assert np.roll(cycle[0], 2) == pytest.approx(cycle[2], abs=1e-9)
+    assert (weights_over_time(3, 1.0) == np.eye(3)).all()
+    assert (weights_over_time(6, 0.0) == np.eye(6)).all()
+
+
+def test_matrices_are_not_smoothed(breath):
+    matrices = [Transform.linear(np.eye(3), breath.grid)] * 4
+    with pytest.raises(InputError, match="one of these is a matrix"):
+        smooth_over_time(matrices, breath.grid, torch.ones(1, 1, *breath.grid.shape, dtype=torch.bool), 1.0)
+
+
+def test_curves_say_how_far_and_how_large():
+    grid = Grid.from_shape((10, 12, 14), (2.0, 1.0, 1.5))
+    shift, grown = sitk.AffineTransform(3), sitk.AffineTransform(3)
+    shift.SetTranslation([3.0, 0.0, 4.0])
+    grown.Scale(1.1)
+    parts = np.zeros(grid.shape, np.uint8)
+    parts[2:6, 3:7, 4:9] = 7
+    points = {"tip": np.array([10.0, 0.0, 0.0])}
+    curves = measure_motion([shift, grown], grid, parts > 0, ["in", "out"], Image(parts, grid), points)
+    assert curves.mean_mm[0] == pytest.approx(5.0, abs=1e-4)
+    volume = 4 * 4 * 5 * 3.0 / 1000
+    assert curves.part_volume_ml["label 7"] == pytest.approx([volume, volume * 1.1**3], rel=1e-4)
+    assert curves.point_mm["tip"] == pytest.approx([5.0, 1.0])
+    assert curves.paths["tip"][1] == pytest.approx([11.0, 0.0, 0.0])
+    rows = list(csv.reader(curves.as_csv().splitlines()))
+    assert rows[0][:3] == ["Frame", "Mean displacement (mm)", "Largest displacement (mm)"]
+    assert [row[0] for row in rows] == ["Frame", "in", "out"]
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_the_commands_write_all_of_it(breath, tmp_path):
+    names = []
+    for index, image in enumerate([breath.fixed, *breath.frames[:4]]):
+        names.append(str(tmp_path / f"f{index}.nrrd"))
+        image.save(names[-1])
+    parts = Image(breath.body.astype(np.uint8), breath.grid)
+    parts.save(tmp_path / "parts.nrrd")
+    (tmp_path / "p.csv").write_text("name,x,y\ntip,30,30\n", encoding="utf-8")
+    out, more = tmp_path / "out", ["--labels", str(tmp_path / "parts.nrrd"), "--points", str(tmp_path / "p.csv")]
+    how = ["--affine", "rigid", "--cyclic", "--smooth-in-time", "0.8"]
+    assert main(["sequence", *names, "--output", str(out), *how, *more]) == 0
+    document = json.loads((out / "sequence.json").read_text(encoding="utf-8"))
+    assert len(document["frames"]) == 4
+    assert document["closure_mm"] > 0
+    table = list(csv.DictReader((out / "motion.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["Frame"] for row in table] == ["f1.nrrd", "f2.nrrd", "f3.nrrd", "f4.nrrd"]
+    assert float(table[3]["tip: displacement (mm)"]) > 0.5
+    made = [str(out / f"transform_{index:03d}.nrrd") for index in range(4)]
+    assert main(["motion", names[0], *made, "--output", str(out), "--cyclic", "--smooth-in-time", "0.8", *more]) == 0
+    again = list(csv.DictReader((out / "motion.csv").read_text(encoding="utf-8").splitlines()))
+    first, second = (float(rows[3]["tip: displacement (mm)"]) for rows in (table, again))
+    assert first == pytest.approx(second, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--smooth-in-time", "11"], "from 0 to 10"),
+        (["--smooth-in-time", "nan"], "from 0 to 10"),
+        (["--smooth-in-time", "1", "--result", "rigid"], "for deformable results"),
+        (["--output", "{here}/f.nrrd"], "is a file"),
+        (["--points", "{here}/twice.csv"], "Two points are called"),
+        (["--output", "{here}/taken"], "would overwrite an input"),
+        (["{here}/none.nrrd"], "none.nrrd"),
+    ],
+)
+def test_what_cannot_be_done_is_said_at_once(breath, tmp_path, capsys, more, says):
+    breath.fixed.save(tmp_path / "f.nrrd")
+    (tmp_path / "taken").mkdir()
+    breath.fixed.save(tmp_path / "taken" / "transform_000.nrrd")
+    (tmp_path / "twice.csv").write_text("name,x,y\na,3,3\na,4,4\n", encoding="utf-8")
+    frames = [str(tmp_path / "f.nrrd"), str(tmp_path / "taken" / "transform_000.nrrd")]
+    arguments = ["sequence", *frames, "--output", str(tmp_path / "out")]
+    assert main([*arguments, *(text.format(here=tmp_path) for text in more)]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_from_here_takes_less_and_is_about_as_near(monkeypatch):
+    """Counted in voxels times steps; the orientation of an accepted result is not doubted again."""
+    taken = []
+    original = one_level.run_level
+
+    def counted(level, *arguments):
+        taken.append(int(np.prod(level.shape)) * original(level, *arguments))
+        return taken[-1] // int(np.prod(level.shape))
+
+    monkeypatch.setattr(engine, "run_level", counted)
+    body = Breath((28, 32, 30), count=4, noise=0.02, depth=5.0)
+    accepted = register(body.fixed, body.frames[1], affine="rigid").transform
+    work, errors, truth = [], [], body.truth
+    for from_here in (False, True):
+        taken.clear()
+        result = register(body.fixed, body.frames[2], initial_transform=accepted, from_here=from_here)
+        work.append(sum(taken))
+        body.truth = truth[2:3]
+        errors.append(body.error([result.transform]))
+        assert (result.report.mirror.gain == 0) is from_here
+    assert work[1] < 0.5 * work[0]
+    assert errors[1] < 1.35 * errors[0]
+
+
+def test_from_here_needs_a_result_to_go_on_from(breath):
+    with pytest.raises(InputError, match="give that one as the initial transform"):
+        register(breath.fixed, breath.frames[0], from_here=True)

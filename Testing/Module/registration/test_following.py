@@ -1,0 +1,168 @@
+"""A result that is kept up to date: watched volumes and sequences, and landmarks that are dragged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from Testing.host import interact
+
+from ..cases import FAKE, OTHER, addVolume, blobs, sceneContent
+
+import slicer  # isort: skip
+from DeepRegistrationSlicer.registration import request, results  # isort: skip
+from DeepRegistrationSlicer.worker import process  # isort: skip
+
+pytestmark = pytest.mark.usefixtures("host")
+
+
+@pytest.fixture
+def section(faked, ui):
+    """The section of a panel with a result; its worker pretends."""
+    found = faked.panel.sections["procedure"]
+    found.following.logic.makeProcess = lambda: process.LibraryProcess(FAKE)
+    found.following.logic.installer = faked.logic.registration.installer
+    interact.click(ui.applyButton)
+    interact.wait_until(lambda: ui.applyButton.text == "Apply", 60)
+    ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
+    ui.judgmentButton.collapsed = ui.lookButton.collapsed = True
+    interact.click(ui.procedureButton)
+    return found
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """The command line of each run."""
+    noted, write = [], request.Request.write
+
+    def writing(self, folder):
+        noted.append(write(self, folder))
+        return noted[-1]
+
+    monkeypatch.setattr(request.Request, "write", writing)
+    return noted
+
+
+def frame(node, shift):
+    """New voxels, as OpenIGTLink puts them into the node it has already."""
+    slicer.util.updateVolumeFromArray(node, blobs(shift=(shift, 0, 0)))
+
+
+def test_each_new_image_of_a_volume_is_registered_from_the_last_result(ui, section, lines):
+    before, result = set(sceneContent()), ui.outputTransformSelector.currentNode()
+    assert not ui.watchButton.enabled
+    interact.choose(ui.watchSelector, "T2")
+    interact.click(ui.watchButton)
+    assert ui.watchButton.text == "Stop watching"
+    assert not ui.followButton.enabled
+    for number in (1, 2):
+        frame(slicer.util.getNode("T2"), number)
+        interact.wait_until(lambda number=number: section.following.done == number, 60)
+    assert all("--from-here" in line and "--initial-transform" in line for line in lines)
+    assert ui.procedureLabel.text == "Up to date: 2 registered, 0 dropped. Good. Fine."
+    assert ui.outputTransformSelector.currentNode() is result
+    interact.click(ui.watchButton)
+    assert ui.procedureLabel.text == "Stopped; the result stays as it is."
+    assert set(sceneContent()) == before
+    frame(slicer.util.getNode("T2"), 3)
+    interact.process_events(200)
+    assert len(lines) == 2
+
+
+def test_what_comes_too_fast_is_dropped_but_not_the_newest(faked, ui, section, lines):
+    faked.panel.parameters.method = "none"
+    interact.choose(ui.watchSelector, "T2")
+    interact.click(ui.watchButton)
+    for number in range(5):  # none of them waits for the one before
+        frame(slicer.util.getNode("T2"), number)
+    interact.wait_until(lambda: section.following.done == 2, 60)
+    interact.process_events(300)
+    assert len(lines) == 2
+    assert section.following.dropped == 3
+    assert "2 registered, 3 dropped" in ui.procedureLabel.text
+
+
+def test_a_sequence_that_grows_is_watched(ui, section, lines):
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "stream")
+    interact.choose(ui.watchSelector, "stream")
+    interact.click(ui.watchButton)
+    for number in range(2):
+        volume = addVolume(blobs(shift=(number, 0, 0)), OTHER, f"frame {number}")
+        sequence.SetDataNodeAtValue(volume, str(number))
+        slicer.mrmlScene.RemoveNode(volume)
+        interact.wait_until(lambda number=number: section.following.done == number + 1, 60)
+    assert len(lines) == 2
+    assert not [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if n.GetName() == "stream"]
+
+
+def test_a_frame_that_fails_is_said_and_the_next_is_awaited(ui, section):
+    interact.choose(ui.watchSelector, "T2")
+    interact.click(ui.watchButton)
+    volume = slicer.util.getNode("T2")
+    image = volume.GetImageData()
+    volume.SetAndObserveImageData(None)
+    interact.process_events(100)
+    assert "T2 has no voxels" in ui.procedureLabel.text
+    volume.SetAndObserveImageData(image)
+    interact.wait_until(lambda: section.following.done >= 1, 60)
+    assert "Up to date" in ui.procedureLabel.text
+
+
+def test_closing_the_scene_ends_it(ui, section):
+    interact.choose(ui.watchSelector, "T2")
+    interact.click(ui.watchButton)
+    frame(slicer.util.getNode("T2"), 1)
+    slicer.mrmlScene.Clear(0)
+    interact.process_events(100)
+    assert not section.following.isFollowing
+    assert not section.following.logic.isRunning
+
+
+def test_the_fixed_volume_cannot_be_watched(ui, section):
+    interact.choose(ui.watchSelector, "T1")
+    interact.click(ui.watchButton)
+    assert ui.procedureLabel.text == "The fixed volume stays as it is; choose what changes."
+    assert not section.following.isFollowing
+
+
+def points(name, *places):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
+    for index, place in enumerate(places):
+        node.AddControlPoint(np.asarray(place, float), f"P{index}")
+    return node
+
+
+def drag(node, index, offset):
+    """As the mouse does: the point moves, then the interaction ends."""
+    node.SetNthControlPointPosition(index, *np.add(node.GetNthControlPointPosition(index), offset))
+    node.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
+
+
+def test_the_field_follows_a_landmark_that_is_dragged(panel, host):
+    """With the real library: the result leads to where the target was dragged."""
+    ui, parameters = panel.ui, panel.panel.parameters
+    shape, matrix = (32, 32, 32), np.diag([2.0, 2.0, 2.0, 1.0])
+    fixed, moving = addVolume(blobs(shape), matrix, "F"), addVolume(blobs(shape), matrix, "M")
+    place = [32.0, 34.0, 30.0]
+    first, second = points("fixed points", place), points("moving points", place)
+    result = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "accepted")
+    node = panel.logic.register(fixed, moving, outputTransform=result, outputVolume=False, affine="none", device="cpu")
+    parameters.fixedVolume, parameters.movingVolume, parameters.outputTransform = fixed, moving, node
+    parameters.fixedLandmarks, parameters.movingLandmarks = first, second
+    section = panel.panel.sections["procedure"]
+    ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
+    ui.judgmentButton.collapsed = ui.lookButton.collapsed = True
+    interact.click(ui.procedureButton)
+    interact.click(ui.followButton)
+    assert ui.followButton.text == "Stop following"
+    assert ui.procedureLabel.text == "Drag a landmark."
+    before = np.array(node.GetTransformFromParent().TransformPoint(place))
+    drag(second, 0, (0, 6, 0))
+    interact.wait_until(lambda: section.following.done == 1, 120)
+    after = np.array(node.GetTransformFromParent().TransformPoint(place))
+    assert np.linalg.norm(before - place) < 1
+    assert after[1] - place[1] > 3  # drawn on, though the images say otherwise
+    assert parameters.outputTransform is node
+    assert results.reportOf(node)["seconds"]
+    interact.click(ui.followButton)
+    assert ui.followButton.text == "Follow landmarks"
