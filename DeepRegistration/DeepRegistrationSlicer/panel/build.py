@@ -15,6 +15,7 @@ from ..worker.devices import DeviceFinder
 from ..worker.methods import MethodCatalog
 from .again_section import AgainSection
 from .dicom_section import DicomSection
+from .hint_section import HintSection
 from .live_section import LiveSection
 from .motion_section import MotionSection
 from .other_sections import DeviceSection, ModelsSection, SeveralSection
@@ -39,5 +40,6 @@ def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None 
         MotionSection(ui, series, MotionMaker()),
         DicomSection(ui),
         ProcedureSection(ui, Following(), panel.catalog),
+        HintSection(ui),
     ]
     return panel
