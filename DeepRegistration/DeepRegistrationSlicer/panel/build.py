@@ -17,6 +17,7 @@ from .again_section import AgainSection
 from .apply_to_section import ApplyToSection
 from .device_section import DeviceSection
 from .dicom_section import DicomSection
+from .hint_section import HintSection
 from .judgment_section import JudgmentSection
 from .live_section import LiveSection
 from .look_section import LookSection
@@ -43,5 +44,6 @@ def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None 
         "motion": MotionSection(ui, series, MotionMaker()),
         "dicom": DicomSection(ui),
         "procedure": ProcedureSection(ui, Following(), panel.catalog),
+        "hint": HintSection(ui),
     }
     return panel
