@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from .errors import InputError
+from .settings import DEVICES
 from .system import free_memory, total_memory
-
-NAMES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -27,7 +26,7 @@ def choose_device(name: str = "auto") -> torch.device:
         raise InputError("PyTorch finds no usable NVIDIA GPU here; use the device auto or cpu.")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("PyTorch finds no usable Apple GPU here; use the device auto or cpu.")
-    if device.type not in NAMES:
+    if device.type not in DEVICES:
         raise InputError(f"The device {name} is not supported; use {_NAMES}.")
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if (device.index or 0) >= count:
@@ -37,7 +36,7 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-_NAMES = f"{', '.join(NAMES[:-1])} or {NAMES[-1]}"
+_NAMES = f"{', '.join(DEVICES[:-1])} or {DEVICES[-1]}"
 
 
 def _try_out(device: torch.device) -> None:
