@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from .errors import NO_MEMORY, DeepRegistrationError, InputError
+from .settings import DEVICES
 from .system import free_memory, total_memory
 
-NAMES = ("auto", "cpu", "cuda", "mps")
 CPU = torch.device("cpu")
 _GPUS = {"cuda": "NVIDIA GPU", "mps": "Apple GPU"}
 T = TypeVar("T")
@@ -78,7 +78,7 @@ def choose_device(name: str = "auto") -> torch.device:
         raise InputError("PyTorch finds no usable NVIDIA GPU here; use the device auto or cpu.")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("PyTorch finds no usable Apple GPU here; use the device auto or cpu.")
-    if device.type not in NAMES:
+    if device.type not in DEVICES:
         raise InputError(f"The device {name} is not supported; use {_NAMES}.")
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if (device.index or 0) >= count:
@@ -92,7 +92,7 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-_NAMES = f"{', '.join(NAMES[:-1])} or {NAMES[-1]}"
+_NAMES = f"{', '.join(DEVICES[:-1])} or {DEVICES[-1]}"
 
 
 def first_lacking(device: torch.device) -> str | None:

@@ -82,7 +82,7 @@ class Settings:
     affine: str = _setting("auto", "align the whole image first", choices=ALIGNMENTS)
     similarity: str = _setting("auto", "what the refinement compares", choices=SIMILARITIES)
     smoothness: float = _setting(1.0, "1 is usual, more is stiffer", bounds=SMOOTHNESS)
-    device: str = _setting("auto", "where to compute: auto, cpu, cuda, cuda:1 or mps")
+    device: str = _setting("auto", f"where to compute: {', '.join(DEVICES)}; cuda:1 is the second card")
     seed: int = _setting(0, "of everything random", bounds=SEED)
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ ARROWS = {
         "errors": "",
         "progress": "errors",
         "settings": "errors",
-        "device": "errors system",
+        "device": "errors settings system",
         "system": "errors",
         "files": "errors system",
         "fields": "errors progress",

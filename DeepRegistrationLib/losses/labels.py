@@ -26,11 +26,6 @@ def soft_dice(a: Tensor, b: Tensor, mask: Tensor | None = None, eps: float = 1e-
     return ((2 * both + eps) / (total + eps)).mean()
 
 
-def dice_loss(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
-    """1 - ``soft_dice``."""
-    return 1 - soft_dice(a, b, mask)
-
-
 def log_dice_loss(a: Tensor, b: Tensor, mask: Tensor | None = None, floor: float = 1e-6) -> Tensor:
     """-log Dice, SAR-Net's segmentation term (Eq. 5 with the sign that a minimum needs); Dice is at least ``floor``."""
     return -soft_dice(a, b, mask, eps=floor).clamp_min(floor).log()

@@ -30,24 +30,6 @@ def diffusion(u: Tensor) -> Tensor:
     return torch.stack([_mean(_steps(u, axis).square()) for axis in range(ndim)]).mean()
 
 
-def bending_energy(u: Tensor) -> Tensor:
-    """Mean over voxels and components of the squared second derivatives, mixed ones twice; 0 for an affine map.
-
-    Rueckert 1999, Eq. 3. Second differences [1, -2, 1], so that no oscillation goes unseen; each derivative is
-    averaged over the voxels where it exists.
-    """
-    ndim = check_field(u)
-    if min(u.shape[2:]) < 3:
-        raise InputError(f"Bending energy needs at least 3 voxels along each axis, not {tuple(u.shape[2:])}.")
-    total = u.new_zeros(())
-    for one in range(ndim):
-        first = _steps(u, one)
-        total = total + _mean(_steps(first, one).square())
-        for other in range(one + 1, ndim):
-            total = total + 2 * _mean(_steps(first, other).square())
-    return total
-
-
 def smoothness(u: Tensor) -> Tensor:
     """N: mean over voxels of |du|, summed over components and axes (FlowNet with ROI, Eq. 3, there a sum)."""
     ndim = check_field(u)

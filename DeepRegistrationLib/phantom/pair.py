@@ -59,14 +59,6 @@ class DemoPair:
     moving_points: np.ndarray
     names: tuple[str, ...]
 
-    def true_transform(self, points: np.ndarray) -> np.ndarray:
-        """(n, 3) LPS mm of the fixed image to the corresponding points of the moving image, LPS mm."""
-        grid = self.fixed.grid
-        index = torch.from_numpy(grid.to_index(np.asarray(points, dtype=np.float64)).T.astype(np.float32))
-        field = torch.from_numpy(np.moveaxis(self.true_displacement, -1, 0))
-        found = fields.sample(field[None], index[None, :, :, None, None])
-        return np.asarray(points) + found[0, :, :, 0, 0].numpy().T.astype(np.float64)
-
 
 def head_phantom(
     shape: tuple[int, int, int] = (128, 160, 128), spacing: float | tuple[float, ...] = 1.5, seed: int = 0

@@ -27,8 +27,6 @@ COUPLINGS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 STEP_COST = 0.003
 """What a squared step costs by itself: where nothing is to be seen nothing moves."""
 CHANNELS = 6
-_LIMIT = 40_000_000
-"""Costs (points times displacements) that are held at a time."""
 
 
 def far_fields(

@@ -25,6 +25,14 @@ if str(MODULE) not in sys.path:
     sys.path.insert(0, str(MODULE))
 
 
+def setModelsFolder(folder: Path) -> None:
+    """Let the user's models lie in ``folder``."""
+    from DeepRegistrationSlicer.worker import models
+
+    slicer.app.userSettings().setValue(models.SETTING, str(folder))
+    models.tellWorker()
+
+
 def geometry(
     angles: tuple[float, float, float], spacing: tuple[float, float, float], flip: tuple[int, int, int], origin: Any
 ) -> np.ndarray:

@@ -29,16 +29,6 @@ class Pairs:
     notes: list[str] = field(default_factory=list)
 
 
-def landmarksOf(markupsNode: Node) -> np.ndarray:
-    """(n, 3) LPS mm of the placed control points in the world.
-
-    Raises:
-        InputError: if a position is not a number.
-    """
-    points = [position for _name, position in _points(markupsNode) if position is not None]
-    return np.array(points).reshape(-1, 3)
-
-
 def pairsOf(fixedNode: Node | None, movingNode: Node | None) -> Pairs | None:
     """The pairs of two lists; None if neither is given.
 

@@ -84,11 +84,6 @@ def userFolder() -> Path:
     return Path(str(chosen)) if chosen else Path(settings.fileName()).parent / "DeepRegistrationModels"
 
 
-def setUserFolder(folder: Path) -> None:
-    slicer.app.userSettings().setValue(SETTING, str(folder))
-    tellWorker()
-
-
 def tellWorker() -> None:
     """Workers that are started from now on find the user's models."""
     os.environ[USER_FOLDER_VARIABLE] = str(userFolder())

@@ -20,10 +20,6 @@ class Signal:
         if slot not in self._slots:
             self._slots.append(slot)
 
-    def disconnect(self, slot: Callable[..., Any]) -> None:
-        if slot in self._slots:
-            self._slots.remove(slot)
-
     def emit(self, *values: Any) -> None:
         if len(values) != len(self.argumentNames):
             raise TypeError(f"This signal sends {self.argumentNames}, not {len(values)} values.")

@@ -10,7 +10,6 @@ from monai.losses import DiceLoss
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.losses.labels import (
     class_balanced_cross_entropy,
-    dice_loss,
     hnn_loss,
     log_dice_loss,
     overlap_loss,
@@ -29,7 +28,7 @@ def probabilities(*shape, channels=1, seed=0):
 def test_soft_dice_equals_monai(shape):
     a, b = probabilities(*shape, channels=3)
     theirs = DiceLoss(smooth_nr=1e-5, smooth_dr=1e-5)(a, b)
-    assert dice_loss(a, b).item() == pytest.approx(theirs.item())
+    assert 1 - soft_dice(a, b).item() == pytest.approx(theirs.item())
 
 
 def test_soft_dice_of_binary_masks_is_dice_and_empty_ones_agree():
@@ -103,7 +102,7 @@ def test_the_roi_loss_adds_every_side_output_and_the_fused_one():
 
 
 LOSSES = {
-    "dice": dice_loss,
+    "dice": soft_dice,
     "log dice": log_dice_loss,
     "overlap": overlap_loss,
     "cross-entropy": lambda a, b: class_balanced_cross_entropy(6 * a - 3, b),

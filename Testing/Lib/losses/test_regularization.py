@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from monai.losses import BendingEnergyLoss, DiffusionLoss
+from monai.losses import DiffusionLoss
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.fields import identity
 from DeepRegistrationLib.losses.regularization import (
-    bending_energy,
     diffusion,
     edge_aware_smoothness,
     kernel_penalty,
@@ -44,31 +43,6 @@ def test_diffusion_is_a_literal_mean_of_the_squared_gradient_norm_over_ndim_squa
     assert diffusion(u).item() == pytest.approx((matrix**2).sum().item() / len(shape) ** 2)
     # MONAI averages over components and adds up the axes (by central differences, the same for an affine field).
     assert diffusion(u).item() == pytest.approx(DiffusionLoss()(u).item() / len(shape))
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_bending_energy_equals_monai_on_quadratic_fields_and_a_loop_elsewhere(shape):
-    ndim = len(shape)
-    grid = identity(shape, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(2)
-    form = torch.randn(ndim, ndim, ndim, dtype=torch.float64, generator=generator)
-    quadratic = torch.einsum("cde,nd...,ne...->nc...", form, grid, grid)
-    assert bending_energy(quadratic).item() == pytest.approx(BendingEnergyLoss()(quadratic).item())
-    u = random_field(shape)
-    expected = 0.0
-    for one in range(ndim):
-        for other in range(ndim):
-            second = np.diff(np.diff(u.numpy(), axis=one + 2), axis=other + 2)
-            expected += np.mean(second**2)
-    assert bending_energy(u).item() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_bending_energy_forgives_an_affine_map_and_sees_a_checkerboard(shape):
-    u, _ = affine_field(shape)
-    assert bending_energy(u).item() == pytest.approx(0, abs=1e-20)
-    checkerboard = identity(shape).sum(1, keepdim=True).remainder(2).expand(1, len(shape), *shape)
-    assert bending_energy(checkerboard) > 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -107,7 +81,6 @@ def test_edge_aware_smoothness_lets_the_field_break_at_an_edge_only():
 
 PENALTIES = {
     "diffusion": diffusion,
-    "bending": bending_energy,
     "N": smoothness,
     "E": lambda u: edge_aware_smoothness(u, torch.linspace(0, 1, u[0, 0].numel()).view_as(u[:1, :1]).to(u)),
 }
@@ -123,15 +96,13 @@ def test_each_penalty_is_zero_for_a_shift_and_its_gradient_exact(name, shape):
     assert torch.autograd.gradcheck(PENALTIES[name], u, fast_mode=True)
 
 
-def test_penalties_take_a_single_slice_but_bending_says_that_it_cannot():
+def test_penalties_take_a_single_slice():
     u = random_field((1, 6, 7))
     assert diffusion(u).isfinite()
     assert smoothness(u).isfinite()
-    with pytest.raises(InputError, match="at least 3"):
-        bending_energy(u)
 
 
-@pytest.mark.parametrize("penalty", [diffusion, bending_energy, smoothness])
+@pytest.mark.parametrize("penalty", [diffusion, smoothness])
 def test_what_is_no_field_is_refused(penalty):
     with pytest.raises(InputError, match="displacement field"):
         penalty(torch.zeros(1, 2, 5, 5, 5))

@@ -66,7 +66,7 @@ def test_the_pair_comes_with_labels_and_landmarks(sampleData, monkeypatch):
     assert masks.commonLabels(made[1], made[4])
     bounds = [0.0] * 6
     made[0].GetRASBounds(bounds)
-    for position in landmarks.landmarksOf(made[2]) * [-1, -1, 1]:
+    for position in landmarks.pairsOf(made[2], made[5]).fixed * [-1, -1, 1]:
         assert all(bounds[2 * a] < position[a] < bounds[2 * a + 1] for a in range(3))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from Testing.host import interact
 
-from .. import cases  # noqa: F401 - makes the module importable
+from .. import cases
 
 from DeepRegistrationLib.models import header  # isort: skip
 
@@ -38,7 +38,7 @@ def bundle(path: Path, key=header.KEY) -> Path:
 
 @pytest.fixture
 def folder(tmp_path):
-    models.setUserFolder(tmp_path / "mine")
+    cases.setModelsFolder(tmp_path / "mine")
     yield tmp_path / "mine"
     os.environ.pop(models.USER_FOLDER_VARIABLE, None)
 
@@ -135,7 +135,7 @@ def test_the_worker_is_told_where_they_are(folder):
 
 
 def test_it_is_clicked_together(panel, tmp_path):
-    models.setUserFolder(tmp_path / "mine")
+    cases.setModelsFolder(tmp_path / "mine")
     ui, section = panel.ui, panel.panel.sections["models"]
     panel.panel.catalog.stop()
     ui.imagesButton.collapsed = ui.outputsButton.collapsed = True

@@ -29,7 +29,7 @@ def test_a_trained_model_registers_in_the_panel(path: Path, panel: Any, tmp_path
     plan = replace(plan, schedule=replace(plan.schedule, steps=1, validate_every=0, pictures_every=0))
     start(plan, tmp_path / "run", "cpu", tensorboard=False, quiet=True)
     export(plan, tmp_path / "run", tmp_path / "mine.safetensors", last=True)
-    models.setUserFolder(tmp_path / "models")
+    cases.setModelsFolder(tmp_path / "models")
     try:
         models.importModel(tmp_path / "mine.safetensors")
         catalog, ui, parameters = panel.panel.catalog, panel.ui, panel.panel.parameters
