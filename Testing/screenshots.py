@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
     register(camera, ui, panel)
     finished = time.monotonic()
     look_at(camera, ui, panel)
-    panel.sections[0].export(folder / "report.html")
+    panel.sections["judgment"].export(folder / "report.html")
     ui.imagesButton.collapsed, ui.lookButton.collapsed, ui.judgmentButton.collapsed = False, True, True
     interact.choose(ui.movingSelector, "Head T1")
     camera.panel("panel-error")
@@ -130,16 +130,16 @@ def look_at(camera: Camera, ui: Any, panel: Any) -> None:
     from DeepRegistrationSlicer.viewing.looks import Look
 
     camera.views("overlay-after")
-    interact.wait_until(lambda: not panel.sections[0].scorer.answer.isRunning, 120)
+    interact.wait_until(lambda: not panel.sections["judgment"].scorer.answer.isRunning, 120)
     ui.imagesButton.collapsed = True
     camera.panel("panel-finished")
     for look in Look:
         if look is Look.OVERLAY:  # taken already
             continue
-        button = panel.sections[1].buttons[look]
+        button = panel.sections["look"].buttons[look]
         if not button.checked:
             interact.click(button)
-        panel.sections[1].viewer.wait()  # doubt is made by the worker
+        panel.sections["look"].viewer.wait()  # doubt is made by the worker
         camera.views(f"look-{look.value}", *(("Red", "Yellow") if look is Look.SIDE_BY_SIDE else ()))
     interact.click(ui.overlayButton)
     interact.click(ui.beforeButton)

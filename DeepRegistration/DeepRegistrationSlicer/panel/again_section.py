@@ -11,8 +11,8 @@ from ..registration.results import reportOf
 from ..scene import nodes
 from ..texts import tr as _
 from ..worker.methods import MethodCatalog
-from .other_sections import Section
-from .parameters import requestFrom
+from .parameters import requestFrom, resultOf
+from .section import Section
 
 
 class AgainSection(Section):
@@ -25,7 +25,7 @@ class AgainSection(Section):
 
     def show(self, parameters: Any) -> None:
         self._parameters = parameters
-        result = parameters.outputTransform if parameters is not None else None
+        result = resultOf(parameters)
         isResult = result is not None and bool(reportOf(result)) and nodes.fixedOf(result) is parameters.fixedVolume
         button = self.ui.againButton
         button.enabled = isResult and not self.logic.isRunning

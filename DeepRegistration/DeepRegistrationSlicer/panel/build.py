@@ -14,32 +14,36 @@ from ..viewing.mover import Mover
 from ..worker.devices import DeviceFinder
 from ..worker.methods import MethodCatalog
 from .again_section import AgainSection
+from .apply_to_section import ApplyToSection
+from .device_section import DeviceSection
 from .dicom_section import DicomSection
 from .hint_section import HintSection
+from .judgment_section import JudgmentSection
 from .live_section import LiveSection
+from .look_section import LookSection
+from .models_section import ModelsSection
 from .motion_section import MotionSection
-from .other_sections import DeviceSection, ModelsSection, SeveralSection
 from .panel import RegistrationPanel
 from .procedure_section import ProcedureSection
-from .result_sections import ApplyToSection, JudgmentSection, LookSection
+from .several_section import SeveralSection
 
 
 def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None = None) -> RegistrationPanel:
     """The panel and its sections on the widgets of ``ui``."""
     series = Series()
     panel = RegistrationPanel(ui, logic, catalog or MethodCatalog(), series)
-    panel.sections = [
-        JudgmentSection(ui, Scorer()),
-        LookSection(ui, Viewer()),
-        ApplyToSection(ui, Mover()),
-        SeveralSection(ui, series, logic, panel.catalog),
-        ModelsSection(ui, panel.catalog),
-        DeviceSection(ui, DeviceFinder()),
-        AgainSection(ui, logic, panel.catalog),
-        LiveSection(ui, logic),
-        MotionSection(ui, series, MotionMaker()),
-        DicomSection(ui),
-        ProcedureSection(ui, Following(), panel.catalog),
-        HintSection(ui),
-    ]
+    panel.sections = {
+        "judgment": JudgmentSection(ui, Scorer()),
+        "look": LookSection(ui, Viewer()),
+        "apply_to": ApplyToSection(ui, Mover()),
+        "several": SeveralSection(ui, series, logic, panel.catalog),
+        "models": ModelsSection(ui, panel.catalog),
+        "device": DeviceSection(ui, DeviceFinder()),
+        "again": AgainSection(ui, logic, panel.catalog),
+        "live": LiveSection(ui, logic),
+        "motion": MotionSection(ui, series, MotionMaker()),
+        "dicom": DicomSection(ui),
+        "procedure": ProcedureSection(ui, Following(), panel.catalog),
+        "hint": HintSection(ui),
+    }
     return panel

@@ -10,7 +10,7 @@ import slicer
 from ..errors import RegistrationError
 from ..registration import samples
 from ..texts import tr as _
-from .other_sections import Section
+from .section import Section
 
 
 class HintSection(Section):

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..registration.logic import RegistrationLogic
 from ..texts import tr as _
-from .other_sections import Section
+from .section import Section
 
 
 class LiveSection(Section):

@@ -9,8 +9,8 @@ from ..registration.motion import FIXED_ROLE, Motion, MotionMaker
 from ..registration.series import Series
 from ..scene import plots
 from ..texts import tr as _
-from .other_sections import Section
 from .parameters import inTimeFrom
+from .section import Section
 
 
 class MotionSection(Section):

@@ -22,20 +22,20 @@ from ..worker.methods import MethodCatalog
 from ..worker.staying import SHARED
 from .buttons import setText
 from .parameters import DEFAULTS, OUTPUTS, DeepRegistrationParameterNode, dimensionsOf, requestFrom, wantsMatrix
+from .section import Section
 
 
 class RegistrationPanel:
     """Binds the widgets of ``ui`` (as from ``childWidgetVariables``) to a logic and a parameter node.
 
     ``series`` is the work on several volumes: only one thing runs at a time.
-    ``sections`` are further parts: ``show(parameters)`` tells them that the parameters changed, ``onFinished()`` that
-    there is a new result, ``close()`` that the panel closes.
+    ``sections`` are further parts by their names; the panel tells each what ``Section`` lists.
     """
 
     def __init__(self, ui: Any, logic: RegistrationLogic, catalog: MethodCatalog, series: Series) -> None:
         self.ui, self.logic, self.catalog, self.series = ui, logic, catalog, series
         self.parameters: DeepRegistrationParameterNode | None = None
-        self.sections: list[Any] = []
+        self.sections: dict[str, Section] = {}
         self._guiTag: int | None = None
         self._observation: tuple[Any, int] | None = None
         self._fillingMethods = False
@@ -144,7 +144,7 @@ class RegistrationPanel:
             slicer.mrmlScene.RemoveObserver(tag)
         self.logic.cancel()
         self.catalog.stop()
-        for section in self.sections:
+        for section in self.sections.values():
             section.close()
         SHARED.end()
         self.setParameters(None)
@@ -235,7 +235,7 @@ class RegistrationPanel:
             for kind in ("Volume", "Inverse", "Jacobian", "Magnitude", "Doubt"):
                 wanted = getattr(self.parameters, f"want{kind}")
                 getattr(ui, f"output{kind}Selector").enabled = wanted
-        for section in self.sections:
+        for section in self.sections.values():
             section.show(self.parameters)
 
     # --- Running ---
@@ -274,7 +274,7 @@ class RegistrationPanel:
                         setattr(self.parameters, name, node)
         self.ui.progressBar.setValue(100)
         self._say(summary(result.report))
-        for section in self.sections:
+        for section in self.sections.values():
             section.onFinished()
 
     def _onFailed(self, sentence: str) -> None:

@@ -22,7 +22,7 @@ from ..registration import results
 from ..registration.motion import InTime
 from ..registration.request import Request, settingsFrom
 from ..registration.results import TABLE_ROLE
-from ..scene.nodes import isSlice
+from ..scene.nodes import Node, isSlice
 from ..texts import tr as _
 from ..worker.methods import MethodCatalog
 
@@ -170,6 +170,11 @@ def dimensionsOf(parameters: DeepRegistrationParameterNode) -> int | None:
 def inTimeFrom(parameters: DeepRegistrationParameterNode) -> InTime:
     """What the panel says about the frames of a sequence."""
     return InTime(parameters.beginAtNeighbor, parameters.isCyclic, parameters.smoothInTime)
+
+
+def resultOf(parameters: DeepRegistrationParameterNode | None) -> Node | None:
+    """The transform node that is chosen under Results."""
+    return None if parameters is None else parameters.outputTransform
 
 
 def wantsMatrix(parameters: DeepRegistrationParameterNode) -> bool:

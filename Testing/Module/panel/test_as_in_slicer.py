@@ -41,7 +41,7 @@ def test_shortcuts_outlive_a_change_of_the_text(faked, ui):
 def test_a_step_of_the_opacity_computes_nothing(faked, ui, look, monkeypatch):
     interact.click(ui.applyButton)
     interact.wait_until(lambda: not faked.panel.logic.isRunning)
-    section = faked.panel.sections[1]
+    section = faked.panel.sections["look"]
     section.choose(look)
     section.viewer._ticker.stop()
     monkeypatch.setattr(section.viewer, "show", lambda *_: pytest.fail("shown again"))
@@ -208,7 +208,7 @@ class TestPython:
         interact.click(ui.applyButton)
         assert "PythonSlicer was not found" in ui.statusLabel.text
         assert not faked.panel.logic.isRunning
-        faked.panel.sections[5].finder.find()  # these ask the worker too
+        faked.panel.sections["device"].finder.find()  # these ask the worker too
         faked.panel.catalog.refresh()
 
 

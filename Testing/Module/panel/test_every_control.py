@@ -204,7 +204,7 @@ def test_hardening_by_click_and_undo(faked, ui):
 
 
 def test_a_sequence_is_registered_by_click(faked, ui):
-    section = faked.panel.sections[3]
+    section = faked.panel.sections["several"]
     section.series.logic.makeProcess = lambda: process.LibraryProcess(FAKE)
     section.series.logic.installer = types.SimpleNamespace(ensure=lambda: None)
     sequence = add("vtkMRMLSequenceNode", "breathing")

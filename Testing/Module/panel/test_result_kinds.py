@@ -79,7 +79,7 @@ def test_every_look_works_on_a_linear_result(faked, ui):
     interact.choose(ui.resultKindComboBox, parametersModule.ResultKind.RIGID.label())
     interact.click(ui.applyButton)
     interact.wait_until(lambda: ui.applyButton.text == "Apply", 60)
-    look, node = faked.panel.sections[1], ui.outputTransformSelector.currentNode()
+    look, node = faked.panel.sections["look"], ui.outputTransformSelector.currentNode()
     for name in ("checkerboard", "difference", "grid", "arrows", "jacobian"):
         look.viewer.show(name, node)
         assert look.viewer.look.value == name

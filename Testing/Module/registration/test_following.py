@@ -10,7 +10,6 @@ from Testing.host import interact
 from ..cases import FAKE, OTHER, addVolume, blobs, sceneContent
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer.panel.procedure_section import ProcedureSection  # isort: skip
 from DeepRegistrationSlicer.registration import request, results  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
 
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("host")
 @pytest.fixture
 def section(faked, ui):
     """The section of a panel with a result; its worker pretends."""
-    found = next(s for s in faked.panel.sections if isinstance(s, ProcedureSection))
+    found = faked.panel.sections["procedure"]
     found.following.logic.makeProcess = lambda: process.LibraryProcess(FAKE)
     found.following.logic.installer = faked.logic.registration.installer
     interact.click(ui.applyButton)
@@ -150,7 +149,7 @@ def test_the_field_follows_a_landmark_that_is_dragged(panel, host):
     node = panel.logic.register(fixed, moving, outputTransform=result, outputVolume=False, affine="none", device="cpu")
     parameters.fixedVolume, parameters.movingVolume, parameters.outputTransform = fixed, moving, node
     parameters.fixedLandmarks, parameters.movingLandmarks = first, second
-    section = next(s for s in panel.panel.sections if isinstance(s, ProcedureSection))
+    section = panel.panel.sections["procedure"]
     ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
     ui.judgmentButton.collapsed = ui.lookButton.collapsed = True
     interact.click(ui.procedureButton)

@@ -132,7 +132,7 @@ def test_what_is_no_result_is_refused(fixed):
 
 def test_the_motion_is_shown_by_click(faked, ui, host):
     """The real library measures what the pretended one registered: 2 mm."""
-    section = faked.panel.sections[3]
+    section = faked.panel.sections["several"]
     section.series.logic.makeProcess = lambda: process.LibraryProcess(FAKE)
     section.series.logic.installer = SimpleNamespace(ensure=lambda: None)
     breathing()

@@ -275,7 +275,7 @@ class TestPanel:
         parameters.useGuidance, parameters.useAffine = False, False
         interact.click(ui.applyButton)
         interact.wait_until(lambda: not panel.logic.registration.isRunning, 120)
-        scorer = panel.panel.sections[0].scorer
+        scorer = panel.panel.sections["judgment"].scorer
         interact.wait_until(lambda: not scorer.answer.isRunning, 60)
         report = results.reportOf(parameters.outputTransform)
         assert report["dice_after"] > report["dice_before"]

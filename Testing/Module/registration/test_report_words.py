@@ -246,7 +246,7 @@ def test_the_panel_shows_the_report_of_the_chosen_transform_also_after_loading(p
     slicer.util.loadScene(str(path))
     interact.process_events()
     assert "Good. The field is smooth." in ui.verdictLabel.text
-    panel.panel.sections[0].export(tmp_path / "r.html")
+    panel.panel.sections["judgment"].export(tmp_path / "r.html")
     assert (tmp_path / "r.html").is_file()
     assert "Written to" in ui.verdictLabel.text
 

@@ -211,7 +211,7 @@ def test_a_logic_that_is_used_for_something_else_does_not_disturb_the_series(cou
 
 
 def test_one_thing_runs_at_a_time(faked, ui):
-    panel, section = faked.panel, faked.panel.sections[3]
+    panel, section = faked.panel, faked.panel.sections["several"]
     section.series.logic.makeProcess, section.series.logic.installer = panel.logic.makeProcess, NoInstaller()
     ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
     interact.click(ui.severalButton)
@@ -235,7 +235,7 @@ def test_one_thing_runs_at_a_time(faked, ui):
 
 
 def test_it_is_clicked_together(panel, fixed):
-    ui, section = panel.ui, panel.panel.sections[3]
+    ui, section = panel.ui, panel.panel.sections["several"]
     panel.panel.catalog.stop()
     section.series.logic.makeProcess, section.series.logic.installer = (
         lambda: process.LibraryProcess(FAKE),

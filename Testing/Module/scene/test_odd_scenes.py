@@ -136,10 +136,10 @@ def test_colors_can_be_looked_at_in_every_way(faked, ui):
     faked.panel.parameters.movingVolume = slicer.util.getNode("photo")
     run(ui)
     openLook(ui)
-    for look, button in faked.panel.sections[1].buttons.items():
+    for look, button in faked.panel.sections["look"].buttons.items():
         if not button.checked:
             interact.click(button)
-        faked.panel.sections[1].viewer.wait()  # doubt is measured by the worker
+        faked.panel.sections["look"].viewer.wait()  # doubt is measured by the worker
         assert button.checked, look
         assert ("The map of doubt is shown." if look is Look.DOUBT else "Done") in ui.statusLabel.text, look
 

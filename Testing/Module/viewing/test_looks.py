@@ -295,7 +295,7 @@ class TestPanel:
 
     @pytest.mark.parametrize("look", list(Look))
     def test_every_look_is_one_click(self, panel, ui, look):
-        section = panel.panel.sections[1]
+        section = panel.panel.sections["look"]
         button = section.buttons[look]
         interact.click(button)
         assert section.viewer.look is look
@@ -322,7 +322,7 @@ class TestPanel:
         interact.click(ui.checkerboardButton)
         panel.panel.parameters.outputTransform = None
         interact.process_events()
-        assert panel.panel.sections[1].viewer.look is None
+        assert panel.panel.sections["look"].viewer.look is None
         assert not ui.checkerboardButton.enabled
 
     def test_closing_the_scene_in_a_look_is_fine(self, panel, ui):
@@ -330,7 +330,7 @@ class TestPanel:
             interact.click(getattr(ui, button))
         slicer.mrmlScene.Clear(0)
         interact.process_events(100)
-        assert panel.panel.sections[1].viewer.look is None
+        assert panel.panel.sections["look"].viewer.look is None
 
 
 @pytest.mark.parametrize(("look", "title"), [("jacobian", "Volume change"), ("arrows", "Moved by (mm)")])

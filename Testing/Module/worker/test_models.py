@@ -136,7 +136,7 @@ def test_the_worker_is_told_where_they_are(folder):
 
 def test_it_is_clicked_together(panel, tmp_path):
     models.setUserFolder(tmp_path / "mine")
-    ui, section = panel.ui, panel.panel.sections[4]
+    ui, section = panel.ui, panel.panel.sections["models"]
     panel.panel.catalog.stop()
     ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
     interact.click(ui.modelsButton)

@@ -1,0 +1,92 @@
+"""Judgment: whether to trust the chosen result, and the numbers."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import qt
+
+from ..errors import RegistrationError
+from ..registration import report_words, results
+from ..registration.scorer import Scorer
+from ..scene.nodes import Node
+from ..texts import tr as _
+from ..viewing import report_page
+from .parameters import resultOf
+from .section import Section
+
+
+class JudgmentSection(Section):
+    """Green, amber or red with the reason, and the numbers."""
+
+    def __init__(self, ui: Any, scorer: Scorer) -> None:
+        self.ui, self.scorer = ui, scorer
+        self._parameters: Any = None
+        self._message = ""
+        ui.scoreButton.connect("clicked(bool)", self.onScore)
+        ui.exportButton.connect("clicked(bool)", self.onExport)
+        scorer.finished.connect(self._onScored)
+        scorer.failed.connect(self._say)
+
+    def show(self, parameters: Any) -> None:
+        self._parameters = parameters
+        report = results.reportOf(resultOf(parameters))
+        kind, words = report_words.verdict(report)
+        text = html.escape(words)
+        if kind:
+            color = report_words.COLORS[kind]
+            text = f'<span style="color:{color}; font-size:large">&#9679;</span> <b>{text}</b>'
+        if self._message:
+            text += f"<br>{html.escape(self._message)}"
+        self.ui.verdictLabel.text = text
+        self.ui.reportLabel.text = report_words.toHtml(report)
+        self.ui.exportButton.enabled = bool(report)
+        self.ui.scoreButton.enabled = bool(report)
+
+    def onFinished(self) -> None:
+        """A registration has just finished: show the section, and score it if the user has labels or landmarks."""
+        self._message = ""
+        self.ui.judgmentButton.collapsed = False
+        if self._parameters is not None and any(_scoreNodes(self._parameters)):
+            self.onScore()
+
+    def onScore(self, _checked: bool = False) -> None:
+        self._message = ""
+        try:
+            self.scorer.score(resultOf(self._parameters), *_scoreNodes(self._parameters))
+        except RegistrationError as error:
+            self._say(str(error))
+
+    def _onScored(self, _transformNode: Node) -> None:
+        self._say("")
+
+    def _say(self, message: str) -> None:
+        self._message = message
+        self.show(self._parameters)
+
+    def onExport(self, _checked: bool = False) -> None:
+        node = resultOf(self._parameters)
+        chosen = qt.QFileDialog.getSaveFileName(
+            self.ui.exportButton, _("Export the report"), f"{node.GetName()}.html", _("Web page (*.html)")
+        )
+        path = chosen if isinstance(chosen, str) else chosen[0]  # some bindings add the chosen filter
+        if path:
+            self.export(Path(path))
+
+    def export(self, path: Path) -> None:
+        """Write the report as a web page."""
+        try:
+            report_page.write(resultOf(self._parameters), path)
+        except RegistrationError as error:
+            self._say(str(error))
+        else:
+            self._say(_("Written to {path}.").format(path=path))
+
+    def close(self) -> None:
+        self.scorer.answer.stop()
+
+
+def _scoreNodes(parameters: Any) -> tuple[Node | None, ...]:
+    return parameters.fixedLabels, parameters.movingLabels, parameters.fixedLandmarks, parameters.movingLandmarks
