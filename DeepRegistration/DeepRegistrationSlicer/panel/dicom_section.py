@@ -11,6 +11,7 @@ from ..errors import RegistrationError
 from ..registration.dicom_export import exportDicom
 from ..registration.dicom_import import importDicom
 from ..texts import tr as _
+from .parameters import resultOf
 from .section import Section
 
 
@@ -25,7 +26,7 @@ class DicomSection(Section):
 
     def show(self, parameters: Any) -> None:
         self._parameters = parameters
-        hasResult = parameters is not None and parameters.outputTransform is not None
+        hasResult = resultOf(parameters) is not None
         self.ui.exportDicomButton.enabled = hasResult
         self.ui.exportDicomButton.toolTip = (
             _("As a Spatial or Deformable Spatial Registration of the series that the volumes were loaded from.")

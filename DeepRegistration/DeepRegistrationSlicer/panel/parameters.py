@@ -167,14 +167,14 @@ def dimensionsOf(parameters: DeepRegistrationParameterNode) -> int | None:
     return None if fixed is None else 2 if isSlice(fixed) else 3
 
 
-def resultOf(parameters: DeepRegistrationParameterNode | None) -> Node | None:
-    """The transform node that is chosen under Results."""
-    return None if parameters is None else parameters.outputTransform
-
-
 def inTimeFrom(parameters: DeepRegistrationParameterNode) -> InTime:
     """What the panel says about the frames of a sequence."""
     return InTime(parameters.beginAtNeighbor, parameters.isCyclic, parameters.smoothInTime)
+
+
+def resultOf(parameters: DeepRegistrationParameterNode | None) -> Node | None:
+    """The transform node that is chosen under Results."""
+    return None if parameters is None else parameters.outputTransform
 
 
 def wantsMatrix(parameters: DeepRegistrationParameterNode) -> bool:

@@ -13,7 +13,7 @@ from ..scene.nodes import fixedOf
 from ..texts import tr as _
 from ..worker.methods import MethodCatalog
 from .buttons import setText
-from .parameters import requestFrom
+from .parameters import requestFrom, resultOf
 from .section import Section
 
 
@@ -42,7 +42,7 @@ class ProcedureSection(Section):
 
     def _update(self) -> None:
         ui, parameters, isOn = self.ui, self._parameters, self.following.isFollowing
-        result = parameters.outputTransform if parameters is not None else None
+        result = resultOf(parameters)
         isResult = result is not None and bool(reportOf(result)) and fixedOf(result) is parameters.fixedVolume
         hasPoints = isResult and None not in (parameters.fixedLandmarks, parameters.movingLandmarks)
         hasNode = isResult and ui.watchSelector.currentNode() is not None
