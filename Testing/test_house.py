@@ -7,6 +7,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,41 @@ def test_files_and_functions_are_short_enough_to_read():
                 if ast.get_docstring(node):
                     lines -= node.body[0].end_lineno - node.body[0].lineno + 1
                 assert lines <= 70, f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
+
+
+SAID_WITH_THEIR_MODULE = {"main", "load", "write", "steps"}
+"""``samples.load``, ``report_page.write``; and what each trainer is made of."""
+FOR_TESTS_TOO = {"head_phantom": "a head in both contrasts, for many tests", "processId": "to end what stays"}
+
+
+def defined(path: Path) -> Iterator[tuple[str, bool]]:
+    """(name, at module level?) of every class and function of a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name, node in tree.body
+
+
+@pytest.mark.parametrize("package", ["DeepRegistrationLib", "DeepRegistrationSlicer", "Training"])
+def test_one_name_is_one_thing(package):
+    places: dict[str, Path] = {}
+    for path in sorted(FLOORS[package].rglob("*.py")):
+        for name, at_top in defined(path):
+            if at_top and not name.startswith("_") and name not in SAID_WITH_THEIR_MODULE:
+                assert name not in places, f"{name} is in {path.relative_to(ROOT)} and {places[name].relative_to(ROOT)}"
+                places[name] = path
+
+
+@pytest.mark.parametrize("package", ["DeepRegistrationLib", "DeepRegistrationSlicer"])
+def test_nothing_is_there_for_tests_alone(package):
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    words: Counter[str] = Counter()
+    for path in [*HOUSE, *pages]:
+        words.update(re.findall(r"\w+", path.read_text(encoding="utf-8")))
+    for path in FLOORS[package].rglob("*.py"):
+        for name, _ in defined(path):
+            is_hook = name.startswith("__")
+            assert words[name] > 1 or is_hook or name in FOR_TESTS_TOO, f"{path.relative_to(ROOT)}: {name} is not used"
 
 
 def test_the_stops_of_the_walk_are_where_the_page_says():

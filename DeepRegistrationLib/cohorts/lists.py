@@ -142,7 +142,7 @@ def _json_entries(text: str, known: tuple[str, ...], source: Path) -> tuple[list
         where = f"Entry {number}"
         if not isinstance(entry, dict):
             raise InputError(f"{where} of {source} needs fixed and moving, the paths of two images.")
-        cells = {tables.plain(str(key)): value for key, value in entry.items() if value is not None}
+        cells = {tables.column_name(str(key)): value for key, value in entry.items() if value is not None}
         others |= set(tables.check_names([*cells], known, f"{where} of {source} has an entry"))
         wrong = next((key for key in known if not isinstance(cells.get(key, ""), str | int)), None)
         if wrong:

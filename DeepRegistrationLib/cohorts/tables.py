@@ -50,7 +50,7 @@ def read_rows(text: str, known: tuple[str, ...], origin: str) -> tuple[list[tupl
         raise InputError(f"The list {origin} is not a table ({error}); save it as CSV with commas.") from error
     if not rows:
         return [], []
-    header = [plain(cell) for cell in rows[0][1]]
+    header = [column_name(cell) for cell in rows[0][1]]
     twice = next((name for name in header if name and header.count(name) > 1), None)
     if twice:
         raise InputError(f"The list {origin} has two columns {twice}; leave one.")
@@ -66,7 +66,7 @@ def read_rows(text: str, known: tuple[str, ...], origin: str) -> tuple[list[tupl
     return found, others
 
 
-def plain(name: str) -> str:
+def column_name(name: str) -> str:
     """A column's name: "Fixed-Mask" is fixed_mask."""
     return re.sub(r"[\s\-]+", "_", name.strip().lower())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -12,11 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from ..files.writing import PathLike
 from .maps import GridMap, affine
 from .optional import pydicom
 from .writing import DEFORMABLE, LINEAR
 
-PathLike = str | os.PathLike[str]
 _UNDEFINED = 0xFFFFFFFF
 """Instead of a length: the value says itself where it ends."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 
 from ..errors import InputError
 from ..files.dicom_folder import series_files
+from ..files.writing import PathLike
 from .optional import pydicom
 
-PathLike = str | os.PathLike[str]
 PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")
 _WORDS = {"PatientID": "ID", "PatientName": "name", "PatientBirthDate": "birth date"}

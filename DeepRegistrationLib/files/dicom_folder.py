@@ -22,7 +22,7 @@ _LEAST_TILT = 0.2
 """Degrees; less moves a head's last slice by under a millimeter."""
 
 
-def read_folder(folder: Path, name: str) -> tuple[sitk.Image, list[str]]:
+def read_dicom_folder(folder: Path, name: str) -> tuple[sitk.Image, list[str]]:
     """The one series in ``folder`` as a volume in LPS mm, and sentences on how its slices lie.
 
     A gantry's tilt is undone by interpolating within the slices.

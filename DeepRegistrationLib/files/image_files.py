@@ -23,7 +23,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..system import check_memory
 from . import mgz, nifti
-from .dicom_folder import read_folder
+from .dicom_folder import read_dicom_folder
 from .nifti_numbers import with_not_numbers
 from .quiet import READ_ERRORS, quiet_libraries
 from .writing import PathLike, is_text, shown
@@ -45,7 +45,7 @@ def read_file(source: PathLike, name: str) -> tuple[sitk.Image, list[str]]:
     path = existing_file(source, name)
     ending = path.name.lower()
     if path.is_dir():
-        return read_folder(path, name)
+        return read_dicom_folder(path, name)
     if ending.endswith(mgz.ENDINGS):
         return mgz.read_mgh(path, name), []
     _refuse_foreign(path, name)
@@ -129,7 +129,7 @@ def _value_bytes(pixel: int) -> int:
 
 
 def _read_nifti(path: Path, name: str) -> tuple[sitk.Image, list[str]]:
-    header = nifti.read_header(path) if ".img" not in path.name.lower() else None
+    header = nifti.read_nifti_header(path) if ".img" not in path.name.lower() else None
     voxels = next((p for p in _voxel_files(path) if p.is_file()), None)
     first_byte = header.first_byte if header is not None and voxels == path else 0
     if header is not None:
@@ -162,7 +162,7 @@ def _voxel_files(path: Path) -> list[Path]:
     return [path]
 
 
-def _read_sheared(path: Path, header: nifti.Header, name: str) -> tuple[sitk.Image, list[str]]:
+def _read_sheared(path: Path, header: nifti.NiftiHeader, name: str) -> tuple[sitk.Image, list[str]]:
     """ITK refuses an sform whose axes are not at right angles; a little of that is the writer's rounding."""
     sform = header.sform
     if not np.isfinite(sform).all() or abs(np.linalg.det(sform[:3, :3])) < 1e-12:

@@ -23,7 +23,7 @@ _CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
-class Header:
+class NiftiHeader:
     """The parts of a NIfTI-1 or NIfTI-2 header that matter here; matrices are (4, 4) voxel (i, j, k) to RAS mm."""
 
     size: tuple[int, ...]
@@ -46,7 +46,7 @@ class Header:
         return total
 
 
-def read_header(path: Path) -> Header | None:
+def read_nifti_header(path: Path) -> NiftiHeader | None:
     """The header of a ``.nii``, ``.nii.gz`` or ``.hdr`` file; None if it is no NIfTI (or too damaged to tell)."""
     try:
         with opened(path) as file:
@@ -85,7 +85,7 @@ def opened(path: Path) -> Any:
     return gzip.open(path, "rb") if _packed(path) else path.open("rb")
 
 
-def _parse(data: bytes) -> Header | None:
+def _parse(data: bytes) -> NiftiHeader | None:
     for order in "<>":
         kind = struct.unpack_from(order + "i", data)[0]
         if kind == 348 and data[344:348] in (b"n+1\0", b"ni1\0"):
@@ -114,7 +114,7 @@ def _parse(data: bytes) -> Header | None:
         qform = _quaternion_matrix(turn, pixdim, mm)
         single = data[345:346] == b"+" if kind == 348 else data[5:6] == b"+"
         offset = int(first) if single and np.isfinite(first) else 0
-        return Header(size, bits // 8, offset, voxel, codes[0], qform, codes[1], sform, *scale)  # type: ignore[arg-type]
+        return NiftiHeader(size, bits // 8, offset, voxel, codes[0], qform, codes[1], sform, *scale)  # type: ignore[arg-type]
     return None
 
 
@@ -144,7 +144,7 @@ def _quaternion_matrix(turn: tuple[float, ...], pixdim: tuple[float, ...], mm: f
     return matrix
 
 
-def geometry_warnings(header: Header, found: np.ndarray, name: str) -> list[str]:
+def geometry_warnings(header: NiftiHeader, found: np.ndarray, name: str) -> list[str]:
     """Sentences on what the header says and the reader did not follow.
 
     Args:

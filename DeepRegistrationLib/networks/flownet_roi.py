@@ -44,7 +44,7 @@ def _activate(x: Tensor) -> Tensor:
     return F.leaky_relu_(x, 0.1)
 
 
-class Scale(nn.Module):
+class Contraction(nn.Module):
     """One level of the contracting part."""
 
     def __init__(self, ndim: int, inputs: int, layers: tuple[tuple[int, int, int], ...], width: float) -> None:
@@ -102,7 +102,7 @@ class FlowNetSimple(nn.Module):
         super().__init__()
         outputs = [_wide(layers[-1][0], width) for layers in CONTRACTING]
         self.contracting = nn.ModuleList(
-            Scale(ndim, i, layers, width) for i, layers in zip([channels, *outputs], CONTRACTING, strict=False)
+            Contraction(ndim, i, layers, width) for i, layers in zip([channels, *outputs], CONTRACTING, strict=False)
         )
         self.coarsest = flow_convolution(ndim, outputs[-1])
         skips = [*reversed(outputs[:-1]), channels]

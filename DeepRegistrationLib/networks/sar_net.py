@@ -73,7 +73,7 @@ class SARNet(RegistrationNetwork):
         return Prediction(self.flow(x).float(), extras=extras)
 
 
-class Discriminator(nn.Module):
+class DenseDiscriminator(nn.Module):
     """Eight convolutions from 64 to 512 filters, dense 1024, dense 1: (N, channels, *S) -> (N, 1) logit. Training only.
 
     The paper's sigmoid is left to the loss. The dense layers see an average of 4 voxels a side, so that any image size

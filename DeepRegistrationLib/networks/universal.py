@@ -104,7 +104,7 @@ class Seen:
     buffer: Tensor | None
 
 
-class Head(nn.Module):
+class VelocityHead(nn.Module):
     """From the correlations, the fixed features and the velocity so far to what is added to the velocity.
 
     With ``stride`` 2 the velocity is on half the grid of the features, and it joins in after the first convolution,
@@ -186,7 +186,7 @@ class Head(nn.Module):
         return x
 
 
-def _strided(head: Head, other: Head) -> dict[str, Tensor]:
+def _strided(head: VelocityHead, other: VelocityHead) -> dict[str, Tensor]:
     """The weights of ``other``, which does not stride, for ``head``, which does."""
     weights = other.state_dict()
     ndim = weights["first.weight"].ndim - 2
@@ -250,7 +250,8 @@ class UniversalNetwork(RegistrationNetwork):
         self.divisor = max(2 ** (level + 1) * stride for level, stride in enumerate(strides))
         inputs = [mind_channels(ndim, mind), *widths]
         self.encoder = nn.ModuleList(EncoderLevel(ndim, i, o) for i, o in zip(inputs, widths, strict=False))
-        self.heads = nn.ModuleList(Head(ndim, w, r, head, s) for r, w, s in zip(radii, widths, strides, strict=True))
+        sizes = zip(radii, widths, strides, strict=True)
+        self.heads = nn.ModuleList(VelocityHead(ndim, w, r, head, s) for r, w, s in sizes)
 
     def weights_from(self, other: RegistrationNetwork) -> dict[str, Tensor] | None:
         """As for every network, however often heads are applied; a head that strides begins with one that does not.
@@ -266,15 +267,15 @@ class UniversalNetwork(RegistrationNetwork):
         if weights is None:
             return None
         for level, (one, two) in enumerate(zip(self.heads, other.heads, strict=True)):
-            assert isinstance(one, Head)
-            assert isinstance(two, Head)
+            assert isinstance(one, VelocityHead)
+            assert isinstance(two, VelocityHead)
             if one.stride > two.stride:
                 weights.update({f"heads.{level}.{name}": value for name, value in _strided(one, two).items()})
         return weights
 
     def last_convolution(self) -> Convolution:
         finest = self.heads[0]
-        assert isinstance(finest, Head)
+        assert isinstance(finest, VelocityHead)
         return finest.velocity
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
@@ -284,7 +285,7 @@ class UniversalNetwork(RegistrationNetwork):
         pyramid = self.encode(torch.cat([fixed, moving]))
         velocities: list[Tensor] = []
         for head, turns in zip(reversed(self.heads), reversed(self.repeats), strict=True):
-            assert isinstance(head, Head)
+            assert isinstance(head, VelocityHead)
             seen = head.look(pyramid.pop())
             size = [s // head.stride for s in seen.features.shape[2:]]
             v = resize(velocities[-1], size) if velocities else fixed.new_zeros(n, self.ndim, *size)

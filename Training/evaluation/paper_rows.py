@@ -38,13 +38,13 @@ def add_rows(commands: argparse._SubParsersAction) -> None:
         for entry in read_list(options.list, options.only):
             done.append(learn(entry, Path(), options.runs, options.pairs, device))
             left.remove(entry)
-            write_page(done, left, options.output)  # in case that the rest is interrupted
+            write_rows(done, left, options.output)  # in case that the rest is interrupted
         print(f"wrote {options.output / PAGE}")
 
     parser.set_defaults(run=run)
 
 
-def write_page(done: Sequence[Learned], left: Sequence[Mapping[str, Any]], output: Path) -> None:
+def write_rows(done: Sequence[Learned], left: Sequence[Mapping[str, Any]], output: Path) -> None:
     """``paper_rows.md`` in ``output``: a section for each ``data`` of the list, a row a run; ``left`` was not run."""
     output.mkdir(parents=True, exist_ok=True)
     sections = dict.fromkeys(run.data for run in done)

@@ -21,7 +21,7 @@ from DeepRegistrationLib.losses import objectives
 from DeepRegistrationLib.losses.adversarial import cycle_loss, discriminator_loss, frozen
 from DeepRegistrationLib.losses.regularization import diffusion
 from DeepRegistrationLib.losses.sar import content_loss, field_loss
-from DeepRegistrationLib.networks.sar_net import Discriminator
+from DeepRegistrationLib.networks.sar_net import DenseDiscriminator
 
 from ..pairs.batch import Batch
 from ..plan import TrainingPlan
@@ -45,8 +45,8 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
         turn = Turn(REGISTRATION, (REGISTRATION,), lambda context, batch: _alone(context, batch, guides, options))
         return Steps(networks, lambda progress: (turn,))
     networks["back"] = registration_network(plan, ndim)
-    networks["reference judge"] = fresh(Discriminator, plan.seed + 1, ndim)
-    networks["floating judge"] = fresh(Discriminator, plan.seed + 2, ndim)
+    networks["reference judge"] = fresh(DenseDiscriminator, plan.seed + 1, ndim)
+    networks["floating judge"] = fresh(DenseDiscriminator, plan.seed + 2, ndim)
 
     def both_ways(context: Context, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Fields of G and F and the images they make."""

@@ -57,7 +57,7 @@ def generate(
     if any(tuple(recipe["shape"]) != shape for recipe in recipes):
         raise InputError("The recipes of a batch must have one shape; group them by shape.")
     with torch.no_grad():
-        source = torch.cat([label_map(recipe, device, given) for recipe in recipes])
+        source = torch.cat([synthetic_labels(recipe, device, given) for recipe in recipes])
         where = maps([recipe["deform"] for recipe in recipes], shape, device)
         fixed_labels = anatomy.pick(source, where.fixed)
         moving_labels = anatomy.pick(source, where.moving)
@@ -80,7 +80,7 @@ def _seen_at(seen: Tensor, displacement: Tensor) -> Tensor:
     return inside.float()
 
 
-def label_map(recipe: Recipe, device: torch.device, given: Sequence[Tensor] = ()) -> Tensor:
+def synthetic_labels(recipe: Recipe, device: torch.device, given: Sequence[Tensor] = ()) -> Tensor:
     """(1, 1, *shape) uint8: the recipe's label map before it is deformed.
 
     Raises:

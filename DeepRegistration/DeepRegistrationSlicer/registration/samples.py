@@ -55,7 +55,7 @@ def _onDownload(_source: Any) -> list[Node]:
         return []
 
 
-def makeProcess() -> Process:
+def sampleProcess() -> Process:
     return LibraryProcess(code=MAKE)
 
 
@@ -66,7 +66,7 @@ def load(process: Process | None = None) -> list[Node]:
         RegistrationError: if it cannot be made.
     """
     TorchInstaller().ensure()
-    folder, running = newFolder(), process or makeProcess()
+    folder, running = newFolder(), process or sampleProcess()
     try:
         try:
             running.start([], folder)

@@ -204,7 +204,7 @@ class Series:
         assert self._template is not None
         name = _("Registrations to {fixed}").format(fixed=self._template.fixedNode.GetName())
         table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(name))
-        fillTable(table, self._rows)
+        fillSeriesTable(table, self._rows)
         self.finished.emit(table)
 
     # --- Where items come from and results go ---
@@ -282,7 +282,7 @@ class Series:
         return made
 
 
-def fillTable(tableNode: Node, rows: list[tuple[str, dict[str, Any], str]]) -> None:
+def fillSeriesTable(tableNode: Node, rows: list[tuple[str, dict[str, Any], str]]) -> None:
     """One row a volume: its name, how it went, the numbers; (name, report, sentence of what went wrong)."""
     numbers = {
         "similarity_before": _("Likeness before"),

@@ -37,14 +37,14 @@ np.save("doubt.npy", measure_doubt(fixed, moving, there, missed).on(fixed.grid).
 """
 
 
-def makeProcess() -> Process:
+def doubtProcess() -> Process:
     return LibraryProcess(code=MAKE)
 
 
 class DoubtMaker:
     """``answer.finished`` sends the map (k, j, i) on the fixed volume's grid."""
 
-    def __init__(self, makeProcess: Callable[[], Process] = makeProcess, ticker: Ticker | None = None) -> None:
+    def __init__(self, makeProcess: Callable[[], Process] = doubtProcess, ticker: Ticker | None = None) -> None:
         self.answer = Answer(makeProcess, ticker)
 
     def make(self, fixedNode: Node, movingNode: Node, transformNode: Node | None, ignore: Node | None = None) -> None:

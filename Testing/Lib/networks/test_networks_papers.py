@@ -206,14 +206,14 @@ def test_sar_net_has_sixteen_blocks_of_two_convolutions_with_64_maps():
 
 
 def test_sar_nets_discriminator_has_eight_convolutions_and_two_dense_layers():
-    judge = sar_net.Discriminator(2)
+    judge = sar_net.DenseDiscriminator(2)
     widths = [m.out_channels for m in judge.modules() if isinstance(m, torch.nn.Conv2d)]
     strides = [m.stride[0] for m in judge.modules() if isinstance(m, torch.nn.Conv2d)]
     assert widths == [64, 64, 128, 128, 256, 256, 512, 512]
     assert strides == [1, 2] * 4
     assert [m.out_features for m in judge.modules() if isinstance(m, torch.nn.Linear)] == [1024, 1]
     assert judge(torch.rand(2, 1, 70, 50)).shape == (2, 1)
-    assert sar_net.Discriminator(3)(torch.rand(2, 1, 20, 18, 16)).shape == (2, 1)
+    assert sar_net.DenseDiscriminator(3)(torch.rand(2, 1, 20, 18, 16)).shape == (2, 1)
 
 
 def test_sar_net_paints_nothing_unless_asked_and_takes_older_weights_with_their_unused_masks():

@@ -12,7 +12,7 @@ from torch import Tensor
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
 from Training.synthesis import PRESETS, SyntheticBatch, draw, generate, plan_from
-from Training.synthesis.batch import label_map
+from Training.synthesis.batch import synthetic_labels
 from Training.synthesis.deform import maps, velocity
 from Training.synthesis.recipe import Recipe
 
@@ -51,7 +51,7 @@ def test_a_recipe_is_plain_data_and_replays_to_the_same_batch(family: str, ndim:
 @pytest.mark.parametrize(("family", "ndim"), KINDS)
 def test_labels_are_those_of_the_label_map(family: str, ndim: int) -> None:
     drawn = recipe(family, ndim, 1)
-    source = set(label_map(drawn, torch.device("cpu")).unique().tolist())
+    source = set(synthetic_labels(drawn, torch.device("cpu")).unique().tolist())
     batch = generate([drawn])
     assert len(source) > 4
     assert set(batch.fixed_labels.unique().tolist()) <= source
