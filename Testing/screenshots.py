@@ -74,6 +74,7 @@ def main(folder: Path) -> None:
     ui.imagesButton.collapsed, ui.lookButton.collapsed, ui.judgmentButton.collapsed = False, True, True
     interact.choose(ui.movingSelector, "Head T1")
     camera.panel("panel-error")
+    over_time(camera, ui, panel)
     print(f"panel opened to overlay: {finished - opened:.0f} s, of which {finished - started:.0f} s after Apply")
     print(ui.verdictLabel.text)
     panel.close()
@@ -97,6 +98,49 @@ def set_up(camera: Camera, ui: Any, panel: Any) -> None:
         setattr(panel.parameters, name, slicer.util.getNode(node))
     panel.parameters.useGuidance = False  # for judging only
     panel.parameters.wantInverse = True
+
+
+def over_time(camera: Camera, ui: Any, panel: Any) -> None:
+    """A breath in a sequence, and a volume that is watched."""
+    import slicer
+
+    from Testing.Lib.motion.breath import Breath
+    from Testing.Module.cases import PLAIN, addVolume
+
+    body = Breath((28, 32, 30), count=6, noise=0.02, depth=6.0)
+    fixed = addVolume(body.fixed.array, PLAIN, "Lung")
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Breath")
+    sequence.SetIndexName("time")
+    for index, frame in enumerate(body.frames):
+        volume = addVolume(frame.array, PLAIN, "Phase")
+        sequence.SetDataNodeAtValue(volume, str(index))
+        slicer.mrmlScene.RemoveNode(volume)
+    phase = addVolume(body.frames[2].array, PLAIN, "Phase")
+    panel.parameters.method = "none"
+    for name in ("fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks"):
+        setattr(panel.parameters, name, None)
+    panel.parameters.fixedVolume, panel.parameters.movingVolume = fixed, phase
+    ui.imagesButton.collapsed = True
+    ui.severalButton.collapsed = False
+    interact.choose(ui.severalSequenceSelector, "Breath")
+    interact.click(ui.cyclicCheckBox)
+    ui.smoothInTimeSlider.value = 1.0
+    interact.click(ui.registerAllButton)
+    interact.wait_until(lambda: not panel.series.isRunning, 600)
+    interact.click(ui.motionButton)
+    interact.wait_until(lambda: not panel.sections["motion"].maker.answer.isRunning, 120)
+    camera.panel("panel-sequence")
+    ui.severalButton.collapsed = True
+    interact.click(ui.applyButton)
+    interact.wait_until(lambda: not panel.logic.isRunning, 600)
+    ui.judgmentButton.collapsed = ui.lookButton.collapsed = True
+    ui.procedureButton.collapsed = False
+    interact.choose(ui.watchSelector, "Phase")
+    interact.click(ui.watchButton)
+    slicer.util.updateVolumeFromArray(phase, body.frames[3].array)
+    interact.wait_until(lambda: panel.sections["procedure"].following.done, 120)
+    camera.panel("panel-procedure")
+    interact.click(ui.watchButton)
 
 
 def register(camera: Camera, ui: Any, panel: Any) -> None:

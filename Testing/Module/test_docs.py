@@ -47,6 +47,16 @@ def test_a_document_names_no_path_of_a_computer(path):
     assert not re.search(r"(?<![\w.])/(?:work|home|root|tmp)/", path.read_text(encoding="utf-8"))
 
 
+def test_every_test_that_the_wishes_name_is_one():
+    text = (ROOT / "docs" / "wishes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \|.*$", text, re.MULTILINE)
+    assert [int(number) for number in rows] == list(range(1, 21))
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", text)
+    assert len(named) >= 20
+    for path, name in named:
+        assert f"def {name}(" in (ROOT / "Testing" / path).read_text(encoding="utf-8"), f"{path}::{name}"
+
+
 def test_the_tutorial_names_controls_as_the_panel_does():
     """What stands in bold is a text of the panel, or of Slicer's own menus."""
     panel = (ROOT / "DeepRegistration" / "Resources" / "UI" / "DeepRegistration.ui").read_text(encoding="utf-8")
