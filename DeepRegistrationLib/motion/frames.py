@@ -92,7 +92,7 @@ def register_frames(
     if cyclic and neighbors and len(frames) > 2:
         again = one(0, start).transform
         grid, content = content_on(image)
-        found.closure_mm, found.max_closure_mm = apart(found.transforms[0], again, grid, content[0, 0].numpy())
+        found.closure_mm, found.max_closure_mm = maps_apart(found.transforms[0], again, grid, content[0, 0].numpy())
     return found
 
 
@@ -104,7 +104,7 @@ def content_on(fixed: ImageSource) -> tuple[Grid, Tensor]:
     )
 
 
-def apart(one: Transform, other: Transform, grid: Grid, content: np.ndarray) -> tuple[float, float]:
+def maps_apart(one: Transform, other: Transform, grid: Grid, content: np.ndarray) -> tuple[float, float]:
     """How far two maps lie apart over ``content``, mm: on average and at most."""
     between = displacement_on(one, grid) - displacement_on(other, grid)
     length = np.sqrt(np.einsum("...c,...c->...", between, between))[content]
