@@ -37,8 +37,10 @@ ARROWS = {
         "networks": "errors fields similarity",
         "models": "errors settings progress files fields similarity geometry losses networks",
         "phantom": "errors fields geometry",
-        "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models __init__",
-        "cohorts": "errors settings system files geometry quality pipeline __init__",
+        "result": "geometry quality",
+        "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models result "
+        "__init__",
+        "cohorts": "errors settings system files geometry quality result pipeline __init__",
         "atlas": "errors settings files fields geometry inputs quality pipeline cohorts",
         "command_line": "errors settings progress system files dicom geometry inputs quality models pipeline cohorts "
         "atlas",

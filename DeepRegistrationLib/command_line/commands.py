@@ -42,7 +42,7 @@ from .records import (
 from .template_command import add_template
 
 if TYPE_CHECKING:
-    from ..pipeline import Result
+    from ..result import Result
 
 MOST_IDS = 100_000
 OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")
