@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from .geometry.transform import Transform, read_transform
     from .models.bundle import load_model, save_bundle
     from .models.methods import methods
-    from .pipeline import Result, register
+    from .pipeline import register
     from .progress import CancelToken
     from .quality.scores import score_labels, score_points
+    from .result import Result
     from .settings import Settings
 
 __version__ = "0.1.0"
@@ -31,7 +32,7 @@ _HOMES = {
     "Image": "geometry.image",
     "InputError": "errors",
     "RegistrationFailed": "errors",
-    "Result": "pipeline",
+    "Result": "result",
     "Settings": "settings",
     "Transform": "geometry.transform",
     "load_model": "models.bundle",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Unpack, cast
 
 import numpy as np
@@ -22,7 +21,6 @@ from .fields.inverse import invert
 from .geometry.image import Grid, Image, ImageSource, PathLike
 from .geometry.preview import Preview
 from .geometry.transform import Transform, affine_to_sitk, resample
-from .geometry.volume_change import volume_change
 from .inputs.content import content_of
 from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks, read_rigid_parts
 from .inputs.pair import Pair, PreparedPair, label_tensors, landmark_voxels, working_grid
@@ -32,51 +30,15 @@ from .models.methods import chosen_method, find_method, model_for
 from .models.predict import predict
 from .models.proposal import proposal_for
 from .progress import CancelToken, ProgressCallback, Reporter, Watch, check_listeners
-from .quality.doubt import Doubt, measure_doubt
+from .quality.doubt import measure_doubt
 from .quality.measure import measure_field, measure_result
 from .quality.report import Report
 from .quality.there_and_back import missed_by_fields
 from .refinement.engine import refine as refine_field
 from .refinement.guard import Choice
 from .refinement.rigid_parts import keep_rigid
+from .result import Result
 from .settings import AUTO, DEFORMABLE, NO_NETWORK, Choices, Settings
-
-
-@dataclass(frozen=True)
-class Result:
-    """What ``register`` returns.
-
-    Attributes:
-        transform: fixed to moving, LPS mm; a SimpleITK transform with ``save(path)``.
-        make_inverse: makes ``inverse``.
-        fixed, moving: the images as they were given.
-        warped: the moving image on the fixed grid.
-        report: what was measured.
-        doubt: where the result should not be trusted; ``doubt.on(warped.grid)`` is the map on the fixed grid.
-        field: (1, ndim, *grid.shape) the deformable part, in voxels of ``grid``; zero where the result is a matrix.
-        grid: the working grid (the fixed grid unless that is too large for the memory).
-    """
-
-    transform: Transform
-    make_inverse: Callable[[], Transform]
-    fixed: Image
-    moving: Image
-    warped: Image
-    report: Report
-    doubt: Doubt
-    field: Tensor
-    grid: Grid
-
-    @cached_property
-    def inverse(self) -> Transform:
-        """Moving to fixed, like ``transform``; its field is there already, and becomes a transform when asked for."""
-        return self.make_inverse()
-
-    @cached_property
-    def jacobian(self) -> Image:
-        """Local volume change on the working grid, the affine part's included; see ``geometry/volume_change.py``."""
-        change = volume_change(self.transform.displacement(self.grid), self.grid)
-        return Image(change, self.grid, "Jacobian determinant")
 
 
 def register(

@@ -37,11 +37,12 @@ ARROWS = {
         "networks": "errors fields similarity",
         "models": "errors settings progress files fields similarity geometry losses networks",
         "phantom": "errors fields geometry",
+        "result": "geometry quality",
         "live": "progress fields geometry inputs quality",
-        "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models live "
-        "__init__",
-        "cohorts": "errors settings system files geometry quality pipeline __init__",
-        "motion": "errors progress settings system files geometry inputs quality pipeline",
+        "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models result "
+        "live __init__",
+        "cohorts": "errors settings system files geometry quality result pipeline __init__",
+        "motion": "errors progress settings system files geometry inputs quality result pipeline",
         "atlas": "errors settings files fields geometry inputs quality pipeline cohorts",
         "command_line": "errors settings progress system files dicom geometry inputs quality models pipeline cohorts "
         "atlas motion",

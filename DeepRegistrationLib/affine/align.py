@@ -22,7 +22,7 @@ from ..progress import SILENT, Reporter
 from .content import Content, block_factors, find_content
 from .measure import JointMeasure, make_side
 from .search import angle, far_candidates, near_candidates
-from .solver import Prior, apart, distinct, effort, improve, plausible
+from .solver import Prior, distinct, effort, far_apart, improve, plausible
 
 Freedom = Literal["rigid", "similarity", "affine"]
 FREEDOMS: tuple[Freedom, ...] = ("rigid", "similarity", "affine")
@@ -267,7 +267,7 @@ class _Search:
         last = each is _LAST
         freedom = min(self.settings.kind, each.freedom, key=FREEDOMS.index)
         others = torch.cat([track.candidates, track.anchor]) if last else track.candidates
-        moved, losses = improved(apart(torch.cat([track.home, others]), 0.02), freedom)
+        moved, losses = improved(far_apart(torch.cat([track.home, others]), 0.02), freedom)
         kept = distinct(moved, losses, 0.05, each.keep)
         if freedom == "rigid":
             return _Track(kept, kept[:1], moved[:1])

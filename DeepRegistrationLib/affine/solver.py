@@ -36,7 +36,7 @@ def _corners(n: int) -> Tensor:
     return torch.cat([points, torch.ones(len(points), 1)], 1)
 
 
-def apart(matrices: Tensor, distance: float) -> Tensor:
+def far_apart(matrices: Tensor, distance: float) -> Tensor:
     """Those that move the corners of the anatomy ``distance`` radii or more away from all before them."""
     return matrices[_apart(matrices, range(len(matrices)), distance, len(matrices))]
 

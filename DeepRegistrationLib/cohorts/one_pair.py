@@ -17,9 +17,10 @@ from .. import __version__
 from ..errors import InputError
 from ..files.writing import together
 from ..geometry.points import read_points
-from ..pipeline import Result, register
+from ..pipeline import register
 from ..quality.report import save_report
 from ..quality.thumbnail import thumbnail_png
+from ..result import Result
 from ..settings import Settings
 from ..system import keep_freed_memory
 from .content import DONE, REPORT, Hashes, Task, files_behind, made_output, read_json, signature, write_json

@@ -38,7 +38,7 @@ from .records import (
 )
 
 if TYPE_CHECKING:
-    from ..pipeline import Result
+    from ..result import Result
 
 MOST_IDS = 100_000
 OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")

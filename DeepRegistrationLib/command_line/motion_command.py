@@ -24,7 +24,7 @@ from .outputs import Output, check_folder, check_outputs
 from .records import without_nan
 
 if TYPE_CHECKING:
-    from ..pipeline import Result
+    from ..result import Result
 
 CURVES, REPORTS, SMOOTHED = "motion.csv", "sequence.json", "smooth"
 

@@ -14,8 +14,8 @@ from ..geometry.transform import read_transform, resample
 from .outputs import REPORT_FILES, Output, check_folder, check_outputs
 
 if TYPE_CHECKING:
-    from ..pipeline import Result
     from ..quality.record import Record
+    from ..result import Result
 
 MOST_NOTE = 2000
 LabelMaps: TypeAlias = tuple[Image, Image]

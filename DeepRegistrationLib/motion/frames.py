@@ -16,9 +16,10 @@ from ..geometry.image import Grid, ImageSource, read_image
 from ..geometry.transform import Transform, displacement_on
 from ..inputs.content import content_of
 from ..inputs.pair import Pair, PreparedPair
-from ..pipeline import Result, register
+from ..pipeline import register
 from ..progress import CancelToken, ProgressCallback
 from ..quality.report import Report
+from ..result import Result
 from ..settings import Choices, Settings
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import types
-from itertools import count
 from typing import Any, ClassVar
 
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -17,27 +16,7 @@ from PySide6.QtCore import Property, Signal
 from . import ui_loader
 from .binding import native
 from .connections import connect_weakly
-
-_serial = count()
-
-
-def stored(kind: str, default: Any, notify: str = "") -> Property:
-    """A Qt property that only keeps its value; ``_property_changed`` of the widget is called when it changes."""
-    key = f"_stored_{next(_serial)}"
-
-    def read(self: Any) -> Any:
-        return self.__dict__.get(key, default)
-
-    def write(self: Any, value: Any) -> None:
-        if value != read(self):
-            self.__dict__[key] = value
-            if notify:
-                getattr(self, notify).emit(value)
-            changed = getattr(type(self), "_property_changed", None)
-            if changed is not None:
-                changed(self)
-
-    return Property(kind, read, write)
+from .stored_property import stored
 
 
 def _row(widget: QtWidgets.QWidget, *parts: QtWidgets.QWidget) -> None:

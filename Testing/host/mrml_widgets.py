@@ -8,7 +8,8 @@ from PySide6 import QtWidgets
 from PySide6.QtCore import Signal
 
 from .binding import native
-from .ctk_widgets import ctkDoubleSpinBox, ctkRangeWidget, ctkSliderWidget, stored
+from .ctk_widgets import ctkDoubleSpinBox, ctkRangeWidget, ctkSliderWidget
+from .stored_property import stored
 
 SCENE_SIGNAL = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}
 

@@ -16,8 +16,9 @@ from PySide6.QtCore import Property, Signal
 
 from .binding import native
 from .connections import connect_weakly, is_alive
-from .ctk_widgets import ctkComboBox, stored
+from .ctk_widgets import ctkComboBox
 from .mrml_widgets import SceneWidget
+from .stored_property import stored
 
 NODE_ID, ACTION = QtCore.Qt.ItemDataRole.UserRole, QtCore.Qt.ItemDataRole.UserRole + 1
 
