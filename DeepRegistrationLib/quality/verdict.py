@@ -83,8 +83,8 @@ def judge(report: Report) -> tuple[str, list[str]]:
         )
     if report.chosen == NETWORK_ALONE:
         check.append(
-            "What the refinement found was not confirmed; the field is what the universal network proposes: compare "
-            "the images closely."
+            "What the refinement found was not confirmed; the field is what the universal network proposes: look "
+            "closely at both images."
         )
     _judge_error(report, check)
     _judge_doubt(report, bad, check)

@@ -27,6 +27,7 @@ class LiveView:
     def __init__(self, fixedNode: Node, movingNode: Node, ignore: Node | None = None) -> None:
         self._fixedNode, self._movingNode, self._ignore = fixedNode, movingNode, ignore
         self._before = views.Remembered()
+        self._hadDisplay = fixedNode.GetDisplayNode() is not None
         self._waiting: Path | None = None
         self._shown = float("-inf")
         self.transform: Node | None = None
@@ -57,6 +58,9 @@ class LiveView:
         self._waiting = None
         if self.isShown:
             self._before.restore(self.volume, places)
+            shown = self._fixedNode.GetDisplayNode()
+            if shown is not None and not self._hadDisplay:  # a slice view gives one to what it shows
+                slicer.mrmlScene.RemoveNode(shown)
         for node in (self.volume, self.transform):
             if node is not None and node.GetScene() is not None:
                 remove(node)

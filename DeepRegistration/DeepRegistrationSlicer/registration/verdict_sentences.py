@@ -26,8 +26,8 @@ def forms(_: Callable[[str], str]) -> tuple[str, ...]:
             "them under one label, or check them."
         ),
         _(
-            "What the refinement found was not confirmed; the field is what the universal network proposes: compare "
-            "the images closely."
+            "What the refinement found was not confirmed; the field is what the universal network proposes: look "
+            "closely at both images."
         ),
         _("No deformation that was tried explained the images better than the affine alignment, which is the answer."),
         _("The field is smooth and invertible, and the images are more alike than before."),

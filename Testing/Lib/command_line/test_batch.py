@@ -86,6 +86,7 @@ def test_every_setting_reaches_the_workers(images, monkeypatch):
         "device": "cpu",
         "seed": 3,
         "untrained": True,
+        "from_here": False,
     }
     assert seen[0].weights  # of the box
 
