@@ -12,7 +12,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from .pairs import Pair
-from .worker import environment
+from .worker import environment, voxels_of
 
 SIZES = (
     *((f"{edge}", (edge, edge * 5 // 4, edge), "head") for edge in (48, 64, 96, 128, 160, 192)),
@@ -61,12 +61,6 @@ def measure_command(pair: Pair, refine: str, threads: int, folder: Path) -> dict
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         return {"error": f"exit code {os.waitstatus_to_exitcode(status)}: {said.strip()[-200:]}"}
-    size = sitk.ImageFileReader()
-    size.SetFileName(pair.fixed)
-    size.ReadImageInformation()
-    voxels = 1
-    for n in size.GetSize():
-        voxels *= n
     peak = usage.ru_maxrss / (1 << 20 if sys.platform == "linux" else 1 << 30)
     cpu = usage.ru_utime + usage.ru_stime
-    return {"wall": time.perf_counter() - started, "cpu": cpu, "peak_gb": peak, "voxels": voxels}
+    return {"wall": time.perf_counter() - started, "cpu": cpu, "peak_gb": peak, "voxels": voxels_of(pair.fixed)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import sys
@@ -113,6 +114,14 @@ def _labels(image):  # type: ignore[no-untyped-def]
     if image.ndim == 2 and image.array.dtype == np.uint8 and image.array.max() > 127:
         return Image((image.array > 127).astype(np.uint8), image.grid, image.name)
     return image
+
+
+def voxels_of(path: str) -> int:
+    """Of an image file; only its header is read."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(path)
+    reader.ReadImageInformation()
+    return math.prod(reader.GetSize())
 
 
 def environment(threads: int) -> dict[str, str]:

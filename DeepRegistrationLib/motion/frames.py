@@ -70,7 +70,7 @@ def register_frames(
     for number, frame in enumerate(frames, 1):
         if isinstance(frame, (str, os.PathLike)):
             existing_file(frame, f"frame {number}")
-    chosen = Settings.of({**(settings or Settings()).as_dict(), **choices})
+    chosen = Settings.given(settings, choices)
     image = read_image(fixed, "fixed image")
     neighbors = neighbors and 1 not in image.grid.shape  # a single slice of a volume takes no start
     found, start = Frames(), None

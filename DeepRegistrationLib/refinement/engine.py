@@ -26,10 +26,11 @@ from ..settings import AFFINE_ALONE, AUTO, NETWORK_ALONE, Settings
 from .choose import choose_similarity
 from .counterparts import fill_in, trust_in
 from .guard import Choice, coarse_levels, confirmed, guard, last_resort, refused
+from .hypotheses import Fields
 from .level_images import Images
 from .levels import Level, Rim, Window, keep_inside, normalize, shrink, working_window
 from .one_level import run_level
-from .proposal import Fields, Proposal
+from .proposal import Proposal
 from .schedule import plan
 
 

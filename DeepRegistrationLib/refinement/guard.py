@@ -98,10 +98,9 @@ def guard(
     """
     levels = plans(choice.similarity)
     level = levels[coarse_levels(levels) - 1]
-    pair = images.on(level)
-    scale = Scale(pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask, level.spacing)
+    scale = _scale_on(images, level)
     if choice.similarity == "lncc":
-        doubted = doubted or turning(pair.fixed, pair.moving, known(scale, torch.zeros_like(choice.there))) > TURNING
+        doubted = doubted or turning(scale.fixed, scale.moving, known(scale, torch.zeros_like(choice.there))) > TURNING
     nothing = torch.zeros_like(choice.there)
     there, back = choice.there, choice.back
     found = weigh(choice.chosen, scale, there, back)
@@ -123,7 +122,7 @@ def guard(
     measures = [measure for measure in MEASURES if measure != choice.similarity]
     for measure in measures:
         attempt(measure, measure, (nothing, nothing))
-    seen = far_fields(pair.fixed, pair.moving, level.spacing, pair.fixed_mask, pair.moving_mask)
+    seen = far_fields(scale.fixed, scale.moving, scale.spacing, scale.fixed_mask, scale.moving_mask)
     best = max(measures, key=lambda name: weighed[name].worth)
     # Where little is gained from here, all that tells which measure would serve from there is to try.
     for measure in [best] if weighed[best].worth > 0 else measures:
@@ -155,8 +154,7 @@ def last_resort(
         own = plans("information")
         own = own[: coarse_levels(own)]
         there, back = proposal.on(own[-1])
-        pair = images.on(own[-1])
-        scale = Scale(pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask, own[-1].spacing)
+        scale = _scale_on(images, own[-1])
         begun = run(images, own, there)[0], run(images.swapped(), own, back)[0]
         found[NETWORK_ALONE] = weigh(NETWORK_ALONE, scale, there, back)
         found[FROM_NETWORK] = weigh(FROM_NETWORK, scale, *begun)
@@ -181,12 +179,16 @@ def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
     factors = tuple(max(1, f // 2) for f in level.factors)
     spacing = tuple(s * f / g for s, f, g in zip(level.spacing, factors, level.factors, strict=True))
     shape = tuple(-(-n // f) for n, f in zip(images.window.shape, factors, strict=True))
-    pair = images.on(replace(level, factors=factors, spacing=spacing, shape=shape))
-    scale = Scale(pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask, spacing)
+    scale = _scale_on(images, replace(level, factors=factors, spacing=spacing, shape=shape))
     u = resize(u, shape)
     if same:
         return alike(scale, u) >= ALIKE
     return alike(scale, u, across=True) >= max(AGREED, alike(scale, torch.zeros_like(u), across=True))
+
+
+def _scale_on(images: Images, level: Level) -> Scale:
+    pair = images.on(level)
+    return Scale(pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask, level.spacing)
 
 
 def refused(choice: Choice) -> Choice:

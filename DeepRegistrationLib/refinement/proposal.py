@@ -6,12 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import Tensor
-
 from ..fields import resize
+from .hypotheses import Fields
 from .levels import Level, Window
-
-Fields = tuple[Tensor, Tensor]
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.speed import measure, page
 from benchmarks.speed.cases import cases
+from benchmarks.worker import voxels_of
 from DeepRegistrationLib import InputError
 
 
@@ -52,7 +53,7 @@ def test_runs_that_are_none_are_refused(tmp_path):
 
 def test_the_curve_begins_with_a_thousand_voxels(tmp_path):
     first = next(iter(cases(tmp_path, quick=True, large=False, pairs=None)))
-    assert measure._voxels(first) == 1000
+    assert voxels_of(first.fixed) == 1000
     assert first.kind == "curve"
 
 

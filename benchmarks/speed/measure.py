@@ -17,7 +17,7 @@ from typing import Any
 
 from DeepRegistrationLib.errors import InputError
 
-from ..worker import environment
+from ..worker import environment, voxels_of
 from .cases import Case, cases
 from .page import write
 
@@ -109,7 +109,13 @@ def alternate(case: Case, sides: dict[str, Path], repeats: int, threads: int, fo
             for side in running.values():
                 row = side.run()
                 if number:
-                    yield {"case": case.name, "kind": case.kind, "voxels": _voxels(case), "repeat": number, **row}
+                    yield {
+                        "case": case.name,
+                        "kind": case.kind,
+                        "voxels": voxels_of(case.fixed),
+                        "repeat": number,
+                        **row,
+                    }
 
 
 class Side:
@@ -151,15 +157,3 @@ class Side:
             return {"who": self.who, "wall": float("nan"), "error": "the process ended"}
         row: dict[str, Any] = json.loads(answer)
         return row
-
-
-def _voxels(case: Case) -> int:
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(case.fixed)
-    reader.ReadImageInformation()
-    voxels = 1
-    for n in reader.GetSize():
-        voxels *= n
-    return voxels

@@ -11,6 +11,7 @@ from ..errors import RegistrationError
 from ..registration.dicom_export import exportDicom
 from ..registration.dicom_import import importDicom
 from ..texts import tr as _
+from .buttons import pathOf
 from .parameters import resultOf
 from .section import Section
 
@@ -65,9 +66,9 @@ class DicomSection(Section):
         chosen = qt.QFileDialog.getOpenFileName(
             self.ui.importDicomButton, _("Import a registration"), "", _("DICOM (*.dcm);;All files (*)")
         )
-        path = chosen if isinstance(chosen, str) else chosen[0]  # some bindings add the chosen filter
-        if path:
-            self.importFrom(Path(path))
+        path = pathOf(chosen)
+        if path is not None:
+            self.importFrom(path)
 
     def importFrom(self, path: Path) -> None:
         """Read ``path`` for the chosen volumes; it becomes the chosen result."""

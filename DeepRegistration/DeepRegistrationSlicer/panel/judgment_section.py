@@ -14,6 +14,7 @@ from ..registration.scorer import Scorer
 from ..scene.nodes import Node
 from ..texts import tr as _
 from ..viewing import report_page
+from .buttons import pathOf
 from .parameters import resultOf
 from .section import Section
 
@@ -71,9 +72,9 @@ class JudgmentSection(Section):
         chosen = qt.QFileDialog.getSaveFileName(
             self.ui.exportButton, _("Export the report"), f"{node.GetName()}.html", _("Web page (*.html)")
         )
-        path = chosen if isinstance(chosen, str) else chosen[0]  # some bindings add the chosen filter
-        if path:
-            self.export(Path(path))
+        path = pathOf(chosen)
+        if path is not None:
+            self.export(path)
 
     def export(self, path: Path) -> None:
         """Write the report as a web page."""

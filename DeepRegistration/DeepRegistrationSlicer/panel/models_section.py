@@ -12,6 +12,7 @@ from ..errors import RegistrationError
 from ..texts import tr as _
 from ..worker import models
 from ..worker.methods import MethodCatalog
+from .buttons import pathOf
 from .section import Section
 
 
@@ -51,9 +52,9 @@ class ModelsSection(Section):
         chosen = qt.QFileDialog.getOpenFileName(
             self.ui.importModelButton, _("Import a model"), "", _("Models (*.safetensors)")
         )
-        path = chosen if isinstance(chosen, str) else chosen[0]  # some bindings add the chosen filter
-        if path:
-            self.importModel(Path(path))
+        path = pathOf(chosen)
+        if path is not None:
+            self.importModel(path)
 
     def importModel(self, path: Path) -> None:
         """Copy ``path`` into the user's folder and show it."""

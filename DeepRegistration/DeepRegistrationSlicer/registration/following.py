@@ -10,6 +10,7 @@ import slicer
 
 from ..errors import InputError, RegistrationError
 from ..scene import nodes
+from ..scene.hidden import hiddenNode, hide
 from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.signals import Signal
@@ -113,8 +114,7 @@ class Following:
         if wasFollowing:
             self.logic.cancel()
         self._forget()
-        if self._start is not None and self._start.GetScene() is not None:
-            results.remove(self._start)
+        results.remove(self._start)
         self._start = self._transform = self._ask = None
         if wasFollowing:
             self.stopped.emit()
@@ -126,12 +126,8 @@ class Following:
             raise InputError(_("Choose a result of this module first: that is where it begins."))
         self.stop()
         self._ask, self._transform, self.done, self.dropped = ask, transformNode, 0, 0
-        start = slicer.mrmlScene.CreateNodeByClass(transformNode.GetClassName())
-        start.UnRegister(None)
-        start.SetName(_("{name}, accepted").format(name=transformNode.GetName()))
-        start.SetHideFromEditors(True)
-        start.SetSaveWithScene(False)
-        self._start = slicer.mrmlScene.AddNode(start)
+        name = _("{name}, accepted").format(name=transformNode.GetName())
+        self._start = hiddenNode(transformNode.GetClassName(), name)
         self._accept()
         self.isFollowing = True
         scene = slicer.mrmlScene
@@ -145,8 +141,7 @@ class Following:
         assert self._start is not None
         assert self._transform is not None
         self._start.CopyContent(self._transform, True)
-        self._start.SetHideFromEditors(True)
-        self._start.SetSaveWithScene(False)
+        hide(self._start)
 
     def _next(self) -> None:
         if not self._isWaiting or self.logic.isRunning or self._ask is None:
@@ -188,16 +183,9 @@ class Following:
         frame = sequenceNode.GetNthDataNode(sequenceNode.GetNumberOfDataNodes() - 1)
         if frame is None or not frame.IsA("vtkMRMLScalarVolumeNode"):
             raise InputError(_("{name} holds no volumes; choose another sequence.").format(name=sequenceNode.GetName()))
-        node = slicer.mrmlScene.CreateNodeByClass(frame.GetClassName())
-        node.UnRegister(None)
-        node.CopyContent(frame, True)
-        node.SetName(sequenceNode.GetName())
-        node.SetHideFromEditors(True)
-        node.SetSaveWithScene(False)
-        self._frame = slicer.mrmlScene.AddNode(node)
+        self._frame = hiddenNode(frame.GetClassName(), sequenceNode.GetName(), frame)
         return self._frame
 
     def _forget(self) -> None:
-        if self._frame is not None and self._frame.GetScene() is not None:
-            results.remove(self._frame)
+        results.remove(self._frame)
         self._frame = None

@@ -9,6 +9,7 @@ from pathlib import Path
 import slicer
 
 from ..scene import display, nodes, views
+from ..scene.hidden import hiddenNode
 from ..scene.nodes import Node
 from ..texts import tr as _
 from .results import remove
@@ -62,8 +63,7 @@ class LiveView:
             if shown is not None and not self._hadDisplay:  # a slice view gives one to what it shows
                 slicer.mrmlScene.RemoveNode(shown)
         for node in (self.volume, self.transform):
-            if node is not None and node.GetScene() is not None:
-                remove(node)
+            remove(node)
         self.volume = self.transform = None
 
     def _show(self, path: Path) -> None:
@@ -75,20 +75,10 @@ class LiveView:
     def _make(self) -> None:
         moving = self._movingNode
         toWorld = nodes.ijkToWorld(moving, self._ignore)
-        self.transform = _hidden("vtkMRMLTransformNode", _("Registration on its way"))
-        self.volume = _hidden(moving.GetClassName(), _("{name} on its way").format(name=moving.GetName()))
+        self.transform = hiddenNode("vtkMRMLTransformNode", _("Registration on its way"))
+        self.volume = hiddenNode(moving.GetClassName(), _("{name} on its way").format(name=moving.GetName()))
         self.volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(toWorld))
         self.volume.SetAndObserveImageData(moving.GetImageData())
         self.volume.SetAndObserveTransformNodeID(self.transform.GetID())
         display.copyLook(moving, self.volume)
         views.overlay(self._fixedNode, self.volume)
-
-
-def _hidden(className: str, name: str) -> Node:
-    """A new node that no list shows and no scene keeps."""
-    node = slicer.mrmlScene.CreateNodeByClass(className)
-    node.UnRegister(None)
-    node.SetName(name)
-    node.SetHideFromEditors(True)
-    node.SetSaveWithScene(False)
-    return slicer.mrmlScene.AddNode(node)

@@ -90,8 +90,10 @@ def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[
     return result
 
 
-def remove(node: Node) -> None:
-    """The node and its display out of the scene."""
+def remove(node: Node | None) -> None:
+    """The node and its display out of the scene; nothing if it is in none."""
+    if node is None or node.GetScene() is None:
+        return
     if hasattr(node, "GetNumberOfDisplayNodes"):
         removeLegend(node)
     display = getattr(node, "GetDisplayNode", lambda: None)()

@@ -9,6 +9,7 @@ import slicer
 
 from ..errors import InputError, RegistrationError
 from ..scene import masks, nodes
+from ..scene.hidden import hiddenNode
 from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.signals import Signal
@@ -236,18 +237,11 @@ class Series:
         """The volume to register; that of a sequence is put into the scene, hidden, for as long as it takes."""
         if self._sequence is None:
             return item.node
-        node = slicer.mrmlScene.CreateNodeByClass(item.node.GetClassName())
-        node.UnRegister(None)
-        node.CopyContent(item.node, True)
-        node.SetName(item.name)
-        node.SetHideFromEditors(True)
-        node.SetSaveWithScene(False)
-        self._temporary = slicer.mrmlScene.AddNode(node)
+        self._temporary = hiddenNode(item.node.GetClassName(), item.name, item.node)
         return self._temporary
 
     def _forgetTemporary(self) -> None:
-        if self._temporary is not None and self._temporary.GetScene() is not None:
-            results.remove(self._temporary)
+        results.remove(self._temporary)
         self._temporary = None
 
     @staticmethod

@@ -18,6 +18,7 @@ import slicer
 from ..errors import InputError
 from ..registration.results import DOUBT_ROLE, VOLUME_ROLE, remove, reportOf
 from ..scene import derived, display, nodes, views
+from ..scene.hidden import hiddenNode
 from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.process import POLL_SECONDS, QtTicker, Ticker, processEvents
@@ -317,13 +318,8 @@ class Viewer:
         return derived.unit(fixed, fixedNode), derived.unit(other, movingNode), image
 
     def _helper(self, name: str, array: np.ndarray, image: sitk.Image) -> Node:
-        node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScalarVolumeNode")
-        node.UnRegister(None)
-        node.SetName(name)
-        node.SetHideFromEditors(True)
-        node.SetSaveWithScene(False)
+        node = hiddenNode("vtkMRMLScalarVolumeNode", name)
         node.SetAttribute(HELPER, "1")
-        node = slicer.mrmlScene.AddNode(node)
         _array, toWorld = nodes.fromFile(image)
         nodes.setVoxels(node, array, toWorld)
         node.CreateDefaultDisplayNodes()
