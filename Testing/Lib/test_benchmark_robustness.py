@@ -51,6 +51,33 @@ def test_the_page_tells_harm_and_where_the_guard_acted(tmp_path):
     assert "guard acted on 1 results: 1 are the affine alignment, 0 are better than it, 0 harmed" in page
 
 
+def test_a_peer_is_compared_on_the_cases_that_both_came_through(tmp_path):
+    records = []
+    for name, affine, own, other in (("a", 4.0, 1.0, 2.0), ("b", 6.0, 3.0, 2.5), ("c", 9.0, 8.0, None)):
+        one = {"case": name, "kind": "liver", "change": "as it is", "affine": {"mm": affine}}
+        records.append({**one, "method": "ours, fast", "after": {"mm": own}})
+        theirs = {"error": "it fell over"} if other is None else {"after": {"mm": other}}
+        records.append({**one, "method": "ConvexAdam, MIND", **theirs})
+    write(records, tmp_path, "one core")
+    page = (tmp_path / "robustness.md").read_text(encoding="utf-8")
+    assert "On the 2 cases that both came through." in page
+    assert "| liver | mm | 2 | 5.000 | 2.000 | 2.250 | 1 |" in page
+    assert "* ConvexAdam, MIND on c: it fell over" in page
+
+
+def test_the_estimated_error_stands_against_the_true_one(tmp_path):
+    records = [
+        record("liver", {"mm": 9.0}, {"mm": true}, verdict="good", estimated_mm=guess, case=f"liver | {guess}")
+        for guess, true in ((1.0, 1.5), (2.0, 2.0), (0.5, 0.5), (4.0, 9.5), (3.0, 2.5), (None, 5.0))
+    ]
+    write(records, tmp_path, "one core")
+    page = (tmp_path / "robustness.md").read_text(encoding="utf-8")
+    assert "5 results with a truth in mm; rank correlation 1.00; in 20 % the truth is more than twice" in page
+    assert "| 4.00 to 4.00 | 1 | 4.00 | 9.50 | 9.50 | 9.50 |" in page
+    assert page.index("![True against estimated error](reliability.png)") > page.index("## The estimated error")
+    assert (tmp_path / "reliability.png").stat().st_size > 1000
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_the_same_for_the_same_seed_and_another_for_another(change):
     random = np.random.default_rng(0)

@@ -135,6 +135,7 @@ def measure(case: Any, affine: np.ndarray, method: str) -> dict[str, Any]:
     """Scores before, after the affine stage and after ``method``; {"error": sentence} where it failed."""
     from DeepRegistrationLib import register
     from DeepRegistrationLib.geometry.transform import affine_to_sitk, resample
+    from DeepRegistrationLib.quality.report import plain
 
     onto = affine_to_sitk(affine)
     found: dict[str, Any] = {"before": case.score(sitk.Transform(case.fixed.ndim, sitk.sitkIdentity))}
@@ -146,6 +147,13 @@ def measure(case: Any, affine: np.ndarray, method: str) -> dict[str, Any]:
             result = register(fixed, moving, refine=method.split(", ")[1], initial_transform=onto, device="cpu")
             whole: sitk.Transform = result.transform
             found["verdict"] = result.report.judge()[0]
+            found |= plain(
+                {
+                    "estimated_mm": result.report.estimated_error_mm,
+                    "estimated_affine_mm": result.report.affine_error_mm,
+                    "estimated_step_mm": result.report.error_step_mm,
+                }
+            )
             found["chosen"] = result.report.chosen
             found["guard_acted"] = len(result.report.hypotheses) > 1
         else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import reliability
 from .harm import HARM_DICE, HARM_MM, harmed, loss, worst_tenth
 
 Record = Mapping[str, Any]
@@ -33,15 +34,21 @@ def write(records: Sequence[Record], output: Path, machine: str, note: str = "")
     for title, key in (("By kind of image", "kind"), ("By what was done to the pair", "change")):
         lines += ["", f"## {title}", "", *_table(good, methods, key)]
     lines += ["", "## Verdicts", "", *_verdicts(good, methods)]
+    lines += _beside(good, methods)
+    own = [r for r in good if r["method"] == methods[0]]
+    lines += reliability.section(own)
     acted = [r for r in good if r.get("guard_acted")]
     if acted:
-        lines += ["", *_guard(acted)]
+        lines += ["", "## The harm guard", "", *_guard(acted)]
     failed = [r for r in records if "error" in r]
     if failed:
         lines += ["", "## Failed", "", *(f"* {r['method']} on {r['case']}: {r['error']}" for r in failed)]
     output.mkdir(parents=True, exist_ok=True)
     if _plot(good, methods, output / "robustness.png"):
         lines[6:6] = ["![Loss after the affine stage and after each method](robustness.png)", ""]
+    if reliability.plot(own, output / "reliability.png"):
+        place = lines.index("## The estimated error against the true one") + 1
+        lines[place:place] = ["", "![True against estimated error](reliability.png)"]
     (output / "robustness.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -64,6 +71,33 @@ def _table(records: Sequence[Record], methods: Sequence[str], key: str) -> list[
                         f"{np.mean(before):.3f} | {np.mean(after):.3f} | {worst_tenth(before):.3f} | "
                         f"{worst_tenth(after):.3f} | {harm:.1f} |"
                     )
+    return lines
+
+
+def _beside(records: Sequence[Record], methods: Sequence[str]) -> list[str]:
+    """The first method and each other one, on the cases that both came through."""
+    lines: list[str] = []
+    ours = {r["case"]: r for r in records if r["method"] == methods[0]}
+    for method in methods[1:]:
+        pairs = [(ours[r["case"]], r) for r in records if r["method"] == method and r["case"] in ours]
+        lines += [
+            "",
+            f"## {methods[0]} beside {method}",
+            "",
+            f"On the {len(pairs)} cases that both came through.",
+            "",
+            f"| kind | truth | cases | loss, affine | {methods[0]} | {method} | better with {methods[0]} |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for kind in [*dict.fromkeys(r["kind"] for _, r in pairs), "all"]:
+            for truth in ("dice", "mm"):
+                rows = [p for p in pairs if kind in (p[1]["kind"], "all") and truth in p[1]["after"]]
+                if rows:
+                    both = np.array([[loss(own, "affine"), loss(own), loss(other)] for own, other in rows])
+                    means = " | ".join(f"{mean:.3f}" for mean in both.mean(0))
+                    better = int((both[:, 1] < both[:, 2]).sum())
+                    name = "Dice" if truth == "dice" else "mm"
+                    lines.append(f"| {kind} | {name} | {len(rows)} | {means} | {better} |")
     return lines
 
 
