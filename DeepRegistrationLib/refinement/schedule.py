@@ -22,6 +22,10 @@ BOTH_WAYS = 4
 leaves the plane everywhere, or lies behind other tissue: there and back says little then."""
 SMALL = 500_000
 """Voxels of an image that is refined at full resolution with many small steps in any case: it costs a second."""
+MIDDLE = 1_500_000
+"""The same up to here, with fewer steps: their product with the voxels stays. At 1 million voxels, against a few long
+steps: lungs 1.31 -> 1.14 mm, with a bias field 2.00 -> 1.54, brains 0.769 -> 0.779 and 0.749 -> 0.751, for a fifth more
+time."""
 SINCE = {2: 15, 1: 10}
 """Steps of a level by its factor, at most, that look for what has moved since an accepted result (``from_here``)."""
 
@@ -37,7 +41,8 @@ def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, sim
     """
     if settings.refine == "none":
         raise InputError("With refine none there is nothing to refine; choose fast or accurate.")
-    small = math.prod(shape) < SMALL
+    voxels = math.prod(shape)
+    small = voxels < SMALL
     # Once aligned roughly, the curve from one image's intensities to the other's is known well enough.
     first = {"translated": "mind", DIRECT: "translated"}.get(similarity, similarity)
     then = "translated" if similarity in ("information", DIRECT) else first
@@ -50,7 +55,7 @@ def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, sim
     if similarity == "translated":
         steps.append(_Steps(2, similarity, *_smoothing(similarity)))
     similarity = "translated" if then == "translated" else similarity
-    steps += _full_resolution(settings.refine, similarity, small)
+    steps += _full_resolution(settings.refine, similarity, voxels)
     if settings.from_here:
         steps = [replace(s, iterations=min(s.iterations, SINCE.get(s.factor, s.iterations))) for s in steps]
     out: list[Level] = []
@@ -99,15 +104,18 @@ class _Steps:
     radius: int = 3
 
 
-def _full_resolution(refine: str, similarity: str, small: bool) -> list[_Steps]:
+def _full_resolution(refine: str, similarity: str, voxels: int) -> list[_Steps]:
     """The last level. On large images a few long steps do most of what many short ones would.
 
     A few voxels ask for much longer steps than all others: they are cut, or nothing else would move.
     """
     accurate = refine == "accurate"
-    if small:
+    if voxels < SMALL or (voxels < MIDDLE and similarity == "lncc"):
         force, elastic = (1.5, 0.4) if similarity in ("lncc", "ssd") else (2.0, 0.8)
-        return [_Steps(1, similarity, force, elastic, 60 if similarity == "lncc" else 30, 1.0, 0.6, 4)]
+        many = 60 if similarity == "lncc" else 30
+        if voxels >= SMALL:
+            many = round(many * SMALL / voxels / (1 if accurate else 2))
+        return [_Steps(1, similarity, force, elastic, many, 1.0, 0.6, 4)]
     iterations, quantile_step = (10, 0.6) if accurate else (4, 0.8)
     if similarity in ("lncc", "ssd"):
         return [_Steps(1, similarity, 1.0, 0.3, iterations, 2.0, quantile_step, 5)]
