@@ -138,6 +138,17 @@ def drag(node, index, offset):
     node.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
 
 
+def test_landmarks_that_only_judge_draw_the_result_when_they_are_followed(faked, ui, section, lines):
+    parameters = faked.panel.parameters
+    parameters.useGuidance = False
+    parameters.fixedLandmarks, parameters.movingLandmarks = (points(n, [2.0, 3.0, 4.0]) for n in ("here", "there"))
+    interact.click(ui.followButton)
+    drag(parameters.movingLandmarks, 0, (0, 2, 0))
+    interact.wait_until(lambda: section.following.done == 1, 60)
+    assert "--moving-points" in lines[0]
+    assert "--fixed-points" in lines[0]
+
+
 def test_the_field_follows_a_landmark_that_is_dragged(panel, host):
     """With the real library: the result leads to where the target was dragged."""
     ui, parameters = panel.ui, panel.panel.parameters
