@@ -47,7 +47,7 @@ class Camera:
 
     def pictures(self, name: str, pictures: list[np.ndarray]) -> None:
         picture = Image.fromarray(np.concatenate(pictures, axis=1))
-        picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).quantize(64).save(
+        picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).quantize(256).save(
             self._folder / f"{name}.png", optimize=True
         )
 
@@ -90,7 +90,7 @@ def report(panel: Any, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as made:
         page = Path(made) / "report.html"
         panel.sections["judgment"].export(page)
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=3000"]
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--timeout=4000"]
         picture = folder / "report.png"
         size = [f"--user-data-dir={made}/user", "--window-size=900,2400", f"--screenshot={picture}"]
         subprocess.run(["chromium", *flags, *size, page.as_uri()], check=True, capture_output=True, timeout=120)
@@ -110,6 +110,8 @@ def follow(camera: Camera, ui: Any, panel: Any) -> None:
     for view in ("Red", "Yellow", "Green"):
         slicer.app.layoutManager().sliceWidget(view).mrmlSliceNode().JumpSlice(*target)
     moving.SetDisplayVisibility(False)
+    fixed.CreateDefaultDisplayNodes()
+    fixed.SetDisplayVisibility(True)
     before = camera.now()
     interact.click(ui.followButton)
     place = np.array(moving.GetNthControlPointPosition(0))

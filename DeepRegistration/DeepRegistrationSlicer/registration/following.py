@@ -155,10 +155,16 @@ class Following:
         try:
             ask = self._ask()
             settings = replace(ask.settings, from_here=True)
+            shown = self._transform.GetNodeReference(results.VOLUME_ROLE)  # what the slice views have of it
             ask = replace(
-                ask, settings=settings, initialTransform=self._start, replaced=self._transform, outputs=(), notes=[]
+                ask,
+                settings=settings,
+                initialTransform=self._start,
+                replaced=self._transform,
+                outputs=("volume",) if shown is not None else (),
+                notes=[],
             )
-            self.logic.start(ask, {"transform": self._transform}, show=False)
+            self.logic.start(ask, {"transform": self._transform, "volume": shown}, show=False)
         except RegistrationError as error:
             self._onFailed(str(error))
 

@@ -18,9 +18,7 @@ def overlay(backgroundNode: Node, foregroundNode: Node | None, opacity: float = 
     hasViews = getattr(slicer, "app", None) is not None and slicer.app.layoutManager() is not None
     if fit and hasViews:
         turn = _needsRotation(backgroundNode)
-        slicer.util.setSliceViewerLayers(
-            background=backgroundNode, foreground=None, fit=True, rotateToVolumePlane=turn
-        )
+        slicer.util.setSliceViewerLayers(background=backgroundNode, foreground=None, fit=True, rotateToVolumePlane=turn)
     slicer.util.setSliceViewerLayers(
         background=backgroundNode, foreground=foregroundNode, foregroundOpacity=opacity, fit=False
     )
