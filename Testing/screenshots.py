@@ -92,7 +92,7 @@ def report(panel: Any, folder: Path) -> None:
         panel.sections["judgment"].export(page)
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--timeout=4000"]
         picture = folder / "report.png"
-        size = [f"--user-data-dir={made}/user", "--window-size=900,2400", f"--screenshot={picture}"]
+        size = [f"--user-data-dir={made}/user", "--window-size=1000,1100", f"--screenshot={picture}"]
         subprocess.run(["chromium", *flags, *size, page.as_uri()], check=True, capture_output=True, timeout=120)
     Image.open(picture).convert("RGB").save(picture, optimize=True)
 
@@ -115,7 +115,7 @@ def follow(camera: Camera, ui: Any, panel: Any) -> None:
     before = camera.now()
     interact.click(ui.followButton)
     place = np.array(moving.GetNthControlPointPosition(0))
-    moving.SetNthControlPointPosition(0, *(place + (0, 10, 0)))
+    moving.SetNthControlPointPosition(0, *np.add(place, (0, 10, 0)))
     moving.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
     section = panel.sections["procedure"]
     interact.wait_until(lambda: section.following.done, 300)

@@ -88,7 +88,7 @@ def test_a_cycle_is_gone_round_and_its_gap_is_in_the_table(logic, fixed, said):
     assert not [n for n in slicer.util.getNodesByClass("vtkMRMLTransformNode") if "once" in n.GetName()]
 
 
-@pytest.mark.parametrize("why", ["not wanted", "volumes", "bad"])
+@pytest.mark.parametrize("why", ["not wanted", "volumes", "bad", "unconfirmed"])
 def test_frames_begin_anew_where_there_is_no_neighbor(logic, fixed, said, why, monkeypatch):
     series = Series(logic)
     if why == "volumes":
@@ -98,7 +98,10 @@ def test_frames_begin_anew_where_there_is_no_neighbor(logic, fixed, said, why, m
         if why == "bad":
             read = json.loads
             monkeypatch.setattr(json, "loads", lambda text, **more: read(text.replace('"good"', '"bad"'), **more))
-        run(series, Request(fixed, None), [], breathing(2), InTime(neighbors=why == "bad"))
+        if why == "unconfirmed":
+            read, known = json.loads, '"chosen": "affine", "verdict"'
+            monkeypatch.setattr(json, "loads", lambda text, **more: read(text.replace('"verdict"', known), **more))
+        run(series, Request(fixed, None), [], breathing(2), InTime(neighbors=why != "not wanted"))
     assert starts(said) == [False, False]
 
 
