@@ -119,7 +119,6 @@ def follow(camera: Camera, ui: Any, panel: Any) -> None:
     moving.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
     section = panel.sections["procedure"]
     interact.wait_until(lambda: section.following.done, 300)
-    camera.panel("panel-follow")
     camera.pictures("follow", [before, camera.now()])
     interact.click(ui.followButton)
     ui.procedureButton.collapsed = True

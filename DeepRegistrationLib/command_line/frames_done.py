@@ -15,7 +15,7 @@ from ..settings import Settings
 from .batch_command import weights_for
 
 if TYPE_CHECKING:
-    from ..motion.frames import Known
+    from ..motion.frames import FrameDone
     from ..result import Result
 
 FOLDER = "frames"
@@ -45,14 +45,14 @@ class FramesDone:
         self._weights = {} if settings.is_linear else weights_for(settings)
         self._inputs: dict[str, Any] = {}
 
-    def known(self, index: int, begins_at_neighbor: bool) -> Known | None:
+    def known(self, index: int, begins_at_neighbor: bool) -> FrameDone | None:
         """What is there of a frame, if it is whole and was made of the same."""
-        from ..motion.frames import Known
+        from ..motion.frames import FrameDone
 
         task = self._task(index, begins_at_neighbor)
         report = finished_report(task, self._hashes)
         if report:
-            return Known(read_transform(task.outputs["transform"]), report)
+            return FrameDone(read_transform(task.outputs["transform"]), report)
         (Path(task.folder) / DONE).unlink(missing_ok=True)
         self._inputs = {what: self._hashes.of(path) for what, path in task.inputs.items()}
         return None

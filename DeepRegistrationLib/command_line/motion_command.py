@@ -26,7 +26,7 @@ from .outputs import Output, check_folder, check_outputs
 from .records import without_nan
 
 if TYPE_CHECKING:
-    from ..motion.frames import Known
+    from ..motion.frames import FrameDone
     from ..result import Result
 
 CURVES, REPORTS, SMOOTHED = "motion.csv", "sequence.json", "smooth"
@@ -49,7 +49,7 @@ def run_sequence(options: argparse.Namespace) -> None:
 
     frames = FramesDone(folder, options.fixed, options.frames, settings, outputs)
 
-    def known(index: int, begins_at_neighbor: bool) -> Known | None:
+    def known(index: int, begins_at_neighbor: bool) -> FrameDone | None:
         found = frames.known(index, begins_at_neighbor)
         if found is not None and options.progress == "lines":
             print(f"{names[index]}: {found.report['verdict']}, made before", flush=True)

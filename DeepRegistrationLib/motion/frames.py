@@ -39,7 +39,7 @@ class Frames:
     max_closure_mm: float = float("nan")
 
 
-class Known(NamedTuple):
+class FrameDone(NamedTuple):
     """A frame's result: fixed to frame, LPS mm, and the report as of ``Report.as_dict``."""
 
     transform: sitk.Transform
@@ -53,7 +53,7 @@ def register_frames(
     *,
     neighbors: bool = True,
     cyclic: bool = False,
-    known: Callable[[int, bool], Known | None] | None = None,
+    known: Callable[[int, bool], FrameDone | None] | None = None,
     done: Callable[[int, Result], Any] | None = None,
     progress: Callable[[int], ProgressCallback] | None = None,
     cancel: CancelToken | None = None,
@@ -98,7 +98,7 @@ def register_frames(
         made = None if known is None else known(index, start is not None)
         if made is None:
             result = one(index, start)
-            made = Known(result.transform, result.report.as_dict())
+            made = FrameDone(result.transform, result.report.as_dict())
             if done is not None:
                 done(index, result)
         found.transforms.append(made.transform)
