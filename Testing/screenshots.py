@@ -5,7 +5,9 @@ The panel is drawn by the test host, so frames and fonts are not Slicer's; what 
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ import numpy as np
 from PIL import Image
 
 from Testing import host
-from Testing.host import interact
+from Testing.host import interact, plot_view
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDTH = 470
+WIDTH = 440
+"""Slicer's own panels are below 450 pixels."""
 
 
 class Camera:
@@ -44,7 +47,7 @@ class Camera:
 
     def pictures(self, name: str, pictures: list[np.ndarray]) -> None:
         picture = Image.fromarray(np.concatenate(pictures, axis=1))
-        picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).quantize(64).save(
+        picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).quantize(256).save(
             self._folder / f"{name}.png", optimize=True
         )
 
@@ -55,29 +58,80 @@ def main(folder: Path) -> None:
     import slicer
 
     host.load_module(ROOT / "DeepRegistration" / "DeepRegistration.py")
-    from DeepRegistrationSlicer.registration import samples
-
     folder.mkdir(parents=True, exist_ok=True)
-    samples.load()
-    opened = time.monotonic()
     slicer.util.selectModule("DeepRegistration")
     widget = slicer.modules.deepregistration.widgetRepresentation()
     ui, panel = slicer.modules.DeepRegistrationWidget.ui, slicer.modules.DeepRegistrationWidget.panel
     widget.show()
     camera = Camera(running, widget, folder)
+    interact.wait_until(lambda: not panel.catalog.answer.isRunning, 60)
+    camera.panel("panel-first")
+    interact.click(ui.hintButton)
+    opened = time.monotonic()
     set_up(camera, ui, panel)
     started = time.monotonic()
     register(camera, ui, panel)
     finished = time.monotonic()
     look_at(camera, ui, panel)
-    panel.sections["judgment"].export(folder / "report.html")
+    report(panel, folder)
+    follow(camera, ui, panel)
     ui.imagesButton.collapsed, ui.lookButton.collapsed, ui.judgmentButton.collapsed = False, True, True
     interact.choose(ui.movingSelector, "Head T1")
     camera.panel("panel-error")
     over_time(camera, ui, panel)
+    dicom(camera, ui, panel)
     print(f"panel opened to overlay: {finished - opened:.0f} s, of which {finished - started:.0f} s after Apply")
     print(ui.verdictLabel.text)
     panel.close()
+
+
+def report(panel: Any, folder: Path) -> None:
+    """The exported page, as a browser shows it."""
+    with tempfile.TemporaryDirectory() as made:
+        page = Path(made) / "report.html"
+        panel.sections["judgment"].export(page)
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--timeout=4000"]
+        picture = folder / "report.png"
+        size = [f"--user-data-dir={made}/user", "--window-size=1000,1100", f"--screenshot={picture}"]
+        subprocess.run(["chromium", *flags, *size, page.as_uri()], check=True, capture_output=True, timeout=120)
+    Image.open(picture).convert("RGB").save(picture, optimize=True)
+
+
+def follow(camera: Camera, ui: Any, panel: Any) -> None:
+    """A target that is moved by hand, before and after."""
+    import slicer
+
+    fixed, moving = panel.parameters.fixedLandmarks, panel.parameters.movingLandmarks
+    interact.click(ui.beforeButton)  # it was on
+    for button in (ui.lookButton, ui.judgmentButton, ui.outputsButton):
+        button.collapsed = True
+    ui.procedureButton.collapsed = False
+    target = np.array(fixed.GetNthControlPointPosition(0))
+    for view in ("Red", "Yellow", "Green"):
+        slicer.app.layoutManager().sliceWidget(view).mrmlSliceNode().JumpSlice(*target)
+    moving.SetDisplayVisibility(False)
+    fixed.CreateDefaultDisplayNodes()
+    fixed.SetDisplayVisibility(True)
+    before = camera.now()
+    interact.click(ui.followButton)
+    place = np.array(moving.GetNthControlPointPosition(0))
+    moving.SetNthControlPointPosition(0, *np.add(place, (0, 10, 0)))
+    moving.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
+    section = panel.sections["procedure"]
+    interact.wait_until(lambda: section.following.done, 300)
+    camera.pictures("follow", [before, camera.now()])
+    interact.click(ui.followButton)
+    ui.procedureButton.collapsed = True
+    for node in (fixed, moving):
+        node.SetDisplayVisibility(False)
+
+
+def dicom(camera: Camera, ui: Any, panel: Any) -> None:
+    """The section, with what it says where the volumes are not from the DICOM database."""
+    ui.procedureButton.collapsed, ui.imagesButton.collapsed, ui.dicomButton.collapsed = True, False, False
+    with tempfile.TemporaryDirectory() as made:
+        panel.sections["dicom"].export(Path(made))
+    camera.panel("panel-dicom")
 
 
 def set_up(camera: Camera, ui: Any, panel: Any) -> None:
@@ -120,6 +174,11 @@ def over_time(camera: Camera, ui: Any, panel: Any) -> None:
     for name in ("fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks"):
         setattr(panel.parameters, name, None)
     panel.parameters.fixedVolume, panel.parameters.movingVolume = fixed, phase
+    labels = addVolume(body.body.astype(np.uint8), PLAIN, "Lung labels", "vtkMRMLLabelMapVolumeNode")
+    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Bifurcations")
+    for place in ([8, 16, 14], [20, 15, 14]):
+        points.AddControlPoint(*(float(v) for v in place))
+    panel.parameters.fixedLabels, panel.parameters.fixedLandmarks = labels, points
     ui.imagesButton.collapsed = True
     ui.severalButton.collapsed = False
     interact.choose(ui.severalSequenceSelector, "Breath")
@@ -130,6 +189,8 @@ def over_time(camera: Camera, ui: Any, panel: Any) -> None:
     interact.click(ui.motionButton)
     interact.wait_until(lambda: not panel.sections["motion"].maker.answer.isRunning, 120)
     camera.panel("panel-sequence")
+    charts = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    camera.pictures("motion", [plot_view.draw(chart) for chart in charts])
     ui.severalButton.collapsed = True
     interact.click(ui.applyButton)
     interact.wait_until(lambda: not panel.logic.isRunning, 600)

@@ -100,6 +100,12 @@ def finished_report(task: Task, hashes: Hashes) -> dict[str, Any]:
     return report if same else {}
 
 
+def mark_done(task: Task, inputs: Mapping[str, Any]) -> None:
+    """Written last: all outputs of ``task`` are there, whole, and made of ``inputs`` (of ``Hashes.of``)."""
+    outputs = {name: made_output(Path(path)) for name, path in task.outputs.items()}
+    write_json(Path(task.folder) / DONE, {"recipe": task.recipe(), "inputs": dict(inputs), "outputs": outputs})
+
+
 def _is_whole(path: Path, made: Any) -> bool:
     if not isinstance(made, Mapping):
         return False

@@ -23,7 +23,7 @@ from ..quality.thumbnail import thumbnail_png
 from ..result import Result
 from ..settings import Settings
 from ..system import keep_freed_memory
-from .content import DONE, REPORT, Hashes, Task, files_behind, made_output, read_json, signature, write_json
+from .content import REPORT, Hashes, Task, files_behind, mark_done, read_json, signature, write_json
 from .learn2reg import save_displacement
 
 
@@ -88,12 +88,7 @@ def _save(task: Task, result: Result, inputs: dict[str, Any], started: float) ->
         save_report(result.report, folder, *images, result.warped, picture=picture)
         report = result.report.as_dict() | {"provenance": _provenance(task, inputs, started)}
         write_json(folder / REPORT, report)
-    done = {
-        "recipe": task.recipe(),
-        "inputs": inputs,
-        "outputs": {name: made_output(Path(path)) for name, path in task.outputs.items()},
-    }
-    write_json(folder / DONE, done)
+    mark_done(task, inputs)
     return read_json(folder / REPORT)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import SimpleITK as sitk
 
+from ..cohorts.content import DONE, REPORT
 from ..errors import InputError
 from ..files.endings import FIELD_FILES
 from ..files.writing import write_text
@@ -18,12 +19,14 @@ from ..geometry.points import read_points
 from ..geometry.transform import read_transform
 from ..progress import ProgressCallback
 from ..settings import DEFORMABLE
+from .frames_done import FOLDER, FramesDone
 from .json_lines import JsonLines
 from .options import settings_from
 from .outputs import Output, check_folder, check_outputs
 from .records import without_nan
 
 if TYPE_CHECKING:
+    from ..motion.frames import FrameDone
     from ..result import Result
 
 CURVES, REPORTS, SMOOTHED = "motion.csv", "sequence.json", "smooth"
@@ -40,10 +43,20 @@ def run_sequence(options: argparse.Namespace) -> None:
     names = [Path(f).name for f in options.frames]
     folder.mkdir(parents=True, exist_ok=True)
 
+    def outputs(index: int) -> dict[str, Path]:
+        files = {"transform": folder / _name("transform", index, settings.is_linear)}
+        return files | ({"volume": folder / f"volume_{index:03d}.nrrd"} if options.volumes else {})
+
+    frames = FramesDone(folder, options.fixed, options.frames, settings, outputs)
+
+    def known(index: int, begins_at_neighbor: bool) -> FrameDone | None:
+        found = frames.known(index, begins_at_neighbor)
+        if found is not None and options.progress == "lines":
+            print(f"{names[index]}: {found.report['verdict']}, made before", flush=True)
+        return found
+
     def done(index: int, result: Result) -> None:
-        result.transform.save(folder / _name("transform", index, result.transform.IsLinear()))
-        if options.volumes:
-            result.warped.save(folder / f"volume_{index:03d}.nrrd")
+        frames.save(index, result)
         if options.progress == "lines":
             print(f"{names[index]}: {result.report.judge()[0]}", flush=True)
 
@@ -53,13 +66,13 @@ def run_sequence(options: argparse.Namespace) -> None:
         settings,
         neighbors=not options.independent,
         cyclic=options.cyclic,
+        known=known,
         done=done,
         progress=_told(options),
         cancel=options.cancel,
     )
-    reports = [report.as_dict() for report in found.reports]
     loop = {"closure_mm": found.closure_mm, "max_closure_mm": found.max_closure_mm}
-    document = json.dumps(without_nan({"frames": dict(enumerate(reports)), **loop}), indent=2)
+    document = json.dumps(without_nan({"frames": dict(enumerate(found.reports)), **loop}), indent=2)
     write_text(folder / REPORTS, document)
     _finish(options, folder, found.transforms, labels, points, names)
     if options.progress == "lines" and options.cyclic and len(names) > 2 and not options.independent:
@@ -113,6 +126,8 @@ def _checked(options: argparse.Namespace) -> tuple[Path, Image | None, dict[str,
     names = [CURVES, *(_name(SMOOTHED, index, False) for index in every)]
     if options.command == "sequence":
         names += [REPORTS, *(f"volume_{index:03d}.nrrd" for index in every)]
+        made = [f"{FOLDER}/{index:03d}" for index in every]
+        names += [f"{where}/{name}" for where in made for name in (DONE, REPORT) if (folder / where).is_dir()]
         names += [_name("transform", index, linear) for index in every for linear in (True, False)]
     inputs = {"the fixed image": options.fixed, "the labels": options.labels, "the points": options.points}
     inputs |= {f"frame {number}": path for number, path in enumerate(options.frames, 1)}

@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack, cast
 
 import numpy as np
+import SimpleITK as sitk
 from torch import Tensor
 
 from ..errors import InputError
 from ..files.image_files import existing_file
 from ..geometry.image import Grid, ImageSource, read_image
-from ..geometry.transform import Transform, displacement_on
+from ..geometry.transform import displacement_on
 from ..inputs.content import content_of
 from ..inputs.pair import Pair, PreparedPair
 from ..pipeline import register
 from ..progress import CancelToken, ProgressCallback
-from ..quality.report import Report
 from ..result import Result
-from ..settings import Choices, Settings
+from ..settings import AFFINE_ALONE, Choices, Settings
 
 
 @dataclass
@@ -28,15 +28,22 @@ class Frames:
     """What came out.
 
     Attributes:
-        transforms, reports: one a frame, in their order.
+        transforms, reports: one a frame, in their order; reports as of ``Report.as_dict``.
         closure_mm, max_closure_mm: of a cycle, over the fixed image's content: the first frame registered again, from
             the last one's field, against how it was registered at first. What grows from frame to frame shows here.
     """
 
-    transforms: list[Transform] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
+    transforms: list[sitk.Transform] = field(default_factory=list)
+    reports: list[dict[str, Any]] = field(default_factory=list)
     closure_mm: float = float("nan")
     max_closure_mm: float = float("nan")
+
+
+class FrameDone(NamedTuple):
+    """A frame's result: fixed to frame, LPS mm, and the report as of ``Report.as_dict``."""
+
+    transform: sitk.Transform
+    report: dict[str, Any]
 
 
 def register_frames(
@@ -46,6 +53,7 @@ def register_frames(
     *,
     neighbors: bool = True,
     cyclic: bool = False,
+    known: Callable[[int, bool], FrameDone | None] | None = None,
     done: Callable[[int, Result], Any] | None = None,
     progress: Callable[[int], ProgressCallback] | None = None,
     cancel: CancelToken | None = None,
@@ -57,8 +65,12 @@ def register_frames(
         fixed: the image that stays, such as one of the frames.
         frames: in the order of time.
         settings, choices, cancel: as of ``register``.
-        neighbors: each frame begins at the result of the one before, unless that one is bad, or a single slice.
+        neighbors: each frame begins at the result of the one before, unless that one is bad, or a single slice. Where
+            fields were asked for and the images confirmed none, as those with strong noise, nothing is handed on: the
+            frame's own alignment, which noise hardly disturbs, is the better start.
         cyclic: the last frame is the first one's neighbor; whether the loop closes is measured.
+        known: asked, with the number of a frame and whether it would begin at its neighbor's result, for what is there
+            already; that is taken as it is.
         done: called with the number of the frame and its result.
         progress: makes the callback of a frame from its number.
 
@@ -73,9 +85,9 @@ def register_frames(
     chosen = Settings.given(settings, choices)
     image = read_image(fixed, "fixed image")
     neighbors = neighbors and 1 not in image.grid.shape  # a single slice of a volume takes no start
-    found, start = Frames(), None
+    found, start = Frames(), cast("sitk.Transform | None", None)
 
-    def one(index: int, begin: Transform | None) -> Result:
+    def one(index: int, begin: sitk.Transform | None) -> Result:
         told = None if progress is None else progress(index)
         try:
             return register(image, frames[index], chosen, initial_transform=begin, progress=told, cancel=cancel)
@@ -83,13 +95,16 @@ def register_frames(
             raise InputError(f"Frame {index + 1}: {error}") from error
 
     for index in range(len(frames)):
-        result = one(index, start)
-        found.transforms.append(result.transform)
-        found.reports.append(result.report)
-        if neighbors:
-            start = result.transform if result.report.judge()[0] != "bad" else None
-        if done is not None:
-            done(index, result)
+        made = None if known is None else known(index, start is not None)
+        if made is None:
+            result = one(index, start)
+            made = FrameDone(result.transform, result.report.as_dict())
+            if done is not None:
+                done(index, result)
+        found.transforms.append(made.transform)
+        found.reports.append(made.report)
+        helps = made.report["verdict"] != "bad" and made.report.get("chosen") != AFFINE_ALONE
+        start = made.transform if neighbors and helps else None
     if cyclic and neighbors and len(frames) > 2:
         again = one(0, start).transform
         grid, content = content_on(image)
@@ -105,7 +120,7 @@ def content_on(fixed: ImageSource) -> tuple[Grid, Tensor]:
     )
 
 
-def maps_apart(one: Transform, other: Transform, grid: Grid, content: np.ndarray) -> tuple[float, float]:
+def maps_apart(one: sitk.Transform, other: sitk.Transform, grid: Grid, content: np.ndarray) -> tuple[float, float]:
     """How far two maps lie apart over ``content``, mm: on average and at most."""
     between = displacement_on(one, grid) - displacement_on(other, grid)
     length = np.sqrt(np.einsum("...c,...c->...", between, between))[content]

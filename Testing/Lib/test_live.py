@@ -52,6 +52,25 @@ def test_the_affine_comes_first_and_the_last_preview_is_the_result():
     assert result.report.stopped_at == ""
 
 
+def test_again_from_here_the_result_is_seen_before_it_is_judged():
+    accepted, told, seen = register(ball(), ball(shift=3.0), affine="none").transform, [], []
+
+    def noted(preview):
+        told.append(preview.level)
+        seen.append(preview)
+
+    result = register(
+        ball(),
+        ball(shift=4.0),
+        initial_transform=accepted,
+        from_here=True,
+        on_level=noted,
+        progress=lambda stage, *_: told.append(stage),
+    )
+    assert told.index("refined") < told.index("output")
+    assert apart(seen[-1], result.transform).mean() < 0.02
+
+
 def test_looking_on_changes_nothing():
     alone = register(ball(), ball(shift=3.0), affine="none")
     watched = register(ball(), ball(shift=3.0), affine="none", on_level=lambda _: None, stop=lambda: False)

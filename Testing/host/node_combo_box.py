@@ -180,16 +180,16 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
         self._observations = []
         scene = self._scene
         if scene is not None:
-            for event in (
-                scene.NodeAddedEvent,
-                scene.NodeRemovedEvent,
-                scene.EndCloseEvent,
-                scene.EndImportEvent,
-            ):
+            for event in (scene.EndCloseEvent, scene.EndImportEvent):
                 self._observations.append((scene, scene.AddObserver(event, self._weakly("_on_scene_event"))))
-            callback = self._weakly("_on_node_about_to_go")
-            callback.CallDataType = vtk.VTK_OBJECT
-            self._observations.append((scene, scene.AddObserver(scene.NodeAboutToBeRemovedEvent, callback)))
+            for event, method in (
+                (scene.NodeAddedEvent, "_on_node_came_or_went"),
+                (scene.NodeRemovedEvent, "_on_node_came_or_went"),
+                (scene.NodeAboutToBeRemovedEvent, "_on_node_about_to_go"),
+            ):
+                callback = self._weakly(method)
+                callback.CallDataType = vtk.VTK_OBJECT
+                self._observations.append((scene, scene.AddObserver(event, callback)))
         self._rebuild(just_given_scene=True)
         self._requested = ""
         self.enabled = scene is not None
@@ -204,6 +204,11 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
                 getattr(widget, method)(data)
 
         return callback
+
+    def _on_node_came_or_went(self, node: Any) -> None:
+        """As in Slicer, what the list does not show costs nothing."""
+        if node is None or any(node.IsA(kind) for kind in self.nodeTypes):
+            self._on_scene_event(node)
 
     def _on_scene_event(self, _data: Any) -> None:
         if self._scene is None:

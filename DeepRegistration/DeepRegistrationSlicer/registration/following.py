@@ -86,14 +86,15 @@ class Following:
         """Let the field follow landmarks: whenever one was dragged, the pairs draw the accepted result on.
 
         Args:
-            ask: what would be registered now, with its landmarks.
+            ask: what would be registered now; its landmarks are ``pointNodes``, also where they only judge otherwise.
             transformNode: an accepted result, where it begins; it is changed.
-            pointNodes: lists whose points may be dragged.
+            pointNodes: the fixed and the moving landmarks, whose points may be dragged.
 
         Raises:
             InputError: if there is no result to begin at.
         """
-        self._begin(ask, transformNode)
+        first, second = pointNodes
+        self._begin(lambda: replace(ask(), fixedLandmarks=first, movingLandmarks=second), transformNode)
         for node in pointNodes:
             self._observe(node, slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent, lambda *_: self.wake())
 
@@ -154,10 +155,16 @@ class Following:
         try:
             ask = self._ask()
             settings = replace(ask.settings, from_here=True)
+            shown = self._transform.GetNodeReference(results.VOLUME_ROLE)  # what the slice views have of it
             ask = replace(
-                ask, settings=settings, initialTransform=self._start, replaced=self._transform, outputs=(), notes=[]
+                ask,
+                settings=settings,
+                initialTransform=self._start,
+                replaced=self._transform,
+                outputs=("volume",) if shown is not None else (),
+                notes=[],
             )
-            self.logic.start(ask, {"transform": self._transform}, show=False)
+            self.logic.start(ask, {"transform": self._transform, "volume": shown}, show=False)
         except RegistrationError as error:
             self._onFailed(str(error))
 

@@ -19,6 +19,7 @@ from ..worker.job import Answer
 from ..worker.process import Process, Ticker, newFolder
 from ..worker.signals import Signal
 from ..worker.staying import StayingProcess
+from .report_words import called
 
 SOURCE_ROLE = "DeepRegistration.source"
 FIXED_ROLE = "DeepRegistration.fixed"
@@ -97,7 +98,7 @@ class MotionMaker:
                 labels = masks.labelsOf(labelsNode, fixed, fixedNode.GetName(), numbers)
                 nodes.write(labels, folder / "labels.nrrd")
                 arguments += ["--labels", "labels.nrrd"]
-                self._titles = {f"label {number}": name for name, number in numbers.items()}
+                self._titles = {f"label {number}": called(name) for name, number in numbers.items()}
             if pointsNode is not None and pointsNode.GetNumberOfControlPoints():
                 arguments += ["--points", landmarks.writePoints(pointsNode, folder)]
         except BaseException:
@@ -134,10 +135,13 @@ class MotionMaker:
         table = scene.AddNewNodeByClass("vtkMRMLTableNode", form)
         plots.fillCurves(table, (xTitle, _times(source)), curves)
         charts = []
-        for ending, form in (("(mm)", _("{name} displacement")), ("(ml)", _("{name} volume"))):
+        for ending, form, yTitle in (
+            ("(mm)", _("{name} displacement"), _("Displacement (mm)")),
+            ("(ml)", _("{name} volume"), _("Volume (ml)")),
+        ):
             columns = [title for title in curves if title.endswith(ending) and "(LPS" not in title]
             if columns:
-                charts.append(plots.chartOf(table, form.format(name=source.GetName()), xTitle, ending[1:-1], columns))
+                charts.append(plots.chartOf(table, form.format(name=source.GetName()), xTitle, yTitle, columns))
         return Motion(table, charts, self._smoothed(source, fields) if fields else None)
 
     def _title(self, title: str) -> str:

@@ -97,11 +97,16 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
         dice = sorted((entry for entry in dice if isMeasured(entry[2])), key=lambda entry: entry[2])[:most]
         distances = sorted((e for e in distances if isMeasured(e[2])), key=lambda entry: -entry[2])[:most]
     found += [(_("Note"), translated(str(warning))) for warning in report.get("warnings") or []]
-    found += [(overlap.format(name=name), f"{_number(b)} → {_number(a)}") for name, b, a in dice]
+    found += [(overlap.format(name=called(name)), f"{_number(b)} → {_number(a)}") for name, b, a in dice]
     found += [(distance.format(name=name), f"{_length(b, 2)} → {_length(a, 2)}") for name, b, a in distances]
     if most is None:
         found += [(_("TG-132: {name}").format(name=f.get("name")), _figure(f)) for f in report.get("tg132") or []]
     return [(name, value) for name, value in found if value]
+
+
+def called(name: str) -> str:
+    """What a structure is called: its name, or the number of its label."""
+    return _("label {number}").format(number=name) if name.isdigit() else name
 
 
 def fillTable(tableNode: Any, report: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import slicer
 
+from DeepRegistrationLib.settings import AFFINE_ALONE
+
 from ..errors import InputError, RegistrationError
 from ..scene import masks, nodes
 from ..scene.hidden import hiddenNode
@@ -228,8 +230,11 @@ class Series:
         return None
 
     def _neighbor(self) -> Node | None:
-        """The result of the frame before, to begin at; None if there is none, or it is bad."""
-        if not self._rows or self._rows[-1][2] or self._rows[-1][1].get("verdict") == "bad":
+        """The result of the frame before, to begin at; None if there is none, it is bad, or no field was confirmed."""
+        if not self._rows or self._rows[-1][2]:
+            return None
+        report = self._rows[-1][1]
+        if report.get("verdict") == "bad" or report.get("chosen") == AFFINE_ALONE:
             return None
         return self._outputs["transform"].GetDataNodeAtValue(self._items[len(self._rows) - 1].index)
 

@@ -32,7 +32,7 @@ def chartOf(tableNode: Node, name: str, xTitle: str, yTitle: str, columns: Seque
     chart.SetXAxisTitle(xTitle)
     chart.SetYAxisTitle(yTitle)
     for number, column in enumerate(columns):
-        series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", column)
+        series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", _shortly(column))
         series.SetAndObserveTableNodeID(tableNode.GetID())
         series.SetXColumnName(tableNode.GetColumnName(0))
         series.SetYColumnName(column)
@@ -41,6 +41,12 @@ def chartOf(tableNode: Node, name: str, xTitle: str, yTitle: str, columns: Seque
         series.SetColor(*COLORS[number % len(COLORS)])
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
     return chart
+
+
+def _shortly(column: str) -> str:
+    """What the legend says, which lies over the curves: the axis has the quantity and its unit."""
+    name, colon, _quantity = column.partition(": ")
+    return name if colon else column.partition(" (")[0]
 
 
 def showChart(chartNode: Node) -> None:

@@ -10,14 +10,17 @@ from .nodes import Node
 
 
 def overlay(backgroundNode: Node, foregroundNode: Node | None, opacity: float = 0.5, fit: bool = True) -> None:
-    """Both volumes over each other in every slice view."""
+    """Both volumes over each other in every slice view; ``fit``: brought to the background.
+
+    Slicer fits a view to all that it shows, and the box of a volume under a turning or bending transform is larger than
+    what is seen of it: so the background comes alone first.
+    """
     hasViews = getattr(slicer, "app", None) is not None and slicer.app.layoutManager() is not None
+    if fit and hasViews:
+        turn = _needsRotation(backgroundNode)
+        slicer.util.setSliceViewerLayers(background=backgroundNode, foreground=None, fit=True, rotateToVolumePlane=turn)
     slicer.util.setSliceViewerLayers(
-        background=backgroundNode,
-        foreground=foregroundNode,
-        foregroundOpacity=opacity,
-        fit=fit and hasViews,
-        rotateToVolumePlane=fit and hasViews and _needsRotation(backgroundNode),
+        background=backgroundNode, foreground=foregroundNode, foregroundOpacity=opacity, fit=False
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,11 +32,11 @@ def found(breath):
 
 
 def test_every_frame_begins_at_its_neighbors_field(breath, found):
-    assert [report.affine for report in found.reports] == ["rigid"] + ["given"] * 7
+    assert [report["affine"] for report in found.reports] == ["rigid"] + ["given"] * 7
     still = Transform.linear(np.eye(3), breath.grid)
     assert breath.error(found.transforms) < 0.4 * breath.error([still] * 8)
     alone = register_frames(breath.fixed, breath.frames[:2], neighbors=False, affine="rigid")
-    assert [report.affine for report in alone.reports] == ["rigid"] * 2
+    assert [report["affine"] for report in alone.reports] == ["rigid"] * 2
 
 
 def test_the_loop_closes_and_that_is_measured(breath, found):
@@ -131,6 +132,62 @@ def test_the_commands_write_all_of_it(breath, tmp_path):
     again = list(csv.DictReader((out / "motion.csv").read_text(encoding="utf-8").splitlines()))
     first, second = (float(rows[3]["tip: displacement (mm)"]) for rows in (table, again))
     assert first == pytest.approx(second, abs=0.02)
+
+
+def test_no_field_is_handed_on_where_noise_let_none_be_confirmed():
+    """Else the alignment as a whole, which noise hardly disturbs, is left out, and the field follows the noise."""
+    body = Breath((28, 32, 30), count=6, noise=0.06, depth=6.0)
+    found = register_frames(body.fixed, body.frames[:2], method="none", device="cpu")
+    assert found.reports[0]["chosen"] == "affine"
+    body.truth = body.truth[1:2]
+    assert body.error(found.transforms[1:]) < 0.4  # 0.54 with what the first frame handed on
+
+
+def test_frames_that_are_there_are_taken_as_they_are(breath, tmp_path, capsys):
+    names = [str(tmp_path / f"f{index}.nrrd") for index in range(4)]
+    for name, image in zip(names, [breath.fixed, *breath.frames[:3]], strict=True):
+        image.save(name)
+    out = tmp_path / "out"
+    run = ["sequence", *names, "--output", str(out), "--affine", "rigid", "--volumes"]
+
+    def said(*more):
+        capsys.readouterr()
+        assert main([*run, *more]) == 0
+        return ["made before" in line for line in capsys.readouterr().out.splitlines()]
+
+    assert said() == [False] * 3
+    first = (out / "sequence.json").read_text(encoding="utf-8")
+    assert said() == [True] * 3
+    assert (out / "sequence.json").read_text(encoding="utf-8") == first
+    (out / "volume_002.nrrd").unlink()  # as after an end in the middle
+    assert said() == [True, True, False]
+    assert (out / "volume_002.nrrd").is_file()
+    breath.frames[3].save(names[2])  # the last one begins at what comes of it
+    assert said() == [True, False, False]
+    assert said("--independent") == [True, False, False]
+    assert said("--independent", "--smoothness", "1.5") == [False] * 3
+
+
+def test_a_frame_that_fails_leaves_the_ones_before(breath, tmp_path, capsys, monkeypatch):
+    names = [str(tmp_path / f"f{index}.nrrd") for index in range(3)]
+    for name, image in zip(names, [breath.fixed, *breath.frames[:2]], strict=True):
+        image.save(name)
+    out, save = tmp_path / "out", Image.save
+
+    def full(image, path, *rest):
+        if Path(path).name == "volume_001.nrrd":
+            raise InputError("The disk is full; nothing was written.")
+        return save(image, path, *rest)
+
+    monkeypatch.setattr(Image, "save", full)
+    run = ["sequence", *names, "--output", str(out), "--affine", "rigid", "--volumes"]
+    assert main(run) != 0
+    assert "The disk is full" in capsys.readouterr().err
+    assert sorted(p.name for p in out.glob("*.nrrd")) == ["transform_000.nrrd", "volume_000.nrrd"]
+    monkeypatch.undo()
+    assert main(run) == 0
+    assert "f1.nrrd: " in (said := capsys.readouterr().out)
+    assert said.count("made before") == 1
 
 
 @pytest.mark.parametrize(

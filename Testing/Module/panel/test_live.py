@@ -68,6 +68,20 @@ def test_the_moving_volume_is_seen_under_what_is_found_so_far(served):
     assert served.ui.movingSelector.currentNode() is moving
 
 
+def places():
+    """Where every view looks: field of view (width, height), origin and plane."""
+    found = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+    return [[*n.GetFieldOfView()[:2], *n.GetXYZOrigin(), *nodes.arrayOf(n.GetSliceToRAS()).ravel()] for n in found]
+
+
+def test_what_is_on_its_way_does_not_zoom_out(served):
+    """A fit to all that is shown would take in the box of the moving volume under its transform."""
+    views.overlay(slicer.util.getNode("T1"), None)
+    before = places()
+    begin(served)
+    assert places() == pytest.approx(np.array(before), abs=1e-6)
+
+
 def test_cancel_leaves_the_scene_and_the_views_as_they_were(served):
     for name in ("T1", "T2"):
         views.overlay(slicer.util.getNode(name), None)  # what is shown once has a display node from then on

@@ -83,14 +83,14 @@ def test_two_patients_by_click_only_with_the_box(clicked, tmp_path):
     found.files.update({f"{UID}2.{k + 1}": str(other / f"3_{5 - k}.dcm") for k in range(6)})
     interact.click(ui.exportDicomButton)
     assert "different patients" in ui.dicomLabel.text
-    assert "check Even of two patients if that is meant" in ui.dicomLabel.text
+    assert "check Allow two different patients if that is meant" in ui.dicomLabel.text
     assert not list(folder.iterdir())
     interact.click(ui.differentPatientsCheckBox)
     interact.click(ui.exportDicomButton)
     assert "Written to" in ui.dicomLabel.text
     interact.click(ui.differentPatientsCheckBox)
     interact.click(ui.importDicomButton)
-    assert "check Even of two patients if that is meant" in ui.dicomLabel.text
+    assert "check Allow two different patients if that is meant" in ui.dicomLabel.text
     assert parameters.outputTransform is found.node
     interact.click(ui.differentPatientsCheckBox)
     interact.click(ui.importDicomButton)

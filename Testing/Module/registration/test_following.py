@@ -50,6 +50,8 @@ def frame(node, shift):
 
 def test_each_new_image_of_a_volume_is_registered_from_the_last_result(ui, section, lines):
     before, result = set(sceneContent()), ui.outputTransformSelector.currentNode()
+    moved = slicer.util.getNode("T2 registered")
+    shown = moved.GetImageData().GetMTime()
     assert not ui.watchButton.enabled
     interact.choose(ui.watchSelector, "T2")
     interact.click(ui.watchButton)
@@ -61,6 +63,8 @@ def test_each_new_image_of_a_volume_is_registered_from_the_last_result(ui, secti
     assert all("--from-here" in line and "--initial-transform" in line for line in lines)
     assert ui.procedureLabel.text == "Up to date: 2 registered, 0 dropped. Good. Fine."
     assert ui.outputTransformSelector.currentNode() is result
+    assert result.GetNodeReference(results.VOLUME_ROLE) is moved  # what the views show goes with it
+    assert moved.GetImageData().GetMTime() > shown
     interact.click(ui.watchButton)
     assert ui.procedureLabel.text == "Stopped; the result stays as it is."
     assert set(sceneContent()) == before
@@ -136,6 +140,17 @@ def drag(node, index, offset):
     """As the mouse does: the point moves, then the interaction ends."""
     node.SetNthControlPointPosition(index, *np.add(node.GetNthControlPointPosition(index), offset))
     node.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
+
+
+def test_landmarks_that_only_judge_draw_the_result_when_they_are_followed(faked, ui, section, lines):
+    parameters = faked.panel.parameters
+    parameters.useGuidance = False
+    parameters.fixedLandmarks, parameters.movingLandmarks = (points(n, [2.0, 3.0, 4.0]) for n in ("here", "there"))
+    interact.click(ui.followButton)
+    drag(parameters.movingLandmarks, 0, (0, 2, 0))
+    interact.wait_until(lambda: section.following.done == 1, 60)
+    assert "--moving-points" in lines[0]
+    assert "--fixed-points" in lines[0]
 
 
 def test_the_field_follows_a_landmark_that_is_dragged(panel, host):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from Testing.host import interact
+from Testing.host import interact, plot_view
 
 from ..cases import FAKE, OBLIQUE, addVolume, blobs
 
@@ -20,6 +20,7 @@ from DeepRegistrationSlicer.registration.loop import loopGap  # isort: skip
 from DeepRegistrationSlicer.registration.motion import InTime  # isort: skip
 from DeepRegistrationSlicer.registration.request import Request  # isort: skip
 from DeepRegistrationSlicer.registration.series import Series  # isort: skip
+from DeepRegistrationSlicer.scene import plots  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
@@ -87,7 +88,7 @@ def test_a_cycle_is_gone_round_and_its_gap_is_in_the_table(logic, fixed, said):
     assert not [n for n in slicer.util.getNodesByClass("vtkMRMLTransformNode") if "once" in n.GetName()]
 
 
-@pytest.mark.parametrize("why", ["not wanted", "volumes", "bad"])
+@pytest.mark.parametrize("why", ["not wanted", "volumes", "bad", "unconfirmed"])
 def test_frames_begin_anew_where_there_is_no_neighbor(logic, fixed, said, why, monkeypatch):
     series = Series(logic)
     if why == "volumes":
@@ -97,7 +98,10 @@ def test_frames_begin_anew_where_there_is_no_neighbor(logic, fixed, said, why, m
         if why == "bad":
             read = json.loads
             monkeypatch.setattr(json, "loads", lambda text, **more: read(text.replace('"good"', '"bad"'), **more))
-        run(series, Request(fixed, None), [], breathing(2), InTime(neighbors=why == "bad"))
+        if why == "unconfirmed":
+            read, known = json.loads, '"chosen": "affine", "verdict"'
+            monkeypatch.setattr(json, "loads", lambda text, **more: read(text.replace('"verdict"', known), **more))
+        run(series, Request(fixed, None), [], breathing(2), InTime(neighbors=why != "not wanted"))
     assert starts(said) == [False, False]
 
 
@@ -139,6 +143,9 @@ def test_the_motion_is_shown_by_click(faked, ui, host):
     points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "tip")
     points.AddControlPoint(OBLIQUE[:3, 3] + 8, "tip")
     faked.panel.parameters.fixedLandmarks = points
+    labels = (blobs((8, 8, 8)) > 0.5).astype(np.uint8) * 7
+    kind = "vtkMRMLLabelMapVolumeNode"
+    faked.panel.parameters.fixedLabels = addVolume(labels, OBLIQUE, "organ", kind)
     ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
     interact.click(ui.severalButton)
     interact.choose(ui.severalSequenceSelector, "breathing")
@@ -162,8 +169,13 @@ def test_the_motion_is_shown_by_click(faked, ui, host):
     assert slicer.util.arrayFromTableColumn(table, "time (s)") == pytest.approx([0, 0.5, 1, 1.5])
     assert slicer.util.arrayFromTableColumn(table, "tip: displacement (mm)") == pytest.approx(np.full(4, 2.0), abs=0.05)
     chart = slicer.util.getNode("breathing transforms displacement")
-    assert chart.GetNumberOfPlotSeriesNodes() == 3
-    assert chart.GetNthPlotSeriesNode(2).GetYColumnName() == "tip: displacement (mm)"
+    names = [chart.GetNthPlotSeriesNode(k).GetName() for k in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert names == ["Mean displacement", "Largest displacement", "label 7", "tip"]
+    assert chart.GetNthPlotSeriesNode(3).GetYColumnName() == "tip: displacement (mm)"
+    assert chart.GetYAxisTitle() == "Displacement (mm)"
+    picture = plot_view.draw(chart)
+    drawn = [np.abs(picture - 255.0 * np.array(color)).sum(-1).min() < 30 for color in plots.COLORS[:4]]
+    assert all(drawn)
     assert slicer.app.applicationLogic().GetSelectionNode().GetActivePlotChartID() == chart.GetID()
     assert host.layouts[-1] == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView
     smoothed = slicer.util.getNode("breathing transforms smoothed")

@@ -279,7 +279,7 @@ class TestPanel:
         interact.wait_until(lambda: not scorer.answer.isRunning, 60)
         report = results.reportOf(parameters.outputTransform)
         assert report["dice_after"] > report["dice_before"]
-        assert "Dice of 1" in ui.reportLabel.text
+        assert "Dice of label 1" in ui.reportLabel.text
 
 
 @pytest.mark.skipif(
