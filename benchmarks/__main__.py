@@ -13,6 +13,7 @@ from typing import Any
 
 from . import scaling, tables
 from .attempts import add_attempts
+from .cohorts.atlas import add_atlas
 from .cohorts.kills import add_kills
 from .pairs import Pair, project_pairs, read_pairs, write_pairs
 from .peers import METHODS, ONE_CONTRAST, VOLUMES_ONLY
@@ -58,6 +59,7 @@ def main() -> int:
     add_robustness(commands)
     add_speed(commands)
     add_kills(commands)
+    add_atlas(commands)
     return run_command(parser)
 
 
