@@ -15,6 +15,7 @@ from . import scaling, tables
 from .attempts import add_attempts
 from .cohorts.atlas import add_atlas
 from .cohorts.kills import add_kills
+from .cohorts.old import add_old
 from .pairs import Pair, project_pairs, read_pairs, write_pairs
 from .peers import METHODS, ONE_CONTRAST, VOLUMES_ONLY
 from .robustness.measure import add_robustness
@@ -60,6 +61,7 @@ def main() -> int:
     add_speed(commands)
     add_kills(commands)
     add_atlas(commands)
+    add_old(commands)
     return run_command(parser)
 
 

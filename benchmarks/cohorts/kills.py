@@ -104,7 +104,7 @@ def _calm(path: Path, out: Path, how: list[str]) -> dict[str, Any]:
         time.sleep(LOOKS_EVERY)
     if client.returncode:
         raise InputError(f"The undisturbed run failed; see {out.with_suffix('.txt')}.")
-    times = sorted(row["time"] for row in rows(out))
+    times = sorted(row["time"] for row in rows(out) if row["status"] == "done")
     rate = (len(times) - 1) / max(times[-1] - times[0], 1e-9)
     return {"seconds": time.monotonic() - curve.start, "pairs a second": rate, "curve": curve.points}
 
