@@ -65,7 +65,7 @@ def _cells(part: dict[str, Any]) -> str:
 def _memory_row(fifth: int, calm: list[dict[str, float]], harmed: list[dict[str, float]]) -> str:
     def mean(points: list[dict[str, float]], name: str) -> str:
         part = [p.get(name, 0.0) for p in points[len(points) * (fifth - 1) // 5 : max(1, len(points) * fifth // 5)]]
-        return f"{sum(part) / max(len(part), 1) / 1e6:.0f}"
+        return f"{sum(part) / len(part) / 1e6:.0f}" if points else "not measured"
 
     cells = [mean(calm, "all"), *(mean(harmed, name) for name in ("client", "scheduler", "workers"))]
     return f"| fifth {fifth} | {' | '.join(cells)} |"
