@@ -13,6 +13,9 @@ from typing import Any
 
 from . import scaling, tables
 from .attempts import add_attempts
+from .cohorts.atlas import add_atlas
+from .cohorts.kills import add_kills
+from .cohorts.old import add_old
 from .pairs import Pair, project_pairs, read_pairs, write_pairs
 from .peers import METHODS, ONE_CONTRAST, VOLUMES_ONLY
 from .robustness.measure import add_robustness
@@ -56,6 +59,9 @@ def main() -> int:
     add_attempts(commands)
     add_robustness(commands)
     add_speed(commands)
+    add_kills(commands)
+    add_atlas(commands)
+    add_old(commands)
     return run_command(parser)
 
 

@@ -19,9 +19,8 @@ from ..errors import InputError
 from ..files.writing import shown, write_text
 from ..geometry.image import PathLike
 from .content import write_json
-from .lists import ALL, TO, Job, Names
+from .lists import ALL, BASELINE, TO, Job, Names
 
-BASELINE = "baseline"
 _IMAGE = re.compile(r"(sub-[A-Za-z0-9]+)(_ses-[A-Za-z0-9]+)?(_[A-Za-z0-9_-]+)?_([A-Za-z0-9]+)\.nii(\.gz)?")
 
 

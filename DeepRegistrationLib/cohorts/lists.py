@@ -23,7 +23,7 @@ from .names import EXTRAS
 OF_IMAGES = ("mask", "points", "labels")
 LISTS = ("pairs", "registration_val", "registration_test")
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".jpg", ".jpeg")
-ALL, TO = "all", "to:"
+ALL, TO, BASELINE = "all", "to:", "baseline"
 _OWN = re.compile(r"reports\.csv|index(-\d+)?\.html|dataset_description\.json|learn2reg", re.IGNORECASE)
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{n}{k}" for n in ("com", "lpt") for k in range(1, 10))}
 LONGEST_NAME = 150
@@ -56,6 +56,7 @@ class Subject:
     mask: Path | None = None
     points: Path | None = None
     labels: Path | None = None
+    subject: str = ""
 
 
 def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], None] | None = None) -> list[Job]:
@@ -63,7 +64,8 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
 
     Args:
         path: the list.
-        pairs: for a list of images (a column ``image``): "all", both ways, or "to:NAME", all to that one.
+        pairs: for a list of images (a column ``image``): "all", both ways; "to:NAME", all to that one; or "baseline",
+            each to the first one of the same ``subject`` (a column, too).
         note: called with a sentence about what was left aside.
 
     Raises:
@@ -71,7 +73,7 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
     """
     source = Path(path)
     if pairs == "":
-        raise InputError("--pairs is all, or to:NAME with the name of an image, not nothing.")
+        raise InputError("--pairs is all, baseline, or to:NAME with the name of an image, not nothing.")
     if pairs:
         return _pairs_of_images(read_subjects(path, note), source, pairs)
     return [*_jobs(_entries_and_note(source, ("name", "fixed", "moving", *EXTRAS), note), source)]
@@ -82,12 +84,14 @@ def read_subjects(path: PathLike, note: Callable[[str], None] | None = None) -> 
     source = Path(path)
     found: list[Subject] = []
     names = Names(source)
-    for where, entry in _entries_and_note(source, ("name", "image", *OF_IMAGES), note):
+    for where, entry in _entries_and_note(source, ("name", "image", "subject", *OF_IMAGES), note):
         if not entry.get("image"):
             raise InputError(f"{where} of {source} needs image, the path of an image.")
         image = _path(source, entry["image"], where)
         extras = {what: _path(source, entry[what], where) for what in OF_IMAGES if entry.get(what)}
-        found.append(Subject(names.take(entry.get("name") or stem(image)), image, **extras))
+        found.append(
+            Subject(names.take(entry.get("name") or stem(image)), image, **extras, subject=entry.get("subject", ""))
+        )
     if len(found) < 2:
         raise InputError(f"The list {source} has one image; give two or more.")
     return found
@@ -202,21 +206,34 @@ class Names:
 
 
 def _pairs_of_images(images: list[Subject], source: Path, pairs: str) -> list[Job]:
-    """All ordered pairs of the images of a list, or each with the one that is named after ``to:``."""
-    wanted = images
-    if pairs != ALL:
+    """All ordered pairs of the images of a list, each with the one named after ``to:``, or its baseline."""
+    if pairs == ALL:
+        chosen = [(f, m) for f in images for m in images]
+    elif pairs == BASELINE:
+        chosen = [*_to_baselines(images, source)]
+    else:
         one = pairs.removeprefix(TO)
         wanted = [image for image in images if image.name == one]
         if not pairs.startswith(TO) or not wanted:
             some = ", ".join(image.name for image in images[:5])
-            raise InputError(f"--pairs is all, or to:NAME with the name of an image ({some}, ...), not {pairs!r}.")
+            raise InputError(
+                f"--pairs is all, baseline, or to:NAME with the name of an image ({some}, ...), not {pairs!r}."
+            )
+        chosen = [(f, m) for f in wanted for m in images]
     names = Names(source)
-    return [
-        Job(names.take(f"{f.name}_{m.name}"), f.image, m.image, _both(f, m))
-        for f in wanted
-        for m in images
-        if f is not m
-    ]
+    return [Job(names.take(f"{f.name}_{m.name}"), f.image, m.image, _both(f, m)) for f, m in chosen if f is not m]
+
+
+def _to_baselines(images: list[Subject], source: Path) -> Iterable[tuple[Subject, Subject]]:
+    """Later images of each subject to its first one in the list."""
+    without = next((image.name for image in images if not image.subject), None)
+    if without is not None:
+        raise InputError(f"For --pairs baseline {source} needs a column subject; {without} has none.")
+    first: dict[str, Subject] = {}
+    found = [(first.setdefault(image.subject, image), image) for image in images]
+    if len(first) == len(images):
+        raise InputError(f"No subject in {source} has two images; choose --pairs all or --pairs to:NAME.")
+    return found
 
 
 def _both(fixed: Subject, moving: Subject) -> dict[str, Path]:

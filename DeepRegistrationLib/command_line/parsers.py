@@ -110,8 +110,8 @@ def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) 
     parser.add_argument(
         "--pairs",
         metavar="HOW",
-        help="of a list with the column image, or a BIDS folder: all (both ways), or to:NAME; of a BIDS folder also "
-        "baseline, each session to the subject's first",
+        help="of a list with the column image, or a BIDS folder: all (both ways), to:NAME, or baseline, each to the "
+        "subject's first (of a list: by the column subject)",
     )
     parser.add_argument("--suffix", default="T1w", help="of a BIDS folder: which images (default: %(default)s)")
     where = add_where(parser, "pairs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 from pathlib import Path
@@ -32,8 +33,11 @@ def run_template(options: argparse.Namespace) -> None:
     from ..atlas.template import Step, build_template
 
     def noted(step: Step) -> None:
-        if options.progress == "lines":
-            print(f"round {step.number} of {step.count}: the template moved by {step.drift_mm:.3g} mm", flush=True)
+        said = f"round {step.number} of {step.count}: the template moved by {step.drift_mm:.3g} mm"
+        if options.progress == "json":
+            said = json.dumps({"stage": "template", "fraction": step.number / step.count, "message": said})
+        if options.progress != "none":
+            print(said, flush=True)
 
     build_template(
         subjects,
@@ -48,7 +52,7 @@ def run_template(options: argparse.Namespace) -> None:
     )
     if sum(subject.labels is not None for subject in subjects) > 1:
         scores = label_template(subjects, options.output, options.weighting)
-        if options.progress != "none":
+        if options.progress == "lines":
             print(f"labels of all others: Dice {sum(scores) / len(scores):.3f} on average, {min(scores):.3f} at worst")
 
 

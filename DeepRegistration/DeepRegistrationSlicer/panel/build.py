@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..registration.atlas import AtlasMaker
 from ..registration.following import Following
 from ..registration.logic import RegistrationLogic
 from ..registration.motion import MotionMaker
@@ -15,6 +16,7 @@ from ..worker.devices import DeviceFinder
 from ..worker.methods import MethodCatalog
 from .again_section import AgainSection
 from .apply_to_section import ApplyToSection
+from .atlas_section import AtlasSection
 from .device_section import DeviceSection
 from .dicom_section import DicomSection
 from .hint_section import HintSection
@@ -42,6 +44,7 @@ def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None 
         "again": AgainSection(ui, logic, panel.catalog),
         "live": LiveSection(ui, logic),
         "motion": MotionSection(ui, series, MotionMaker()),
+        "atlas": AtlasSection(ui, AtlasMaker(), logic, panel.catalog),
         "dicom": DicomSection(ui),
         "procedure": ProcedureSection(ui, Following(), panel.catalog),
         "hint": HintSection(ui),

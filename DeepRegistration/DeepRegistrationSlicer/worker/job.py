@@ -100,10 +100,12 @@ class Job:
 class Answer:
     """One command of the library that answers: ``finished(answer)`` or ``failed(sentence)`` ends it.
 
+    ``heard(line)`` tells of each line that it prints.
     The answer is what it prints, or what ``fetch`` (see ``ask``) makes of the files that it wrote.
     """
 
     def __init__(self, makeProcess: Callable[[], Process], ticker: Ticker | None = None) -> None:
+        self.heard = Signal("line")
         self.finished = Signal("answer")
         self.failed = Signal("sentence")
         self.makeProcess = makeProcess
@@ -135,8 +137,11 @@ class Answer:
         if self._process is None:
             return
         code = self._process.exitCode()
-        self._lines += self._process.newLines()
-        if code is None:
+        lines = self._process.newLines()
+        self._lines += lines
+        for line in lines:
+            self.heard.emit(line)
+        if code is None or self._process is None:  # who hears it may stop it
             return
         errors = self._process.errorText()
         answer: Any = "\n".join(self._lines)

@@ -143,6 +143,21 @@ def test_all_pairs_of_images_and_all_to_one(tmp_path):
         read_jobs(written(tmp_path, "image\na.nii\n"), "all")
 
 
+def test_each_image_of_a_list_to_its_subjects_first(tmp_path):
+    text = "image,name,subject,mask\na1.nii,a1,a,am.nii\nb1.nii,b1,b,\na2.nii,a2,a,\nb2.nii,b2,b,\na3.nii,a3,a,\n"
+    jobs = read_jobs(written(tmp_path, text), "baseline")
+    assert [(job.fixed.stem, job.moving.stem) for job in jobs] == [("a1", "a2"), ("b1", "b2"), ("a1", "a3")]
+    assert jobs[0].options == {"fixed_mask": tmp_path / "am.nii"}
+    assert {job.name for job in read_jobs(written(tmp_path, text), "to:b1")} == {"b1_a1", "b1_a2", "b1_b2", "b1_a3"}
+    for wrong, words in (
+        ("image\na.nii\nb.nii\n", "needs a column subject; a has none"),
+        ("image,subject\na.nii,a\nb.nii,\n", "needs a column subject; b has none"),
+        ("image,subject\na.nii,a\nb.nii,b\n", "No subject .* has two images"),
+    ):
+        with pytest.raises(InputError, match=words):
+            read_jobs(written(tmp_path, wrong), "baseline")
+
+
 def bids(folder):
     for text in ("sub-01/ses-1", "sub-01/ses-2", "sub-02/ses-1"):
         place = folder / text / "anat"
