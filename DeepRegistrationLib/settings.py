@@ -1,7 +1,8 @@
 """Everything a user may choose about a registration: its choices, bounds and defaults, and what is said of a bad value.
 
-Spelled here and nowhere else: ``register``, the command line, batch, Training's fields, the panel and Slicer's console
-are made of it. Free of PyTorch, so that Slicer may import it.
+``register``, the command line, batch, Training's fields, the panel and Slicer's console are made of it. What must be
+said again elsewhere is compared by a test: ``Choices`` below, and the panel's enumerations, which scenes keep by the
+names of their members. Free of PyTorch, so that Slicer may import it.
 """
 
 from __future__ import annotations

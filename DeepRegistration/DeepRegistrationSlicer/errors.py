@@ -1,4 +1,9 @@
-"""The one error of this package. Its message is a plain sentence that is shown to the user as it is."""
+"""The errors of this package: ``RegistrationError``, and two kinds of it. The message is a plain sentence that is shown
+to the user as it is.
+
+They mean what the library's own (``DeepRegistrationLib.errors``) mean, and say it in the user's language; these are what
+Slicer's console catches.
+"""
 
 
 class RegistrationError(RuntimeError):

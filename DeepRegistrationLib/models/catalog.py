@@ -47,7 +47,7 @@ class Method:
         purpose: one line: what it is for.
         modality: which images.
         dimensions: of the images it takes.
-        similarity: what the refinement after it measures ("auto" looks at the images).
+        similarity: what fine-tuning to one pair measures; see ``predict``. The refinement asks ``Settings`` instead.
         variants: the first is the default. None at all: refinement alone.
         presets: training values, the first is the default.
         grids: where a fresh network works, by number of dimensions; elsewhere on the fixed image's own grid.

@@ -1,7 +1,4 @@
-"""What a user can choose, and the model that runs when it is chosen.
-
-Not named ``methods``: a module of that name would hide the package's function of that name once it is imported.
-"""
+"""What a user can choose, and the model that runs when it is chosen."""
 
 from __future__ import annotations
 

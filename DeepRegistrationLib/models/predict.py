@@ -47,13 +47,16 @@ def predict(
     Args:
         fixed, moving: on one grid, aligned as a whole.
         precision: of the network's convolutions; "auto" is bfloat16 on a CPU that computes in it, float32 elsewhere.
-        fit: "lncc", "mind" or "gradient": fine-tune the last convolution to this pair by that measure (in float32).
+        fit: "lncc", "mind" or "gradient", or "auto", which is "mind": fine-tune the last convolution to this pair by
+            that measure (in float32).
 
     Raises:
-        InputError: if the images are not on one grid or of other dimensions than the model.
+        InputError: if the images are not on one grid or of other dimensions than the model, or ``fit`` is none of these.
         RegistrationFailed: if the field is not finite.
         Cancelled: if the reporter's token is set.
     """
+    if fit is not None and fit not in _LIKENESSES:
+        raise InputError(f"A network is fine-tuned by {', '.join(_LIKENESSES)}, not by {fit!r}.")
     place, pair = prepare(model, fixed, moving)
     reporter(0.2, f"the network {model.name} looks at {' x '.join(map(str, place.size))} voxels")
     if fit is None:
@@ -85,16 +88,20 @@ def _lncc_loss(fixed: Tensor, warped: Tensor) -> Tensor:
     return 1 - lncc(fixed, warped)
 
 
+_LIKENESSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "lncc": _lncc_loss,
+    "mind": mind_loss,
+    "gradient": local_gradient_loss,
+    "auto": mind_loss,  # a method for any two contrasts
+}
+"""What a network can be fine-tuned by: every ``similarity`` of a ``Method`` (a test compares)."""
+
+
 def _fitted(
     network: RegistrationNetwork, fixed: Tensor, moving: Tensor, device: torch.device, measure: str, reporter: Reporter
 ) -> Prediction:
     """The prediction after fine-tuning without labels: likeness of the warped image and smoothness of the field."""
-    measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-        "lncc": _lncc_loss,
-        "mind": mind_loss,
-        "gradient": local_gradient_loss,
-    }
-    likeness = measures.get(measure, mind_loss)
+    likeness = _LIKENESSES[measure]
     fixed, moving = fixed.to(device), moving.to(device)
 
     def cost(prediction: Prediction) -> Tensor:

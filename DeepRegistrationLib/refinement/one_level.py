@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from ..errors import InputError
 from ..fields import resize_image
 from ..fields.kernels import BandFilter, Sampler, central_difference, gaussian_weights
 from ..progress import Reporter
@@ -21,29 +24,61 @@ SAME = 1e-4
 """Of the intensity range: images that nowhere differ by more are the same."""
 
 
-def _make_force(
-    fixed: Tensor, moving: Tensor, level: Level, sampler: Sampler, spare: tuple[Tensor, ...]
-) -> tuple[Force, Tensor]:
+Spare = tuple[Tensor, ...]
+Made = tuple[Force, Tensor]
+
+
+def _lncc(fixed: Tensor, moving: Tensor, level: Level, spare: Spare) -> Made:
+    return Lncc(fixed, level.windows(level.radius), spare=spare), moving
+
+
+def _information(fixed: Tensor, moving: Tensor, level: Level, spare: Spare) -> Made:
+    return Information(fixed), moving
+
+
+def _mind(fixed: Tensor, moving: Tensor, level: Level, spare: Spare) -> Made:
+    features = principal_channels(cropped_mind(fixed), cropped_mind(moving), MIND_CHANNELS)
+    return Ssd(features[0]), features[1]
+
+
+def _ssd(fixed: Tensor, moving: Tensor, level: Level, spare: Spare) -> Made:
+    return Ssd(fixed), moving
+
+
+def _gradient(fixed: Tensor, moving: Tensor, level: Level, spare: Spare) -> Made:
+    return LocalGradient(fixed, moving, level.windows(1.0), level.in_voxels(1.0)), moving
+
+
+FORCES: dict[str, Callable[[Tensor, Tensor, Level, Spare], Made]] = {
+    "lncc": _lncc,
+    "translated": _lncc,  # of images that ``_make_force`` brought to one contrast
+    "information": _information,
+    "mind": _mind,
+    "ssd": _ssd,
+    "gradient": _gradient,
+}
+"""Every similarity of ``Settings`` but "auto" (a test compares): its force, and the moving channels that it wants
+warped."""
+
+
+def _make_force(fixed: Tensor, moving: Tensor, level: Level, sampler: Sampler, spare: Spare) -> Made:
     """The force, and the moving channels that it wants warped; a call of it may overwrite ``spare``.
 
     ``sampler`` aims at the field so far; to make the force may overwrite its points, too.
+
+    Raises:
+        InputError: if the level's similarity has no force.
     """
     similarity = level.similarity
+    if similarity not in FORCES:
+        raise InputError(f"The refinement has no similarity {similarity!r}; it has {', '.join(FORCES)}.")
     if similarity == "translated":
         pair = translate(fixed, moving, sampler.take(moving, torch.empty_like(moving)))
-        if pair is not None:
-            return Lncc(pair[0], level.windows(level.radius), spare=spare), pair[1]
-        similarity = "mind"
-    if similarity == "lncc":
-        return Lncc(fixed, level.windows(level.radius), spare=spare), moving
-    if similarity == "gradient":
-        return LocalGradient(fixed, moving, level.windows(1.0), level.in_voxels(1.0)), moving
-    if similarity == "information":
-        return Information(fixed), moving
-    if similarity == "mind":
-        features = principal_channels(cropped_mind(fixed), cropped_mind(moving), MIND_CHANNELS)
-        return Ssd(features[0]), features[1]
-    return Ssd(fixed), moving
+        if pair is None:
+            similarity = "mind"
+        else:
+            fixed, moving = pair
+    return FORCES[similarity](fixed, moving, level, spare)
 
 
 class _Term:

@@ -11,9 +11,17 @@ from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import Cancelled, InputError, RegistrationFailed
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.models.bundle import Model
+from DeepRegistrationLib.models.catalog import ALL
 from DeepRegistrationLib.models.header import Header, NetworkGrid, Normalization
 from DeepRegistrationLib.models.placement import Placement
-from DeepRegistrationLib.models.predict import bfloat16_is_good, normalize_image, predict, prepare, run_network
+from DeepRegistrationLib.models.predict import (
+    _LIKENESSES,
+    bfloat16_is_good,
+    normalize_image,
+    predict,
+    prepare,
+    run_network,
+)
 from DeepRegistrationLib.networks import Prediction, RegistrationNetwork
 from DeepRegistrationLib.progress import CancelToken, Reporter
 
@@ -290,3 +298,10 @@ def test_a_field_of_much_larger_voxels_comes_back_whole(shape, longest):
     u = torch.ones(1, ndim, *place.size)
     expected = torch.tensor(place.scale).view(1, -1, *[1] * ndim).expand(1, ndim, *shape)
     torch.testing.assert_close(place.bring_back(u), expected)
+
+
+def test_what_a_network_is_fine_tuned_by_is_a_measure_and_no_misspelled_one():
+    assert {method.similarity for method in ALL} <= set(_LIKENESSES)
+    image = placed(blob(), "SAR")
+    with pytest.raises(InputError, match="by lncc, mind, gradient, auto, not by 'lnc'"):
+        predict(model(lambda f, m: pytest.fail("ran")), image, image, fit="lnc")

@@ -106,7 +106,9 @@ def test_bounds_and_defaults_are_those_of_the_library(answered, ui):
 def test_the_choices_are_the_librarys():
     assert [device.value for device in parametersModule.Device] == list(library.DEVICES)
     assert {quality.value for quality in parametersModule.Quality} == set(library.REFINEMENTS) - {"none"}
+    assert [kind.value for kind in parametersModule.ResultKind] == list(library.RESULTS)
     assert {kind.similarity for kind in parametersModule.ImageKind} <= set(library.SIMILARITIES)
+    assert parametersModule.ImageKind.AUTOMATIC.similarity == library.Settings().similarity
 
 
 def test_every_choice_can_be_asked_for(answered, ui):

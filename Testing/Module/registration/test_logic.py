@@ -18,7 +18,7 @@ import slicer  # isort: skip
 from DeepRegistrationSlicer.registration import logic as logicModule  # isort: skip
 from DeepRegistrationSlicer.scene import nodes  # isort: skip
 from DeepRegistrationSlicer.registration import results  # isort: skip
-from DeepRegistrationSlicer.registration.request import Request, settingsFrom  # isort: skip
+from DeepRegistrationSlicer.registration.request import SETTINGS, Request, settingsFrom  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
 from DeepRegistrationSlicer.errors import CancelledError, InputError, RegistrationError  # isort: skip
 
@@ -150,6 +150,11 @@ def test_the_keywords_reach_the_command_line(logic, pair, monkeypatch):
         "--progress": "json",
     }
     assert {v for v in options.values() if "." in v and v != "2.5"} <= kept["files"]
+
+
+def test_every_setting_is_named_where_the_console_looks(logic):
+    said = logicModule.RegistrationLogic.register.__doc__
+    assert [name for name in SETTINGS if not re.search(rf"\b{name}\b", said)] == []
 
 
 def test_defaults_are_left_to_the_library(pair, tmp_path):
