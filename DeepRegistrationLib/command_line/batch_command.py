@@ -98,9 +98,12 @@ def parse_shard(text: str) -> tuple[int, int]:
 def weights_for(settings: Settings) -> dict[str, str]:
     """Hash of each model that the method may take; a method or variant that is not there is refused here."""
     from ..cohorts.content import content_hash
-    from ..models.methods import bundles_of, default_method, find_method, methods
+    from ..models.methods import bundles_of, chosen_method, find_method, methods
 
-    chosen = default_method() if settings.method == AUTO else find_method(settings.method)
+    if settings.method == AUTO:  # the images may be of either
+        taken = [chosen_method(settings, ndim) for ndim in (2, 3)]
+        return {b.path.name: content_hash([b.path]) for m in taken if m.network is not None for b in bundles_of(m)}
+    chosen = find_method(settings.method)
     if settings.variant is not None:
         chosen.variant(settings.variant)
     if chosen.network is None:

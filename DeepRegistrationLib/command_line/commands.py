@@ -259,3 +259,6 @@ def run_methods(options: argparse.Namespace) -> None:
     for entry in entries:
         weights = "" if not entry["network"] else " (trained)" if entry["weights"] else " (no trained weights here)"
         print(f"{entry['name']:16} {entry['title']}{weights}: {entry['purpose']}")
+        for ndim, worth in entry.get("worth", {}).items():
+            if worth:
+                print(f"{'':16} {ndim}-D: {worth}")

@@ -16,6 +16,7 @@ from . import catalog
 from .bundle import Bundle, Model, list_bundles, load_model, weights_hash
 from .catalog import Method, Variant
 from .header import Header, NetworkGrid, read_header
+from .worth import helps, sentence
 
 __all__ = [
     "Method",
@@ -30,9 +31,10 @@ __all__ = [
     "model_for",
 ]
 
-
-WORTH = 0.01
-"""Dice that a start must gain on average to be the default: less is within the spread, and a start costs seconds."""
+CONTRASTS = {"lncc": 1, "ssd": 1, "translated": 2, "information": 2, "mind": 2, "gradient": 2}
+"""What a chosen similarity says of the images: one contrast, or two (``worth.Worth.contrasts``)."""
+COHORT = "cohort"
+"""In ``Header.training``: made for the images of one cohort, so that it is taken only by its own name."""
 
 
 def methods() -> tuple[Method, ...]:
@@ -44,24 +46,19 @@ def methods() -> tuple[Method, ...]:
 def _trained(method: Method, bundles: Sequence[Bundle]) -> tuple[int, ...]:
     if method.network is None:
         return method.dimensions
-    return tuple(sorted({b.header.dimensions for b in bundles if b.header.method == method.name}))
+    general = [b for b in bundles if b.header.method == method.name and COHORT not in b.header.training]
+    return tuple(sorted({b.header.dimensions for b in general}))
 
 
-def default_method(ndim: int | None = None) -> Method:
+def default_method(ndim: int | None = None, contrasts: int | None = None) -> Method:
     """What is best for images of ``ndim`` dimensions (None: of any): the universal model, or refinement alone.
 
-    The universal model where its weights are in the box and, as measured, a better start of the refinement than none:
-    a bundle whose ``scores`` say that it is not (``start_gain`` below ``WORTH``, see ``benchmarks.networks.models``) is
-    no default.
+    The universal model where its weights are in the box and, as measured, a better start of the refinement than none
+    (``worth.helps``: what a bundle's ``scores`` say of images of one or two ``contrasts``, None: of any).
     """
-    found = {bundle.header.dimensions for bundle in bundles_of(catalog.UNIVERSAL) if _helps(bundle.header)}
+    found = {b.header.dimensions for b in _general(catalog.UNIVERSAL) if helps(b.header.scores, contrasts)}
     wanted = {2, 3} if ndim is None else {ndim}
     return catalog.UNIVERSAL if wanted <= found else catalog.NONE
-
-
-def _helps(header: Header) -> bool:
-    gain = header.scores.get("start_gain")
-    return not isinstance(gain, int | float) or gain >= WORTH
 
 
 def chosen_method(settings: Settings, ndim: int) -> Method:
@@ -72,7 +69,9 @@ def chosen_method(settings: Settings, ndim: int) -> Method:
     """
     if settings.method == AUTO:
         return (
-            catalog.UNIVERSAL if settings.fine_tune and has_weights(catalog.UNIVERSAL, ndim) else default_method(ndim)
+            catalog.UNIVERSAL
+            if settings.fine_tune and has_weights(catalog.UNIVERSAL, ndim)
+            else default_method(ndim, CONTRASTS.get(settings.similarity))
         )
     method = find_method(settings.method)
     if settings.variant is not None:
@@ -82,7 +81,7 @@ def chosen_method(settings: Settings, ndim: int) -> Method:
 
 def has_weights(method: Method, ndim: int) -> bool:
     """Whether trained weights of ``method`` for images of ``ndim`` dimensions are at hand."""
-    return any(bundle.header.dimensions == ndim for bundle in bundles_of(method))
+    return taken_bundle(method, ndim) is not None
 
 
 def find_method(name: PathLike) -> Method:
@@ -125,15 +124,31 @@ def model_for(
                 "another one."
             )
         return load_model(method.bundle)
-    fitting = [b for b in bundles_of(method) if b.header.dimensions == ndim and variant in (None, b.header.variant)]
-    if fitting:
-        # The rows of a paper's comparison may be here, too; what the paper proposes is the first variant.
-        order = [v.name for v in method.variants]
-        best = min(fitting, key=lambda b: order.index(b.header.variant) if b.header.variant in order else len(order))
+    best = taken_bundle(method, ndim, variant)
+    if best is not None:
         return load_model(best.path)
     if not untrained:
         raise InputError(_without_weights(method, ndim, variant))
     return fresh_model(method, ndim, variant=variant, seed=seed)
+
+
+def taken_bundle(method: Method, ndim: int, variant: str | None = None) -> Bundle | None:
+    """The bundle that runs when ``method`` is chosen by its name; None if there is none for ``ndim`` and ``variant``.
+
+    The rows of a paper's comparison may be here, too; what the paper proposes is the first variant. Weights made for a
+    cohort are for that cohort: they run where they are named.
+    """
+    fitting = [b for b in _general(method) if b.header.dimensions == ndim and variant in (None, b.header.variant)]
+    order = [v.name for v in method.variants]
+    return min(
+        fitting,
+        key=lambda b: order.index(b.header.variant) if b.header.variant in order else len(order),
+        default=None,
+    )
+
+
+def _general(method: Method) -> list[Bundle]:
+    return [bundle for bundle in bundles_of(method) if COHORT not in bundle.header.training]
 
 
 def _without_weights(method: Method, ndim: int, variant: str | None) -> str:
@@ -142,7 +157,7 @@ def _without_weights(method: Method, ndim: int, variant: str | None) -> str:
     if variant is not None:
         method.variant(variant)  # an unknown one is another mistake
     of_variant = "" if variant is None else f" (variant {variant})"
-    others = sorted({b.header.dimensions for b in bundles_of(method) if variant in (None, b.header.variant)})
+    others = sorted({b.header.dimensions for b in _general(method) if variant in (None, b.header.variant)})
     elsewhere = f", only for {others[0]}-D ones" if others else ""
     return (
         f"The method {method.name}{of_variant} has no trained weights for {ndim}-D images here{elsewhere}; choose "
@@ -183,20 +198,22 @@ def bundles_of(method: Method) -> list[Bundle]:
 
 def methods_as_json() -> list[dict[str, Any]]:
     """What ``methods --json`` prints: "auto" and what it ``takes`` for images of each dimension, one table a method,
-    then one a bundle, which can be chosen by its name, too.
+    then one a bundle, which can be chosen by its name, too. "auto" also ``takes_for`` each similarity that says whether
+    the images show one contrast.
 
     ``available``: it can be used as it is, without training. ``weights``: of a network, and they are here.
     ``trained``: for images of which dimensions that holds.
     """
     bundles = list_bundles()
+    of = {method.name: [b for b in bundles if b.header.method == method.name] for method in catalog.ALL}
     table = [_automatic()]
-    table += [_describe(method, [b for b in bundles if b.header.method == method.name]) for method in catalog.ALL]
+    table += [_describe(method, of[method.name], _trained(method, of[method.name])) for method in catalog.ALL]
     for bundle in bundles:
         for method in catalog.ALL:
             if method.name == bundle.header.method:
                 table.append(
                     {
-                        **_describe(method, [bundle]),
+                        **_describe(method, [bundle], (bundle.header.dimensions,)),
                         "name": bundle.name,
                         "title": f"{method.title}: {bundle.name}",
                         "modality": bundle.header.modality,
@@ -216,10 +233,18 @@ def _automatic() -> dict[str, Any]:
         "weights": False,
         "available": True,
         "takes": {str(ndim): default_method(ndim).name for ndim in (2, 3)},
+        "takes_for": {
+            similarity: {str(ndim): default_method(ndim, contrasts).name for ndim in (2, 3)}
+            for similarity, contrasts in CONTRASTS.items()
+        },
     }
 
 
-def _describe(method: Method, bundles: list[Bundle]) -> dict[str, Any]:
+def _describe(method: Method, bundles: list[Bundle], trained: tuple[int, ...]) -> dict[str, Any]:
+    """An entry of ``methods_as_json``; ``worth`` is in words, for each dimension, of the weights that run there."""
+    running = {
+        b.header.dimensions: b for b in bundles if [b] == bundles or b == taken_bundle(method, b.header.dimensions)
+    }
     return {
         "name": method.name,
         "title": method.title,
@@ -231,9 +256,10 @@ def _describe(method: Method, bundles: list[Bundle]) -> dict[str, Any]:
         "variants": [{"name": v.name, "title": v.title} for v in method.variants],
         "presets": [{"name": p.name, "about": p.about} for p in method.presets],
         "network": method.network is not None,
-        "weights": bool(bundles),
-        "trained": list(_trained(method, bundles)),
-        "available": bool(bundles) or method.network is None,
+        "weights": method.network is not None and bool(trained),
+        "trained": list(trained),
+        "available": bool(trained),
+        "worth": {str(ndim): sentence(b.header.scores) for ndim, b in running.items()},
         "models": [{"name": b.name, "path": str(b.path), **_summary(b.header)} for b in bundles],
     }
 

@@ -83,6 +83,7 @@ class SynthesisPlan:
         modalities: if given, a seed of two fixed contrasts: every fixed image shows the one, every moving image the
             other, as T1 and T2 do. The methods for two given modalities learn from this. Where a pair has one contrast
             (``same_contrast``), both images show the first.
+        exchange: probability that the two ``modalities`` change places, for a network that meets both orders.
     """
 
     shape: tuple[int, ...] = (64, 64, 64)
@@ -97,6 +98,7 @@ class SynthesisPlan:
     contrast: ContrastPlan = ContrastPlan()
     deform: DeformPlan = DeformPlan()
     modalities: int | None = field(default=None, metadata=LATER)
+    exchange: float = field(default=0.0, metadata=LATER)
 
 
 FAMILIES = ("shapes", "head", "abdomen", "chest", "radiograph", "given")
@@ -185,7 +187,10 @@ def _check_ranges(plan: SynthesisPlan) -> None:
     shares = [
         (f"synthesis.contrast.{name}", getattr(c, name)) for name in ("black_background", "rician", "thick", "crop")
     ]
-    shares += [(f"synthesis.{name}", getattr(plan, name)) for name in ("envelope", "orient", "lesion", "same_contrast")]
+    shares += [
+        (f"synthesis.{name}", getattr(plan, name))
+        for name in ("envelope", "orient", "lesion", "same_contrast", "exchange")
+    ]
     for name, value in shares:
         if not 0 <= value <= 1:
             raise InputError(f"{name} is a probability from 0 to 1, not {value}.")

@@ -33,7 +33,8 @@ def draw(plan: SynthesisPlan, seed: int, given: int = 0, fade: float = 1.0) -> R
     if same:
         moving["mean"], moving["sd"] = fixed["mean"], fixed["sd"]
     if plan.modalities is not None:
-        for side, contrast in enumerate((fixed, moving)):
+        exchanged = np.random.default_rng([seed, 23]).random() < plan.exchange  # apart: all else stays as it was drawn
+        for side, contrast in enumerate((moving, fixed) if exchanged else (fixed, moving)):
             _show_modality(contrast, [plan.modalities, 0 if same else side, 21], tissues)
     if random.random() < plan.lesion:
         (fixed if random.random() < 0.5 else moving)["lesion"] = _lesion(random, len(plan.shape))

@@ -29,9 +29,10 @@ import torch
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models.bundle import Model, load_model, save_bundle
 from DeepRegistrationLib.models.header import Header
+from DeepRegistrationLib.models.worth import KEY, as_scores, sentence
 
 from ..running import run_command
-from . import page, page_blocks
+from . import page, page_blocks, worth
 from .checks import contrast, motions
 from .cost import cost
 from .real import cases, main_figure, measure, runs_of
@@ -77,6 +78,13 @@ def cache_of(model: Model, folder: Path) -> Cache:
     return Cache(folder / f"{model.name}-{weights_of(model)}.json")
 
 
+def of_this_engine(cache: Cache) -> None:
+    """Forget what another engine gave: what hangs on the refinement is measured again."""
+    if cache.values.get("engine") != worth.engine():
+        cache.values = {k: v for k, v in cache.values.items() if k.count("|") != 2 and not k.startswith("case ")}
+        cache["engine"] = worth.engine()
+
+
 class OutOfTimeError(Exception):
     """The minutes given are over."""
 
@@ -99,6 +107,8 @@ def _measure_all(options: argparse.Namespace) -> None:
     for path in options.bundles:
         model = load_model(path)
         cache = cache_of(model, options.results)
+        for each in (cache, Cache(options.results / "no-network.json")):
+            of_this_engine(each)
         cache["model"] = {
             "name": model.name,
             "path": str(path),
@@ -136,7 +146,7 @@ def _real(model: Model, path: Path, cache: Cache, shared: Cache, options: argpar
     if not options.data.is_dir():
         print(f"{model.name}: skipped real pairs: there is no folder {options.data}", flush=True)
         return
-    for case in cases(model.header, options.data, options.most, options.only):
+    for case in cases(model.header, options.data, options.most, options.only, options.half):
         shown = []
         for run in runs:
             key, place = f"{case[0]}|{case[1]}|{run}", shared if run in SHARED_RUNS else cache
@@ -162,17 +172,18 @@ def _checks(model: Model, path: Path, cache: Cache, options: argparse.Namespace)
 
 
 def _embed(model: Model, path: Path, cache: Cache) -> None:
-    """The measured scores in the header: means on the held-out pairs, and the gain as a start on real ones."""
-    scores: dict[str, Any] = {}
+    """The measured scores in the header: means on the held-out pairs, and what it is worth on real ones."""
+    scores = {key: value for key, value in model.header.scores.items() if key != "start_gain"}  # of earlier versions
     if "own" in cache:
         own = cache.values["own"]
-        scores = {"held_out_pairs": len(own["network"]), "identity": summary(own["identity"])}
+        scores |= {"held_out_pairs": len(own["network"]), "identity": summary(own["identity"])}
         scores["network"] = {k: v for k, v in summary(own["network"]).items() if k != "seconds"}
-    gain = page.start_gain(cache.values)
-    if gain is not None:
-        scores["start_gain"] = round(gain, 5)
-    header: Header = replace(model.header, scores={**model.header.scores, **scores})
+    rows = worth.worth_of(cache.values)
+    if rows:
+        scores[KEY] = as_scores(rows, cache.values["engine"])
+    header: Header = replace(model.header, scores=scores)
     save_bundle(path, model.network, header)
+    print(f"{model.name}: {sentence(scores)}", flush=True)
 
 
 def run_write(options: argparse.Namespace) -> None:
@@ -216,6 +227,7 @@ def main() -> int:
     one.add_argument(
         "--only", nargs="+", default=(), metavar="GROUP", help="groups of real pairs: how their names begin"
     )
+    one.add_argument("--half", action="store_true", help="large volumes at half resolution")
     one.add_argument("--accurate", action="store_true", help="the accurate refinement of real pairs, too")
     one.add_argument("--minutes", type=float, default=math.inf, help="stop before the next pair after that long")
     one.add_argument("--motions", type=int, default=12, help="cases of large motion")

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from DeepRegistrationLib.models.worth import KEY, helps, sentence, worths
+
 from ..tables import processor
 from .checks import MOTIONS, RIGHT
 from .page_blocks import tidy
@@ -24,6 +26,7 @@ def page(models: list[Values]) -> str:
     """The whole of docs/models.md."""
     text = ["# Models", "", "Written by `python -m benchmarks.networks.models write`; do not edit.", "", _machine(), ""]
     text += ["## In the box", "", *_box([m for m in models if m["model"]["box"]]), ""]
+    text += [*_worth(models), ""]
     for paper in PAPERS:
         members = [m for m in models if _header(m)["method"] in paper.methods]
         if members:
@@ -66,6 +69,34 @@ def _box(models: list[Values]) -> list[str]:
     return [*lines, "", f"Together {total:.1f} MB, float16, Apache-2.0."]
 
 
+def _worth(models: list[Values]) -> list[str]:
+    """What the headers say, and what "auto" takes because of that."""
+    lines = ["## What they are worth", ""]
+    lines.append(
+        "Gain over refinement alone (fast) on real pairs, as the headers of the models hold it and the panel shows it: "
+        "Dice, or the share by which an error is less. Figures of another engine (a hash of its code) are old: "
+        "`measure --embed` renews them."
+    )
+    lines += ["", "| model | images | pairs | as a start | alone | engine |", "|" + " --- |" * 6]
+    for m in models:
+        scores = _header(m)["scores"]
+        for row in worths(scores):
+            start, alone = (row.words(row.none, value) for value in (row.start, row.alone))
+            name = m["model"]["name"]
+            lines.append(f"| {name} | {row.images} | {row.pairs} | {start} | {alone} | {scores[KEY]['engine']} |")
+    lines.append("")
+    for ndim in (2, 3):
+        of = [
+            m
+            for m in models
+            if m["model"]["box"] and (_header(m)["method"], _header(m)["dimensions"]) == ("universal", ndim)
+        ]
+        for kind, contrasts in (("any images", None), ("images of one contrast", 1), ("images of two contrasts", 2)):
+            takes = next((m["model"]["name"] for m in of if helps(_header(m)["scores"], contrasts)), "refinement alone")
+            lines.append(f'* "auto" for {ndim}-D {kind}: {takes}.')
+    return lines
+
+
 def _runs(training: Values) -> list[Values]:
     """All that the weights went through, one run after the other."""
     return [*training.get("before", []), training]
@@ -90,7 +121,11 @@ def _paper(paper: Paper, models: list[Values]) -> list[str]:
     for claim in paper.claims:
         text += [_verdict(claim, with_own), ""]
     real = _real_table(models)
-    text += ["Real pairs:", "", *real, ""] if real else ["Real pairs: none that fit it with labels here, skipped.", ""]
+    engines = sorted({m["engine"] for m in models if "engine" in m})
+    by = f" (engine {', '.join(engines)})" if engines else ""
+    text += (
+        [f"Real pairs{by}:", "", *real, ""] if real else ["Real pairs: none that fit it with labels here, skipped.", ""]
+    )
     text += [*_cost_table(models), ""]
     for m in models:
         text += _checks(m)
@@ -199,19 +234,6 @@ def _measured_pairs(pairs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return refined or [p for p in pairs.values() if "network alone" in p]
 
 
-def start_gain(m: Values) -> float | None:
-    """How much better (Dice; share of the error) the fast refinement ends with the network's start, over all groups."""
-    gains = []
-    for pairs in _real_groups(m).values():
-        whole = [p for p in pairs.values() if "network + fast" in p and "no start + fast" in p]
-        if not whole:
-            continue
-        _, _, more = main_figure(whole[0]["network + fast"])
-        one, two = (np.array([main_figure(p[r])[1] for p in whole]) for r in ("network + fast", "no start + fast"))
-        gains.append(float((one - two).mean()) if more else float(((two - one) / two).mean()))
-    return float(np.mean(gains)) if gains else None
-
-
 def _cost_table(models: list[Values]) -> list[str]:
     lines = []
     for m in models:
@@ -315,6 +337,8 @@ def card(m: Values) -> str:
         lines.append("")
     real = _real_table([m])
     lines += ["On real pairs:", "", *real, ""] if real else []
+    said = sentence(h["scores"]) if real else ""
+    lines += [f"{said} (engine {h['scores'][KEY]['engine']})", ""] if said else []
     grid = h["grid"]
     where = f"{grid['longest']} voxels along the longest side" if grid.get("longest") else "its own grid"
     lines += [

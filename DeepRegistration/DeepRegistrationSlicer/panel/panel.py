@@ -159,7 +159,8 @@ class RegistrationPanel:
         for index, method in enumerate(self.catalog.methods):
             problem = method.problem(dimensions)
             combo.addItem(method.titleFor(dimensions), method.name)
-            combo.setItemData(index, problem or method.purpose, qt.Qt.ToolTipRole)
+            about = " ".join(filter(None, [method.purpose, method.worthFor(dimensions)]))
+            combo.setItemData(index, problem or about, qt.Qt.ToolTipRole)
             combo.model().item(index).setEnabled(not problem)
         if self.catalog.find(chosen) is None:
             combo.addItem(_("{name} (not here)").format(name=chosen), chosen)
@@ -178,18 +179,19 @@ class RegistrationPanel:
         name, dimensions = self.parameters.method, dimensionsOf(self.parameters)
         if self.ui.methodComboBox.currentData != name or dimensions != self._shownDimensions:
             self._fillMethods()
-        method, taken = self.catalog.find(name), self.catalog.taken(name, dimensions)
+        similarity = self.parameters.imageKind.similarity
+        method, taken = self.catalog.find(name), self.catalog.taken(name, dimensions, similarity)
         text = method.purpose if method is not None else ""
         if taken is not None and taken is not method:
             text = _("{purpose} For these images: {title}.").format(purpose=text, title=taken.title)
-        self.ui.methodLabel.text = text
+        self.ui.methodLabel.text = " ".join(filter(None, [text, taken.worthFor(dimensions) if taken else ""]))
         isLinear = wantsMatrix(self.parameters)
         for widget in (self.ui.methodComboBox, self.ui.imageKindComboBox, self.ui.qualityComboBox):
             widget.enabled = not isLinear
         self.ui.smoothnessSlider.enabled = not isLinear
         if isLinear:
             self.ui.methodLabel.text = _("Both images are aligned as a whole, whatever their contrast.")
-        hasNetwork = self.catalog.hasNetwork(name, dimensions) and not isLinear
+        hasNetwork = self.catalog.hasNetwork(name, dimensions, similarity) and not isLinear
         self.ui.refineCheckBox.enabled = self.ui.fineTuneCheckBox.enabled = hasNetwork
 
     # --- What can be done now ---

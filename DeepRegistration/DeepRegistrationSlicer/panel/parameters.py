@@ -203,14 +203,15 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
     elif replaced is not None:
         into["report"] = parameters.outputTransform.GetNodeReference(TABLE_ROLE)
     guided = parameters.useGuidance
-    hasNetwork = catalog.hasNetwork(parameters.method, dimensionsOf(parameters)) and not isLinear
+    similarity = parameters.imageKind.similarity
+    hasNetwork = catalog.hasNetwork(parameters.method, dimensionsOf(parameters), similarity) and not isLinear
     chosen = {
         "method": DEFAULTS.method if isLinear else parameters.method,
         "result": parameters.resultKind.value,
         "refine": DEFAULTS.refine if isLinear else _refinement(parameters, hasNetwork),
         "fineTune": parameters.fineTuneNetwork and hasNetwork,
         "affine": DEFAULTS.affine if parameters.useAffine else "none",
-        "similarity": DEFAULTS.similarity if isLinear else parameters.imageKind.similarity,
+        "similarity": DEFAULTS.similarity if isLinear else similarity,
         "smoothness": DEFAULTS.smoothness if isLinear else parameters.smoothness,
         "device": parameters.device.value,
         "seed": parameters.seed,

@@ -30,6 +30,8 @@ class Method:
         trained: those that it has weights for; None is not known, and taken for all.
         hasNetwork: whether there is something to fine-tune.
         takes: of "auto": the name of the method that it stands for, for each dimension; empty is not known.
+        takesFor: of "auto": the same for images that are compared by each similarity, where that makes a difference.
+        worth: what its network was measured to be worth, in words, for each dimension.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Method:
     trained: tuple[int, ...] | None = None
     hasNetwork: bool = True
     takes: Mapping[int, str] = field(default_factory=dict)
+    takesFor: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    worth: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def isAvailable(self) -> bool:
@@ -63,6 +67,12 @@ class Method:
             "under Models, train one (docs/training.md), or choose another method and fine-tune that."
         ).format(title=self.title, others=self.trained[0], dimensions=dimensions)
 
+    def worthFor(self, dimensions: int | None) -> str:
+        """What it was measured to be worth on images of so many dimensions; empty if that is not known."""
+        if dimensions is not None:
+            return self.worth.get(dimensions, "")
+        return " ".join(f"{n}-D: {text}" for n, text in sorted(self.worth.items()) if text)
+
     def titleFor(self, dimensions: int | None) -> str:
         """The title, with what it lacks."""
         if not self.problem(dimensions):
@@ -72,12 +82,15 @@ class Method:
         return _("{title} ({others}-D only)").format(title=self.title, others=self.trained[0])
 
 
-def bestAvailable(takes: Mapping[int, str] | None = None) -> Method:
+def bestAvailable(
+    takes: Mapping[int, str] | None = None, takesFor: Mapping[str, Mapping[int, str]] | None = None
+) -> Method:
     return Method(
         AUTO,
         _("Best available"),
         _("Takes the best that is here: a network where it helps, else refinement alone."),
         takes=takes or {},
+        takesFor=takesFor or {},
     )
 
 
@@ -102,16 +115,16 @@ class MethodCatalog:
     def find(self, name: str) -> Method | None:
         return next((method for method in self.methods if method.name == name), None)
 
-    def taken(self, name: str, dimensions: int | None) -> Method | None:
-        """The method that runs when ``name`` is chosen; None if that is not known."""
+    def taken(self, name: str, dimensions: int | None, similarity: str = AUTO) -> Method | None:
+        """The method that runs when ``name`` is chosen and images are compared so; None if that is not known."""
         method = self.find(name)
         if method is None or method.name != AUTO:
             return method
-        return self.find(method.takes.get(dimensions or 3, ""))
+        return self.find(method.takesFor.get(similarity, method.takes).get(dimensions or 3, ""))
 
-    def hasNetwork(self, name: str, dimensions: int | None) -> bool:
+    def hasNetwork(self, name: str, dimensions: int | None, similarity: str = AUTO) -> bool:
         """Whether a network runs when ``name`` is chosen."""
-        method = self.taken(name, dimensions)
+        method = self.taken(name, dimensions, similarity)
         return method.hasNetwork if method is not None else name not in (AUTO, NO_NETWORK)
 
     def refresh(self) -> None:
@@ -152,9 +165,9 @@ def parseMethods(text: str) -> list[Method]:
 def _method(entry: dict[str, Any]) -> Method:
     name = str(entry["name"])
     if name == AUTO:  # ours in words; which method it is now is the library's
-        takes = entry.get("takes")
-        known = takes.items() if isinstance(takes, dict) else ()
-        return bestAvailable({int(n): str(method) for n, method in known if str(n).isdigit()})
+        takesFor = entry.get("takes_for")
+        known = takesFor.items() if isinstance(takesFor, dict) else ()
+        return bestAvailable(_byDimension(entry.get("takes")), {str(s): _byDimension(takes) for s, takes in known})
     trained = entry.get("trained")
     if not isinstance(trained, list):
         trained = None if entry.get("available", True) else []
@@ -165,7 +178,14 @@ def _method(entry: dict[str, Any]) -> Method:
         dimensions=tuple(entry.get("dimensions") or ()),
         trained=None if trained is None else tuple(trained),
         hasNetwork=bool(entry.get("network", name != NO_NETWORK)),
+        worth=_byDimension(entry.get("worth")),
     )
+
+
+def _byDimension(table: Any) -> dict[int, str]:
+    """What the library lists for images of each number of dimensions."""
+    entries = table.items() if isinstance(table, dict) else ()
+    return {int(n): str(text) for n, text in entries if str(n).isdigit()}
 
 
 def _sentence(text: str) -> str:

@@ -16,6 +16,7 @@ import slicer
 
 from DeepRegistrationLib.errors import InputError as LibraryInputError
 from DeepRegistrationLib.models.header import BOX, ENDING, USER_FOLDER_VARIABLE, Header, read_header
+from DeepRegistrationLib.models.worth import sentence
 
 from ..errors import InputError, RegistrationError
 from ..texts import tr as _
@@ -44,6 +45,7 @@ class ModelFile:
             (_("For"), header.modality),
             (_("Dimensions"), header.dimensions),
             (_("Trained on"), _trainedOn(header.training.get("data"))),
+            (_("Worth"), sentence(header.scores)),
             (_("Scores"), _scores(header.scores)),
             (_("License"), header.license),
             (_("Source"), header.source),

@@ -11,8 +11,12 @@ import SimpleITK as sitk
 
 from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.cohorts import run as runs
-from DeepRegistrationLib.command_line.batch_command import parse_shard, parse_size
+from DeepRegistrationLib.command_line.batch_command import parse_shard, parse_size, weights_for
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.models import bundle
+from DeepRegistrationLib.models.bundle import save_bundle
+from DeepRegistrationLib.models.methods import find_method, fresh_model
+from DeepRegistrationLib.settings import Settings
 from Testing.Lib.geometry.geometries import oblique
 from Testing.Lib.quality.test_doubt import picture
 
@@ -161,3 +165,13 @@ def test_a_bids_data_set_becomes_a_bids_derivative(images):
     assert moved.GetSize() == fixed.GetSize()
     assert main(same) == 0
     assert [row["status"] for row in table(out)] == ["skipped"]
+
+
+def test_auto_knows_the_weights_that_it_takes_for_images_of_one_dimension_alone(tmp_path, monkeypatch):
+    """A batch is done again when its weights are others: those of 2-D images count where 3-D ones take none."""
+    model = fresh_model(find_method("universal"), 2)
+    monkeypatch.setattr(bundle, "BOX", tmp_path)
+    monkeypatch.delenv(bundle.USER_FOLDER_VARIABLE, raising=False)
+    save_bundle(tmp_path / "flat.safetensors", model.network, model.header)
+    assert list(weights_for(Settings())) == ["flat.safetensors"]
+    assert weights_for(Settings(method="none")) == {}

@@ -21,6 +21,7 @@ from DeepRegistrationLib.models.methods import (
     methods_as_json,
     model_for,
 )
+from DeepRegistrationLib.models.worth import KEY, Worth, as_scores
 from DeepRegistrationLib.settings import Settings
 from Testing.data import ROOT
 
@@ -163,7 +164,7 @@ def test_refinement_alone_is_the_default_until_the_universal_weights_are_in_the_
 def test_a_universal_model_that_hardly_helps_as_a_start_is_no_default(tmp_path):
     for ndim, gain in ((2, 0.004), (3, 0.02)):
         model = fresh_model(find_method("universal"), ndim)
-        header = replace(model.header, scores={"start_gain": gain})
+        header = replace(model.header, scores=worth(gain))
         save_bundle(tmp_path / "box" / f"universal-{ndim}d.safetensors", model.network, header)
     assert [default_method(ndim).name for ndim in (2, 3)] == ["none", "universal"]
     assert methods_as_json()[0]["takes"] == {"2": "none", "3": "universal"}
@@ -171,6 +172,49 @@ def test_a_universal_model_that_hardly_helps_as_a_start_is_no_default(tmp_path):
     assert chosen_method(Settings(fine_tune=True), 2).name == "universal"  # its weights are there
     assert chosen_method(Settings(method="none"), 3).name == "none"
     assert default_method().name == "none"
+
+
+def worth(*gains):
+    """Scores of a model with these gains on images of one contrast, of two, and so on."""
+    return {
+        KEY: as_scores([Worth(f"kind {n}", n, "dice", 4, 0.5, 0.6, 0.8, 0.8 + g) for n, g in enumerate(gains, 1)], "")
+    }
+
+
+def test_auto_is_chosen_by_dimension_and_by_what_the_similarity_says_of_the_images(tmp_path):
+    for ndim, gains in ((2, (0.004, 0.02)), (3, (-0.01, 0.05))):
+        model = fresh_model(find_method("universal"), ndim)
+        header = replace(model.header, scores=worth(*gains))
+        save_bundle(tmp_path / "box" / f"universal-{ndim}d.safetensors", model.network, header)
+    takes = {
+        similarity: [chosen_method(Settings(similarity=similarity), ndim).name for ndim in (2, 3)]
+        for similarity in ("auto", "lncc", "translated")
+    }
+    assert takes == {
+        "auto": ["universal", "none"], "lncc": ["none", "none"], "translated": ["universal", "universal"]
+    }  # fmt: skip
+    listed = methods_as_json()[0]
+    assert listed["takes"] == {"2": "universal", "3": "none"}
+    assert listed["takes_for"]["lncc"] == {"2": "none", "3": "none"}
+    assert listed["takes_for"]["mind"] == {"2": "universal", "3": "universal"}
+    (universal,) = [entry for entry in methods_as_json() if entry["name"] == "universal"]
+    assert "worse than no network on kind 1" in universal["worth"]["3"]
+
+
+def test_weights_made_for_a_cohort_run_where_they_are_named_and_nowhere_else(tmp_path):
+    method = find_method("universal")
+    model = fresh_model(method, 3)
+    header = replace(model.header, training={"cohort": {"images": 20}})
+    save_bundle(tmp_path / "box" / "a-hippocampus.safetensors", model.network, header)
+    assert default_method(3).name == "none"
+    with pytest.raises(InputError, match="no trained weights for 3-D images"):
+        model_for(method, 3)
+    listed = {entry["name"]: entry for entry in methods_as_json()}
+    assert not listed["universal"]["available"]
+    assert listed["a-hippocampus"]["available"]
+    assert model_for(find_method("a-hippocampus"), 3).name == "a-hippocampus"
+    save_bundle(tmp_path / "box" / "universal.safetensors", model.network, model.header)
+    assert model_for(method, 3).name == "universal"
 
 
 def test_what_the_paper_proposes_comes_before_what_it_compares_with(tmp_path):

@@ -11,7 +11,8 @@ from DeepRegistrationLib.geometry.image import Grid
 from DeepRegistrationLib.geometry.transform import read_transform
 from DeepRegistrationLib.models import bundle
 from DeepRegistrationLib.models.header import read_header
-from DeepRegistrationLib.models.methods import find_method
+from DeepRegistrationLib.models.methods import default_method, find_method, taken_bundle
+from DeepRegistrationLib.models.worth import HARM, KEY, sentence, worths
 from Testing.Lib.test_pipeline import pair
 
 BOX = sorted(bundle.BOX.glob("*.safetensors"))
@@ -36,6 +37,29 @@ def test_the_command_methods_lists_every_one_as_available(capsys):
     for path in BOX:
         assert listed[path.stem]["available"]
         assert listed[read_header(path).method]["weights"]
+
+
+def test_headers_docs_and_defaults_say_one_thing_and_auto_harms_no_kind():
+    page = (BOX[0].parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    engines = set()
+    for path in BOX:
+        header = read_header(path)
+        engines.add(header.scores[KEY]["engine"])
+        rows = worths(header.scores)
+        assert rows, path.stem
+        for row in rows:
+            start, alone = (row.words(row.none, value) for value in (row.start, row.alone))
+            assert f"| {path.stem} | {row.images} | {row.pairs} | {start} | {alone} |" in page
+        assert sentence(header.scores) in path.with_suffix(".md").read_text(encoding="utf-8")
+    assert len(engines) == 1
+    for ndim in (2, 3):
+        for kind, contrasts in (("any images", None), ("images of one contrast", 1), ("images of two contrasts", 2)):
+            taken = default_method(ndim, contrasts)
+            bundle_taken = taken_bundle(taken, ndim) if taken.network else None
+            name = bundle_taken.name if bundle_taken else "refinement alone"
+            assert f'* "auto" for {ndim}-D {kind}: {name}.' in page
+            rows = worths(bundle_taken.header.scores) if bundle_taken else []
+            assert all(row.gain >= -HARM for row in rows if contrasts is None or row.contrasts in (0, contrasts))
 
 
 @pytest.mark.parametrize("path", BOX, ids=lambda path: path.stem)

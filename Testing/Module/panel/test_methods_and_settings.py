@@ -16,9 +16,17 @@ from DeepRegistrationLib import settings as library  # isort: skip
 from DeepRegistrationSlicer.panel import parameters as parametersModule  # isort: skip
 
 ENTRIES = [
-    {"name": "auto", "takes": {"2": "flat", "3": "none"}},
+    {"name": "auto", "takes": {"2": "flat", "3": "none"}, "takes_for": {"lncc": {"2": "none", "3": "none"}}},
     {"name": "none", "title": "Refinement alone", "dimensions": [2, 3], "trained": [2, 3], "network": False},
-    {"name": "flat", "title": "SAR-Net", "dimensions": [2, 3], "trained": [2], "network": True},
+    {
+        "name": "flat",
+        "title": "SAR-Net",
+        "dimensions": [2, 3],
+        "trained": [2],
+        "network": True,
+        "purpose": "slices",
+        "worth": {"2": "Measured as a start: no better than no network on chest X-rays."},
+    },
     {"name": "new", "title": "VoxelMorph", "dimensions": [2, 3], "trained": [], "network": True},
 ]
 FORMER = """<MRML version="Slicer4.4.0" userTags="">
@@ -82,9 +90,34 @@ def test_best_available_says_what_it_takes_and_counts_as_that(answered, ui):
     assert not ui.fineTuneCheckBox.enabled
     addVolume(blobs((1, 32, 32)), name="flat")
     interact.choose(ui.fixedSelector, "flat")
-    assert ui.methodLabel.text.endswith("For these images: SAR-Net.")
+    assert "For these images: SAR-Net." in ui.methodLabel.text
     assert ui.fineTuneCheckBox.enabled
     assert ui.refineCheckBox.enabled
+
+
+def test_what_a_network_is_worth_stands_beside_its_purpose_before_it_is_chosen(answered, ui):
+    said = "no better than no network on chest X-rays"
+    for name in ("left", "right"):
+        addVolume(blobs((1, 32, 32)), name=name)
+    interact.choose(ui.fixedSelector, "left")
+    assert said in item(ui, "SAR-Net")[1]
+    assert said in ui.methodLabel.text  # of what "Best available" takes
+    interact.choose(ui.methodComboBox, "SAR-Net")
+    assert ui.methodLabel.text.startswith("Slices. Measured as a start")
+    interact.choose(ui.methodComboBox, "Refinement alone")
+    assert said not in ui.methodLabel.text
+
+
+def test_best_available_is_what_it_is_for_images_of_that_kind(answered, ui):
+    addVolume(blobs((1, 32, 32)), name="flat")
+    interact.choose(ui.fixedSelector, "flat")
+    assert "For these images: SAR-Net." in ui.methodLabel.text
+    one = next(kind for kind in parametersModule.ImageKind if kind.similarity == "lncc")
+    answered.panel.parameters.imageKind = one
+    assert ui.methodLabel.text.endswith("For these images: Refinement alone.")
+    assert not ui.fineTuneCheckBox.enabled
+    request, _into = parametersModule.requestFrom(answered.panel.parameters, answered.panel.catalog)
+    assert request.settings.refine != "none"
 
 
 def test_auto_is_passed_on_as_it_is(answered, ui):

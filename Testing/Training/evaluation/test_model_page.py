@@ -2,9 +2,11 @@
 
 import pytest
 
-from benchmarks.networks import page, page_blocks
+from benchmarks.networks import page, page_blocks, worth
 from benchmarks.networks.papers import PAPERS
+from benchmarks.networks.real import GROUPS
 from DeepRegistrationLib.models.methods import find_method
+from DeepRegistrationLib.models.worth import KEY, as_scores
 
 
 def model(variant, dice, method="dual-branch", **more):
@@ -19,6 +21,7 @@ def model(variant, dice, method="dual-branch", **more):
         "training": training,
         "network": "DualBranch",
         "license": "Apache-2.0",
+        "scores": {},
         "grid": {"longest": 96},
     }
     described = {"name": f"dual-{variant}", "bytes": 400_000, "parameters": 200_000, "header": header, "box": True}
@@ -64,16 +67,40 @@ def test_a_card_says_whose_contrasts_were_seen(settings, said):
     assert said in page.card(m)
 
 
-def test_the_gain_as_a_start_is_the_mean_over_the_groups_of_images():
-    real = {
-        "lungs|a|no start + fast": {"dice": 0.90},
-        "lungs|a|network + fast": {"dice": 0.94},
-        "slices|b|no start + fast": {"end_point": 2.0},
-        "slices|b|network + fast": {"end_point": 1.6},
-        "slices|c|no start + fast": {"end_point": 2.0},
-    }
-    assert page.start_gain(real) == pytest.approx((0.04 + 0.2) / 2)
-    assert page.start_gain({}) is None
+REAL = {
+    "chest (X-ray, 2-D)|a|before": {"dice": 0.80},
+    "chest (X-ray, 2-D)|a|network alone": {"dice": 0.88},
+    "chest (X-ray, 2-D)|a|no start + fast": {"dice": 0.90},
+    "chest (X-ray, 2-D)|a|network + fast": {"dice": 0.94},
+    "brain (T1), half resolution|b|before": {"dice": 0.5},
+    "brain (T1), half resolution|b|network alone": {"dice": 0.6},
+    "brain (T1), half resolution|b|no start + fast": {"dice": 0.7},
+    "brain (T1), half resolution|b|network + fast": {"dice": 0.6},
+    "brain (T1), half resolution|c|before": {"dice": 0.5},
+}
+
+
+def test_what_a_model_is_worth_is_a_row_for_each_group_that_was_gone_through():
+    lungs, brains = worth.worth_of(REAL)
+    assert (lungs.images, lungs.contrasts, lungs.pairs) == ("chest X-rays", 1, 1)
+    assert lungs.gain == pytest.approx(0.04)
+    assert (brains.images, brains.pairs) == ("T1 brains", 1)  # the second pair has no runs yet
+    assert worth.worth_of({}) == []
+
+
+def test_the_page_and_the_card_say_the_worth_that_the_header_holds_and_of_which_engine():
+    scores = as_scores(worth.worth_of(REAL), "abc12345")
+    m = model("gated", [0.6, 0.7], **REAL, engine="abc12345")
+    m["model"]["header"]["scores"] = {KEY: scores}
+    text = page.page([m])
+    assert "| dual-gated | chest X-rays | 1 | Dice +0.040 | Dice -0.020 | abc12345 |" in text
+    assert "Real pairs (engine abc12345):" in text
+    assert '"auto" for 3-D any images: refinement alone.' in text
+    assert "worse than no network on T1 brains (Dice -0.100)" in page.card(m)
+
+
+def test_every_group_of_real_pairs_has_a_name_for_people():
+    assert {group for groups in GROUPS.values() for group in groups} == set(worth.KINDS)
 
 
 def test_a_card_names_data_plan_steps_time_and_limits():
