@@ -1,7 +1,7 @@
 """The errors of this package: ``RegistrationError``, and two kinds of it. The message is a plain sentence that is shown
 to the user as it is.
 
-They mean what the library's own (``DeepRegistrationLib.errors``) mean, and say it in the user's language; these are what
+They mean what the library's own (``DeepRegistrationLib.errors``) mean, in the user's language; these are what
 Slicer's console catches.
 """
 

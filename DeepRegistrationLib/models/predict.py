@@ -51,7 +51,7 @@ def predict(
             that measure (in float32).
 
     Raises:
-        InputError: if the images are not on one grid or of other dimensions than the model, or ``fit`` is none of these.
+        InputError: if the images are not on one grid or of other dimensions than the model, or ``fit`` is none of them.
         RegistrationFailed: if the field is not finite.
         Cancelled: if the reporter's token is set.
     """

@@ -121,7 +121,7 @@ class RegistrationLogic:
             outputReport: table node for what was measured; True makes one.
             showResult: show fixed and moved volume over each other in the slice views.
             waitForCompletion: return when it is done. Events are processed meanwhile.
-            **chosen: what ``DeepRegistrationLib.settings.Settings`` holds, in camelCase and with the library's defaults:
+            **chosen: what ``DeepRegistrationLib.settings.Settings`` holds, in camelCase, with the library's defaults:
                 method, variant, fineTune, untrained, result, refine, fromHere, affine, similarity, smoothness, device,
                 seed.
 
