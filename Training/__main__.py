@@ -55,11 +55,12 @@ def _commands() -> tuple[Callable[[argparse._SubParsersAction], None], ...]:
     from .pairs.classical_fields import add_fields
     from .pairs.make_manifest import add_manifest
     from .runs.export import add_export
+    from .runs.fit import add_fit
     from .runs.train import add_train
     from .synthesis.contact_sheet import add_synthesize
 
     return (
-        add_synthesize, add_train, add_evaluate, add_learn, add_rows, add_export, add_manifest, add_fields,
+        add_fit, add_synthesize, add_train, add_evaluate, add_learn, add_rows, add_export, add_manifest, add_fields,
         add_import_keras,
     )  # fmt: skip
 

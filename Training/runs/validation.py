@@ -12,6 +12,7 @@ from torch import Tensor
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.networks import RegistrationNetwork
 from DeepRegistrationLib.quality import metrics
+from DeepRegistrationLib.similarity.mutual_information import nmi
 
 from ..pairs.batch import Batch
 from ..synthesis.anatomy import pick
@@ -24,7 +25,9 @@ def validate(network: RegistrationNetwork, pairs: Sequence[Batch], device: torch
 
     Returns:
         "dice" and "dice_before" over labels; "end_point" and "end_point_before" in voxels where both images show it;
-        "folds" in percent; "score", larger is better: Dice, else minus the end-point error, else minus folds.
+        where nothing is known, "information" and "information_before", the normalized mutual information; "folds" in
+        percent; "score", larger is better: Dice, else minus the end-point error, else the information less the share of
+        folds.
     """
     if not pairs:
         return {}
@@ -36,7 +39,7 @@ def validate(network: RegistrationNetwork, pairs: Sequence[Batch], device: torch
     elif "end_point" in means:
         means["score"] = -means["end_point"]
     else:
-        means["score"] = -means["folds"]
+        means["score"] = means["information"] - means["folds"] / 100
     return means
 
 
@@ -69,6 +72,9 @@ def score_pair(network: RegistrationNetwork, pair: Batch, device: torch.device, 
             scores[name] = metrics.mean(overlaps)
     if pair.displacement is not None:
         scores["end_point"], scores["end_point_before"] = end_point(u, pair), end_point(still, pair)
+    if len(scores) == 1:
+        for name, field in (("information", u), ("information_before", still)):
+            scores[name] = float(nmi(pair.fixed, fields.warp(pair.moving, field)))
     return scores
 
 

@@ -2,6 +2,8 @@
 
 Values of ``loss``: ``end_point`` weight at first, ``end_point_after`` later on, ``dice`` and ``smoothness`` (diffusion
 of the finest velocity) later on. ``options.end_point_share``: how much of the run comes first.
+``options.unsupervised``: real pairs, of one kind of image, whose map nobody knows: VoxelMorph's objective (LCC with its
+sign, smoothness 1), and the overlap of labels where both images have them.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from DeepRegistrationLib import fields
+from DeepRegistrationLib.losses.objectives import voxelmorph
 from DeepRegistrationLib.losses.regularization import diffusion
 from DeepRegistrationLib.networks import Prediction
 from DeepRegistrationLib.networks.universal import SQUARINGS, UniversalNetwork
@@ -19,7 +22,7 @@ from ..plan import TrainingPlan
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, registration_network, settings
 
 LOSS = {"end_point": 1.0, "end_point_after": 0.2, "dice": 1.0, "smoothness": 0.05}
-OPTIONS = {"end_point_share": 0.25}
+OPTIONS = {"end_point_share": 0.25, "unsupervised": False}
 BACKGROUND = 0.1
 """Weight of voxels without a label in the end-point error: there is nothing to see."""
 
@@ -27,7 +30,15 @@ BACKGROUND = 0.1
 def steps(plan: TrainingPlan, ndim: int) -> Steps:
     settings(plan.loss, LOSS, "loss")
     settings(plan.options, OPTIONS, "options")
-    weights, share = {**LOSS, **plan.loss}, {**OPTIONS, **plan.options}["end_point_share"]
+    weights, options = {**LOSS, **plan.loss}, {**OPTIONS, **plan.options}
+    share = options["end_point_share"]
+
+    def unsupervised(context: Context, batch: Batch) -> Terms:
+        u = context.register(batch).displacement
+        terms = voxelmorph(fields.warp(batch.moving, u), batch.fixed, u, signed=True)
+        if weights["dice"] and batch.fixed_labels is not None and batch.moving_labels is not None:
+            terms["dice"] = weights["dice"] * label_loss(u, batch)
+        return terms
 
     def loss(context: Context, batch: Batch) -> Terms:
         prediction = context.register(batch)
@@ -44,8 +55,8 @@ def steps(plan: TrainingPlan, ndim: int) -> Steps:
 
     network = registration_network(plan, ndim)
     assert isinstance(network, UniversalNetwork)
-    turn = Turn(REGISTRATION, (REGISTRATION,), loss)
-    needs = frozenset({"labels", "displacement"})
+    turn = Turn(REGISTRATION, (REGISTRATION,), unsupervised if options["unsupervised"] else loss)
+    needs: frozenset[str] = frozenset() if options["unsupervised"] else frozenset({"labels", "displacement"})
     return Steps({REGISTRATION: network}, lambda progress: (turn,), needs, network.divisor)
 
 
