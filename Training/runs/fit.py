@@ -7,6 +7,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from DeepRegistrationLib import __version__
 from DeepRegistrationLib.device import choose_device
@@ -15,7 +16,7 @@ from DeepRegistrationLib.geometry.image import read_image
 from DeepRegistrationLib.models.bundle import Model, list_bundles, load_model, save_bundle
 from DeepRegistrationLib.models.catalog import ALL, UNIVERSAL
 from DeepRegistrationLib.models.header import BOX, ENDING
-from DeepRegistrationLib.models.methods import COHORT, taken_bundle
+from DeepRegistrationLib.models.methods import COHORT, find_method, fresh_model, taken_bundle
 from DeepRegistrationLib.models.worth import KEY, as_scores
 
 from ..limits import set_threads
@@ -165,8 +166,6 @@ def _start(wish: Wish, ndim: int) -> tuple[Model, Path]:
     return model, path
 
 
-CHANGED = ("repeats", "strides", "width")
-"""Arguments of a network by which a bundle's may differ from its method's."""
 LOSSES = {
     "universal": {"options": {"unsupervised": True}},
     "voxelmorph-1": {"loss": {"signed": True}},
@@ -184,7 +183,7 @@ def _plan(wish: Wish, old: Model, manifest: Path, began: float) -> TrainingPlan:
     table = {
         "method": header.method,
         **({"variant": header.variant} if header.variant else {}),
-        "network": {key: header.arguments[key] for key in CHANGED if key in header.arguments},
+        "network": _changed(old),
         "data": {
             "manifest": str(manifest.resolve()),
             "normalization": {**vars(normal), "output": list(normal.output)},
@@ -198,6 +197,13 @@ def _plan(wish: Wish, old: Model, manifest: Path, began: float) -> TrainingPlan:
     every = max(10, steps // 8)
     schedule = replace(plan.schedule, steps=steps, validate_every=every, checkpoint_every=every, log_every=every)
     return replace(plan, schedule=schedule)
+
+
+def _changed(old: Model) -> dict[str, Any]:
+    """The arguments of its network that are not those of its method's."""
+    header = old.header
+    usual = fresh_model(find_method(header.method), header.dimensions, variant=header.variant).header.arguments
+    return {key: value for key, value in header.arguments.items() if value != usual.get(key)}
 
 
 def _steps_in_time(wish: Wish, plan: TrainingPlan, began: float) -> int:

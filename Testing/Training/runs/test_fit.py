@@ -17,6 +17,7 @@ from Training.__main__ import main
 from Training.pairs.cohort import common_grid, find_images
 from Training.runs import fit as module
 from Training.runs.judge import Verdict
+from Training.steps.turns import registration_network
 
 
 def blob(number, shape=(32, 32)):
@@ -170,3 +171,11 @@ def test_the_common_grid_shows_the_same_place_in_multiples_of_what_the_network_h
     assert made.shape == (48, 112, 64)
     middles = [g.to_world((np.array(g.shape) - 1) / 2) for g in (grid, made)]
     assert np.allclose(*middles)
+
+
+@pytest.mark.parametrize("name", ["universal", "universal-2d", "voxelmorph-2"])
+def test_every_model_in_the_box_that_can_be_begun_with_fits_the_network_of_its_plan(name, tmp_path):
+    old = load_model(name)
+    wish = module.Wish(tmp_path, tmp_path / "m.safetensors", steps=2)
+    plan = module._plan(wish, old, tmp_path / "images.json", 0.0)
+    assert registration_network(plan, old.header.dimensions).weights_from(old.network) is not None
