@@ -16,6 +16,8 @@ WORTH = 0.005
 """Gain that a start must bring on average to be the default: less is within the spread, and a start costs seconds."""
 HARM = 0.002
 """Gain below minus this is harm: no default does that on any kind. Less than this either way is no difference."""
+EARLIER, EARLIER_WORTH = "start_gain", 0.01
+"""In headers measured before that: one number over all kinds, and from where on it made a default."""
 FIGURES = ("dice", "tre", "end_point")
 
 
@@ -91,16 +93,19 @@ def helps(scores: Mapping[str, Any], contrasts: int | None = None) -> bool:
     """Whether a model may be the default: a better start on average over the kinds measured, and harmful on none.
 
     Args:
-        scores: of its header. A model that was not measured counts as one that helps.
+        scores: of its header. One that was never measured counts as one that helps.
         contrasts: of the images at hand, see ``Worth``; None: not known, all kinds count.
     """
     rows = worths(scores)
-    if contrasts is not None and rows:
+    if not rows:
+        gain = scores.get(EARLIER)
+        return not isinstance(gain, int | float) or gain >= EARLIER_WORTH
+    if contrasts is not None:
         rows = [row for row in rows if row.contrasts in (0, contrasts)]
         if not rows:
             return False
     gains = [row.gain for row in rows]
-    return not gains or (sum(gains) / len(gains) >= WORTH and min(gains) >= -HARM)
+    return sum(gains) / len(gains) >= WORTH and min(gains) >= -HARM
 
 
 def sentence(scores: Mapping[str, Any]) -> str:

