@@ -65,7 +65,7 @@ def collect(folder: Path) -> list[Row]:
     if not lists:
         raise InputError(f"There are no results of batch in {folder}; give the folder that was its --output.")
     newest: dict[str, Row] = {}
-    for row in _rows(folder / OWN / "rows"):
+    for row in rows_of(folder):
         before = newest.get(row["name"])
         if before is None or before["time"] <= row["time"]:
             newest[row["name"]] = row
@@ -76,8 +76,9 @@ def collect(folder: Path) -> list[Row]:
     return rows
 
 
-def _rows(folder: Path) -> Iterator[Row]:
-    for path in sorted(folder.glob("*.jsonl")):
+def rows_of(folder: Path) -> Iterator[Row]:
+    """All that any run on ``folder`` said of any pair."""
+    for path in sorted((folder / OWN / "rows").glob("*.jsonl")):
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 try:

@@ -8,11 +8,8 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,9 @@ import numpy as np
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import read_image
+from DeepRegistrationLib.quality import metrics
 
-from .cluster import environment
+from .cluster import timed
 from .page import replace_section
 
 PEER = Path(__file__).with_name("ants_template.py")
@@ -48,12 +46,12 @@ def run_atlas(options: argparse.Namespace) -> None:
         path = _listed(options, folder)
         ours = [sys.executable, "-m", "DeepRegistrationLib", "template", str(path), "--output", str(folder / "ours")]
         how = ["--method", "none", "--device", "cpu", "--threads", "1", "--weighting", "majority"]
-        found = {"ours": timed([*ours, *how, "--rounds", str(options.rounds)], folder)}
-        again = timed([*ours, *how[:-1], "local", "--rounds", str(options.rounds)], folder)  # only the labels anew
+        found = {"ours": _measured([*ours, *how, "--rounds", str(options.rounds)], folder)}
+        again = _measured([*ours, *how[:-1], "local", "--rounds", str(options.rounds)], folder)  # only the labels anew
         found["ours, local weighting"] = {**found["ours"], "dice": again["dice"]}
         if options.peer_python:
             peer = [options.peer_python, str(PEER), str(path), str(folder / "peer"), str(options.rounds - 1)]
-            found["antspyx build_template"] = timed(peer, folder) | {"dice": _dice(path, folder / "peer")}
+            found["antspyx build_template"] = _measured(peer, folder) | {"dice": _dice(path, folder / "peer")}
         print(json.dumps(found), flush=True)
     lines = [
         f"{options.count} subjects of {options.images.name}, one thread each side, one after the other in one run:",
@@ -83,40 +81,22 @@ def _listed(options: argparse.Namespace, folder: Path) -> Path:
     return path
 
 
-def timed(command: list[str], folder: Path) -> dict[str, Any]:
-    """Run it: seconds of wall and processor, and our leave-one-out Dice where there is one.
-
-    Raises:
-        InputError: if it failed.
-    """
-    threads = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    start = time.monotonic()
-    with (folder / "said.txt").open("ab") as said:
-        process = subprocess.Popen(command, env=environment() | threads, stdout=said, stderr=said)
-        _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise InputError(f"It failed: {' '.join(command)}; see {folder / 'said.txt'}.")
+def _measured(command: list[str], folder: Path) -> dict[str, Any]:
+    """Run it: seconds of wall and processor, and our leave-one-out Dice where there is one."""
+    wall, cpu = timed(command, {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
     scores = folder / "ours" / "leave_one_out.csv"
     dice = []
     if scores.is_file():
         with scores.open(encoding="utf-8") as file:
             dice = [float(row["dice"]) for row in csv.DictReader(file)]
-    return {"wall": time.monotonic() - start, "cpu": used.ru_utime + used.ru_stime, "dice": dice}
+    return {"wall": wall, "cpu": cpu, "dice": dice}
 
 
 def _dice(path: Path, folder: Path) -> list[float]:
-    """Of each subject, the mean over the labels it has, as the library's leave-one-out."""
+    """Of each subject, the mean over its labels, as the library's leave-one-out."""
     scores = []
     with path.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            own = read_image(row["labels"]).array.astype(int)
-            given = read_image(folder / f"{row['name']}.nii.gz").array.astype(int)
-            kinds = [label for label in np.unique(own) if label]
-            scores.append(
-                float(
-                    np.mean(
-                        [2 * ((own == n) & (given == n)).sum() / ((own == n).sum() + (given == n).sum()) for n in kinds]
-                    )
-                )
-            )
+            maps = [read_image(name).array.astype(int) for name in (row["labels"], folder / f"{row['name']}.nii.gz")]
+            scores.append(metrics.mean(metrics.dice(*maps)))
     return scores

@@ -6,17 +6,22 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
+
+from DeepRegistrationLib.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 DASK = (sys.executable, "-m", "dask")
 
 
 def environment() -> dict[str, str]:
+    """This one's, with one thread, and this checkout first."""
     return dict(
         os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", DASK_DISTRIBUTED__LOGGING__DISTRIBUTED="critical"
     )
@@ -27,6 +32,22 @@ def batch(list_path: Path, folder: Path, *more: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "DeepRegistrationLib", "batch", str(list_path), "--output", str(folder), *more]
     with folder.with_suffix(".txt").open("ab") as said:
         return subprocess.Popen(command, env=environment(), stdout=said, stderr=said, start_new_session=True)
+
+
+def timed(command: Sequence[str], more: Mapping[str, str] = {}, cwd: Path = ROOT) -> tuple[float, float]:
+    """Wall and processor seconds of a command, with all that it started and waited for; ``more``: of its environment.
+
+    Raises:
+        InputError: if it failed, with the end of what it said.
+    """
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, cwd=cwd, env=environment() | more, stdout=said, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        said.seek(0)
+        if status:
+            raise InputError(f"It failed: {' '.join(command)}: {said.read()[-500:].decode(errors='replace')}")
+    return time.monotonic() - start, used.ru_utime + used.ru_stime
 
 
 class Cluster:

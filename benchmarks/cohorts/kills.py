@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from DeepRegistrationLib.cohorts.ledger import rows_of
 from DeepRegistrationLib.errors import InputError
 
 from .cluster import Cluster, batch, end, resident
-from .lists import write_list
+from .lists import called, write_list
 from .page import write_kills
-from .results import contents, done_twice, rows, unfinished
+from .results import contents, done_twice, unfinished
 
 LOOKS_EVERY = 2.0
 MOST_STARTS = 12
@@ -58,7 +59,7 @@ def run_kills(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         path = write_list(folder, options.pairs, options.images, options.pattern)
-        found = {"pairs": options.pairs, "images": str(options.images and options.images.name), "how": how}
+        found = {"pairs": options.pairs, "images": called(options.images), "how": how}
         found["every"] = options.every
         found["calm"] = _calm(path, folder / "calm", how)
         wanted = contents(folder / "calm")
@@ -86,7 +87,7 @@ def _short(part: dict[str, Any]) -> dict[str, Any]:
 def compared(folder: Path, wanted: dict[str, str]) -> dict[str, Any]:
     """How the results of a folder differ from those of the undisturbed run."""
     found = contents(folder)
-    last = {row["name"]: row["status"] for row in sorted(rows(folder), key=lambda row: row["time"])}
+    last = {row["name"]: row["status"] for row in sorted(rows_of(folder), key=lambda row: row["time"])}
     return {
         "missing": sorted({*wanted} - {*found}),
         "other": sorted(name for name in found if found[name] != wanted.get(name)),
@@ -100,11 +101,11 @@ def _calm(path: Path, out: Path, how: list[str]) -> dict[str, Any]:
     curve = Curve()
     client = batch(path, out, "--workers", "2", *how)
     while client.poll() is None:
-        curve.note(len(rows(out)), all=resident(client.pid))
+        curve.note(len([*rows_of(out)]), all=resident(client.pid))
         time.sleep(LOOKS_EVERY)
     if client.returncode:
         raise InputError(f"The undisturbed run failed; see {out.with_suffix('.txt')}.")
-    times = sorted(row["time"] for row in rows(out) if row["status"] == "done")
+    times = sorted(row["time"] for row in rows_of(out) if row["status"] == "done")
     rate = (len(times) - 1) / max(times[-1] - times[0], 1e-9)
     return {"seconds": time.monotonic() - curve.start, "pairs a second": rate, "curve": curve.points}
 
@@ -140,7 +141,7 @@ def disturbed(path: Path, out: Path, how: list[str], options: argparse.Namespace
         cluster.stop()
         if client is not None and client.poll() is None:
             end(client)
-    states = Counter(row["status"] for row in rows(out))
+    states = Counter(row["status"] for row in rows_of(out))
     return {"seconds": time.monotonic() - curve.start, "killed": counts, "rows": states, "curve": curve.points}
 
 
@@ -159,5 +160,5 @@ def at_once(path: Path, out: Path, how: list[str], _options: argparse.Namespace)
         codes = [client.wait() for client in clients]
     finally:
         cluster.stop()
-    states = Counter(row["status"] for row in rows(out))
+    states = Counter(row["status"] for row in rows_of(out))
     return {"seconds": time.monotonic() - start, "codes": codes, "rows": states}

@@ -33,6 +33,11 @@ def write_list(folder: Path, count: int, images: Path | None, pattern: str, most
     return path
 
 
+def called(images: Path | None) -> str:
+    """The images of ``write_list``, in words."""
+    return "generated, 12 voxels wide" if images is None else images.name
+
+
 def _generated(folder: Path, most: int) -> list[Path]:
     """Balls of different shape, 12 voxels wide."""
     paths = []

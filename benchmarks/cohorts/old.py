@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from DeepRegistrationLib.errors import InputError
-
-from .cluster import ROOT, environment
-from .lists import write_list
+from .cluster import ROOT, timed
+from .lists import called, write_list
 from .page import replace_section
 
 
@@ -45,9 +40,12 @@ def run_old(options: argparse.Namespace) -> None:
         path = write_list(Path(folder), options.pairs, options.images, options.pattern)
         for _ in range(options.repeats):
             for who, checkout in (("old", options.old), ("new", ROOT)):
-                spent[who].append(_timed(checkout, path, Path(folder) / "out", how))
+                out = Path(folder) / "out"
+                shutil.rmtree(out, ignore_errors=True)
+                command = [sys.executable, "-m", "DeepRegistrationLib", "batch", str(path), "--output", str(out), *how]
+                spent[who].append(timed(command, {"PYTHONPATH": str(checkout)}, checkout))
                 print(who, spent[who][-1], flush=True)
-    row = {"images": str(options.images and options.images.name), "pairs": options.pairs, "how": how, **spent}
+    row = {"images": called(options.images), "pairs": options.pairs, "how": how, **spent}
     options.results.parent.mkdir(parents=True, exist_ok=True)
     with options.results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
@@ -67,25 +65,5 @@ def _cells(row: dict[str, Any]) -> str:
         old, new = (median(run[k] for run in row[who]) / row["pairs"] for who in ("old", "new"))
         ratios = [a[k] / b[k] for a, b in zip(row["old"], row["new"], strict=True)]
         cells += [f"{old:.1f} / {new:.1f}", f"**{median(ratios):.1f}** ({min(ratios):.1f} to {max(ratios):.1f})"]
-    what = "generated, 12 voxels wide" if row["images"] == "None" else row["images"]
-    return f"| {row['pairs']} of {what}, {len(row['old'])} runs each | `{' '.join(row['how'])}` | {' | '.join(cells)} |"
-
-
-def _timed(checkout: Path, path: Path, out: Path, how: list[str]) -> tuple[float, float]:
-    """Wall and processor seconds of a whole run, with all that it started.
-
-    Raises:
-        InputError: if it failed.
-    """
-    shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "DeepRegistrationLib", "batch", str(path), "--output", str(out), *how]
-    start = time.monotonic()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            command, cwd=checkout, env=environment() | {"PYTHONPATH": str(checkout)}, stdout=said, stderr=said
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        said.seek(0)
-        if status:
-            raise InputError(f"batch of {checkout} failed: {said.read()[-500:].decode(errors='replace')}")
-    return time.monotonic() - start, used.ru_utime + used.ru_stime
+    what = f"{row['pairs']} of {row['images']}, {len(row['old'])} runs each"
+    return f"| {what} | `{' '.join(row['how'])}` | {' | '.join(cells)} |"

@@ -28,7 +28,7 @@ def write_kills(found: dict[str, Any], path: Path) -> None:
     calm, harmed, once = found["calm"], found["disturbed"], found["at once"]
     killed = harmed["killed"]
     lines = [
-        f"{found['pairs']} pairs ({_what(found)}), `{' '.join(found['how'])}`, two workers of one thread:",
+        f"{found['pairs']} pairs ({found['images']}), `{' '.join(found['how'])}`, two workers of one thread:",
         "",
         "| run | minutes | rows | missing | other bytes | done twice | half written |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -46,10 +46,6 @@ def write_kills(found: dict[str, Any], path: Path) -> None:
         *(_memory_row(k, calm["curve"], harmed["curve"]) for k in range(1, 6)),
     ]
     replace_section(path, "cohort-kills", lines)
-
-
-def _what(found: dict[str, Any]) -> str:
-    return "generated, 12 voxels wide" if found["images"] == "None" else found["images"]
 
 
 def _times(count: int) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from DeepRegistrationLib.cohorts.ledger import rows_of
+
 SEED_DECIDES = ("warped.nii.gz", "overlay.png")
 """Byte for byte; of ``transform.h5`` the numbers are compared, as HDF5 notes when it was written."""
 TIMES = ("seconds", "provenance", "stages", "memory")
@@ -36,21 +38,9 @@ def _without_times(value: Any) -> Any:
     return value
 
 
-def rows(folder: Path) -> list[dict[str, Any]]:
-    """All that any run said of any pair."""
-    found = []
-    for path in sorted((folder / ".batch" / "rows").glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                found.append(json.loads(line))
-            except ValueError:  # the last line of one that was killed
-                continue
-    return found
-
-
 def done_twice(folder: Path) -> list[str]:
     """Pairs that two runs say to have registered."""
-    counts = Counter(row["name"] for row in rows(folder) if row["status"] == "done")
+    counts = Counter(row["name"] for row in rows_of(folder) if row["status"] == "done")
     return sorted(name for name, count in counts.items() if count > 1)
 
 

@@ -157,26 +157,24 @@ class AtlasMaker:
         self.finished.emit(atlas)
 
     def _made(self, answer: dict[str, Any]) -> Atlas:
-        volume = _add("vtkMRMLScalarVolumeNode", _("Atlas of {count}").format(count=len(self._volumes)))
+        volume = nodes.newNode("vtkMRMLScalarVolumeNode", _("Atlas of {count}").format(count=len(self._volumes)))
         name = volume.GetName()
-        atlas = Atlas(volume, _add("vtkMRMLScalarVolumeNode", _("{name} volume change").format(name=name)))
+        atlas = Atlas(volume, nodes.newNode("vtkMRMLScalarVolumeNode", _("{name} volume change").format(name=name)))
         nodes.setVolume(atlas.volume, answer["volume"])
         nodes.setVolume(atlas.change, answer["change"])
         rows = []
         for node, image, report in zip(self._volumes, answer["fields"], answer["reports"], strict=True):
-            transform = _add("vtkMRMLTransformNode", _("{moving} to {fixed}").format(moving=node.GetName(), fixed=name))
+            transform = nodes.newNode(
+                "vtkMRMLTransformNode", _("{moving} to {fixed}").format(moving=node.GetName(), fixed=name)
+            )
             nodes.setField(transform, image)
             nodes.setRoles(transform, atlas.volume, node)
             transform.SetAttribute(REPORT_ATTRIBUTE, json.dumps(report))
             atlas.transforms.append(transform)
             rows.append((node.GetName(), report, ""))
-        atlas.table = _add("vtkMRMLTableNode", _("Registrations to {fixed}").format(fixed=name))
+        atlas.table = nodes.newNode("vtkMRMLTableNode", _("Registrations to {fixed}").format(fixed=name))
         fillSeriesTable(atlas.table, rows)
         return atlas
-
-
-def _add(className: str, name: str) -> Node:
-    return slicer.mrmlScene.AddNewNodeByClass(className, slicer.mrmlScene.GenerateUniqueName(name))
 
 
 def _names(volumeNodes: Sequence[Node]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import SimpleITK as sitk
-import slicer
 
 from DeepRegistrationLib.dicom import reading, series
 from DeepRegistrationLib.errors import DeepRegistrationError as LibraryError
@@ -55,7 +54,7 @@ def importDicom(path: str | Path, fixedNode: Node, movingNode: Node, differentPa
     isLinear = found.IsLinear()
     className = "vtkMRMLLinearTransformNode" if isLinear else "vtkMRMLTransformNode"
     image = _single(found) if isLinear else derived.asField(found, nodes.imageOf(fixedNode))
-    node = slicer.mrmlScene.AddNewNodeByClass(className, slicer.mrmlScene.GenerateUniqueName(name))
+    node = nodes.newNode(className, name)
     nodes.setMap(node, image)
     nodes.setRoles(node, fixedNode, movingNode)
     return node

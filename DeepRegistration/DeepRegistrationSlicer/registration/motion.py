@@ -130,9 +130,7 @@ class MotionMaker:
         curves = {self._title(title): [float(row[title]) for row in rows] for title in rows[0] if title != "Frame"}
         name, unit = source.GetIndexName() or _("frame"), source.GetIndexUnit()
         xTitle = f"{name} ({unit})" if unit else name
-        scene = slicer.mrmlScene
-        form = scene.GenerateUniqueName(_("{name} motion").format(name=source.GetName()))
-        table = scene.AddNewNodeByClass("vtkMRMLTableNode", form)
+        table = nodes.newNode("vtkMRMLTableNode", _("{name} motion").format(name=source.GetName()))
         plots.fillCurves(table, (xTitle, _times(source)), curves)
         charts = []
         for ending, form, yTitle in (
@@ -151,8 +149,7 @@ class MotionMaker:
     @staticmethod
     def _smoothed(source: Node, fields: list[Any]) -> Node:
         """A sequence of its own: what was registered stays."""
-        form = slicer.mrmlScene.GenerateUniqueName(_("{name} smoothed").format(name=source.GetName()))
-        made = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", form)
+        made = nodes.newNode("vtkMRMLSequenceNode", _("{name} smoothed").format(name=source.GetName()))
         for get, put in (("GetIndexName", "SetIndexName"), ("GetIndexUnit", "SetIndexUnit")):
             getattr(made, put)(getattr(source, get)())
         made.SetIndexType(source.GetIndexType())

@@ -148,5 +148,4 @@ def _newNode(kind: str, ask: request.Request) -> Node:
     }[kind]
     if kind in TRANSFORM_KINDS and ask.settings.is_linear:
         className = "vtkMRMLLinearTransformNode"
-    unique = slicer.mrmlScene.GenerateUniqueName(name.format(fixed=fixed, moving=moving))
-    return slicer.mrmlScene.AddNewNodeByClass(className, unique)
+    return nodes.newNode(className, name.format(fixed=fixed, moving=moving))

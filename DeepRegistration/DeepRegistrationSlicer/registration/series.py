@@ -206,7 +206,7 @@ class Series:
         self.isRunning = False
         assert self._template is not None
         name = _("Registrations to {fixed}").format(fixed=self._template.fixedNode.GetName())
-        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(name))
+        table = nodes.newNode("vtkMRMLTableNode", name)
         fillSeriesTable(table, self._rows)
         self.finished.emit(table)
 
@@ -268,7 +268,7 @@ class Series:
             isOurs = node.GetNodeReference(SOURCE_ROLE) is sequenceNode and node.GetAttribute(FIXED_ATTRIBUTE) == key
             if isOurs and node.GetName().startswith(name):
                 return node
-        made = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", slicer.mrmlScene.GenerateUniqueName(name))
+        made = nodes.newNode("vtkMRMLSequenceNode", name)
         made.SetIndexName(sequenceNode.GetIndexName())
         made.SetIndexUnit(sequenceNode.GetIndexUnit())
         made.SetIndexType(sequenceNode.GetIndexType())

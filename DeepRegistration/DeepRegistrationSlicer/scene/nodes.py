@@ -279,6 +279,11 @@ def setVoxels(volumeNode: Node, array: np.ndarray, toWorld: np.ndarray) -> None:
     volumeNode.SetAndObserveImageData(imageData)
 
 
+def newNode(className: str, name: str) -> Node:
+    """A new node in the scene, with a number behind its name where there is one of that name."""
+    return slicer.mrmlScene.AddNewNodeByClass(className, slicer.mrmlScene.GenerateUniqueName(name))
+
+
 def setRoles(transformNode: Node, fixedNode: Node, movingNode: Node) -> None:
     """Which volumes this transform brings together, as Slicer records it."""
     for role, node in (

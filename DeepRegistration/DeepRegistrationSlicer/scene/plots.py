@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import slicer
 import vtk
 
-from .nodes import Node
+from .nodes import Node, newNode
 
 COLORS = ((0.12, 0.47, 0.71), (0.84, 0.15, 0.16), (0.17, 0.63, 0.17), (1.0, 0.5, 0.05), (0.58, 0.4, 0.74))
 
@@ -27,7 +27,7 @@ def fillCurves(tableNode: Node, index: tuple[str, Sequence[float]], curves: Mapp
 
 def chartOf(tableNode: Node, name: str, xTitle: str, yTitle: str, columns: Sequence[str]) -> Node:
     """A new chart of some columns over the first one."""
-    chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", slicer.mrmlScene.GenerateUniqueName(name))
+    chart = newNode("vtkMRMLPlotChartNode", name)
     chart.SetTitle(name)
     chart.SetXAxisTitle(xTitle)
     chart.SetYAxisTitle(yTitle)

@@ -54,7 +54,7 @@ def resampled(node: Node, reference: sitk.Image, toMoving: sitk.Transform, name:
     outside = 0.0 if isLabels or isDose(node) else float(sitk.GetArrayViewFromImage(image).min())
     interpolator = sitk.sitkNearestNeighbor if isLabels else sitk.sitkLinear
     result = sitk.Resample(image, reference, toMoving, interpolator, outside, image.GetPixelID())
-    made = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), slicer.mrmlScene.GenerateUniqueName(name))
+    made = nodes.newNode(node.GetClassName(), name)
     nodes.setVolume(made, result)
     _describe(node, made)
     return made
@@ -85,8 +85,7 @@ def _segmentation(node: Node, reference: sitk.Image, toMoving: sitk.Transform, n
         raise InputError(
             _("{name} is under the transform already; take it out of it first (Undo).").format(name=node.GetName())
         )
-    className = node.GetClassName()
-    made = slicer.mrmlScene.AddNewNodeByClass(className, slicer.mrmlScene.GenerateUniqueName(name))
+    made = nodes.newNode(node.GetClassName(), name)
     made.CreateDefaultDisplayNodes()
     for segmentId, segmentName, array, toWorld in masks.segmentsOf(node):
         part = nodes.toFile(array.astype(np.uint8), toWorld)
