@@ -16,7 +16,6 @@ import slicer
 
 from DeepRegistrationLib.errors import InputError as LibraryInputError
 from DeepRegistrationLib.models.header import BOX, ENDING, USER_FOLDER_VARIABLE, Header, read_header
-from DeepRegistrationLib.models.worth import sentence
 
 from ..errors import InputError, RegistrationError
 from ..texts import tr as _
@@ -38,6 +37,8 @@ class ModelFile:
 
     def details(self) -> list[tuple[str, str]]:
         """(what, value) pairs for the user."""
+        from DeepRegistrationLib.models.worth import sentence
+
         header = self.header
         spoken = [
             (_("Method"), header.method),
