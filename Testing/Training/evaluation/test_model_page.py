@@ -134,3 +134,18 @@ def test_a_renewed_page_is_the_new_one_where_nothing_was_lost():
     one, two = (page.page([model("gated", dice)]) for dice in ([0.6, 0.7], [0.8, 0.9]))
     assert page_blocks.renew(two, one) == (two, [])
     assert page_blocks.renew(two, "") == (two, [])
+
+
+def test_figures_grow_old_with_the_engines_code_and_not_with_its_comments(tmp_path):
+    file = tmp_path / "pipeline.py"
+    for part in ("models", *(part for part in worth.ENGINE if "." not in part)):
+        (tmp_path / part).mkdir()
+    (tmp_path / "models" / "predict.py").write_text("", encoding="utf-8")
+
+    def named(text: str) -> str:
+        file.write_text(text, encoding="utf-8")
+        return worth.engine(tmp_path)
+
+    first = named('def steps():\n    """How many."""\n    return 15  # few\n')
+    assert named('def steps():\n    """How many steps."""\n\n    # enough\n    return 15\n') == first
+    assert named('def steps():\n    """How many."""\n    return 16  # few\n') != first
