@@ -8,6 +8,7 @@ from functools import cached_property
 
 from torch import Tensor
 
+from .geometry.halfway import Halfway
 from .geometry.image import Grid, Image
 from .geometry.transform import Transform
 from .geometry.volume_change import volume_change
@@ -44,6 +45,15 @@ class Result:
     def inverse(self) -> Transform:
         """Moving to fixed, like ``transform``; its field is there already, and becomes a transform when asked for."""
         return self.make_inverse()
+
+    @cached_property
+    def halfway(self) -> Halfway:
+        """Both images in the space between them, for which neither was favored; computed when asked for.
+
+        Raises:
+            InputError: if the transform has no half (``geometry/halfway.py``).
+        """
+        return Halfway.of(self.transform, self.fixed, self.moving)
 
     @cached_property
     def jacobian(self) -> Image:

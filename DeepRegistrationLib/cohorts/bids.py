@@ -39,6 +39,11 @@ class Scan:
         return f"{self.subject}{self.session}{self.entities}"
 
     @property
+    def place(self) -> str:
+        """Its folder in a data set."""
+        return "/".join(part for part in (self.subject, self.session.strip("_"), "anat") if part)
+
+    @property
     def space(self) -> str:
         return "".join(re.findall(r"[A-Za-z0-9]+", self.label.removeprefix("sub-")))
 
@@ -97,17 +102,21 @@ def _chosen(scans: list[Scan], pairs: str) -> Iterator[tuple[Scan, Scan]]:
 
 
 def _job(names: Names, fixed: Scan, moving: Scan) -> Job:
-    place = "/".join(part for part in (moving.subject, moving.session.strip("_"), "anat") if part)
-    stem = f"{place}/{moving.label}"
+    stem, still = f"{moving.place}/{moving.label}", f"{fixed.place}/{fixed.label}"
     way = f"from-{moving.space}_to-{fixed.space}_mode-image_xfm.h5"
     back = f"from-{fixed.space}_to-{moving.space}_mode-image_xfm.h5"
     space = f"{stem}_space-{fixed.space}"
+    middle = f"halfway{fixed.space}{moving.space}"
     files = {
         "transform": f"{stem}_{way}",
         "inverse": f"{stem}_{back}",
         "volume": f"{space}_{moving.suffix}.nii.gz",
         "jacobian": f"{space}_desc-jacobian_{moving.suffix}.nii.gz",
         "doubt": f"{space}_desc-doubt_{moving.suffix}.nii.gz",
+        "halfway_fixed": f"{still}_space-{middle}_{fixed.suffix}.nii.gz",
+        "halfway_moving": f"{stem}_space-{middle}_{moving.suffix}.nii.gz",
+        "halfway_to_fixed": f"{still}_from-{middle}_to-{fixed.space}_mode-image_xfm.h5",
+        "halfway_to_moving": f"{stem}_from-{middle}_to-{moving.space}_mode-image_xfm.h5",
     }
     return Job(names.take(f"{moving.label}_to_{fixed.label}"), fixed.path, moving.path, files=files)
 

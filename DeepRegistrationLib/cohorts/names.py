@@ -1,4 +1,6 @@
-"""Names that the command line says, too; free of all imports."""
+"""Names that the command line says, too; nothing else of the library is imported here."""
+
+from collections.abc import Sequence
 
 EXTRAS = (
     "fixed_mask",
@@ -18,7 +20,26 @@ OUTPUTS = {
     "jacobian": "jacobian.nii.gz",
     "doubt": "doubt.nii.gz",
     "displacement": "disp.nii.gz",
+    "halfway_fixed": "halfway_fixed.nii.gz",
+    "halfway_moving": "halfway_moving.nii.gz",
+    "halfway_to_fixed": "halfway_to_fixed.h5",
+    "halfway_to_moving": "halfway_to_moving.h5",
 }
 """What can be kept of a pair, and its file."""
+
+_HALFWAY = "halfway"
+
+
+def named_outputs() -> list[str]:
+    """The names that are typed: one for all that lies halfway."""
+    return [*(name for name in OUTPUTS if not name.startswith(_HALFWAY)), _HALFWAY]
+
+
+def outputs_of(names: Sequence[str]) -> list[str]:
+    """The keys of ``OUTPUTS`` behind typed names; those that are none stay as they are."""
+    return [
+        key for name in names for key in ([k for k in OUTPUTS if k.startswith(name)] if name == _HALFWAY else [name])
+    ]
+
 
 TABLE = "reports.csv"

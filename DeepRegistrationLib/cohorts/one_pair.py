@@ -76,6 +76,10 @@ def _save(task: Task, result: Result, inputs: dict[str, Any], started: float) ->
         "inverse": lambda: result.inverse,
         "jacobian": lambda: result.jacobian,
         "doubt": lambda: result.doubt.on(result.warped.grid),
+        "halfway_fixed": lambda: result.halfway.fixed,
+        "halfway_moving": lambda: result.halfway.moving,
+        "halfway_to_fixed": lambda: result.halfway.to_fixed,
+        "halfway_to_moving": lambda: result.halfway.to_moving,
     }
     images = result.fixed, result.moving
     with together():

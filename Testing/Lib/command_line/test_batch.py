@@ -155,7 +155,15 @@ def test_a_bids_data_set_becomes_a_bids_derivative(images):
         place.mkdir(parents=True)
         picture(oblique((20, 22, 24)), number).save(place / f"sub-01_ses-{number}_T1w.nii.gz")
     out = images / "out"
-    same = ["batch", str(images / "bids"), "--output", str(out), "--outputs", "transform,volume,inverse", *QUICK]
+    same = [
+        "batch",
+        str(images / "bids"),
+        "--output",
+        str(out),
+        "--outputs",
+        "transform,volume,inverse,halfway",
+        *QUICK,
+    ]
     assert main(same) == 0
     place, stem = out / "sub-01" / "ses-2" / "anat", "sub-01_ses-2_"
     for name in ("from-01ses2_to-01ses1_mode-image_xfm.h5", "from-01ses1_to-01ses2_mode-image_xfm.h5"):
@@ -163,6 +171,11 @@ def test_a_bids_data_set_becomes_a_bids_derivative(images):
     moved = sitk.ReadImage(str(place / f"{stem}space-01ses1_T1w.nii.gz"))
     fixed = sitk.ReadImage(str(images / "bids" / "sub-01" / "ses-1" / "anat" / "sub-01_ses-1_T1w.nii.gz"))
     assert moved.GetSize() == fixed.GetSize()
+    for number in (1, 2):  # each session has its image halfway, and the way from there
+        stem = out / "sub-01" / f"ses-{number}" / "anat" / f"sub-01_ses-{number}_"
+        assert sitk.ReadImage(f"{stem}space-halfway01ses101ses2_T1w.nii.gz").GetSize() == fixed.GetSize()
+        xfm = sitk.ReadTransform(f"{stem}from-halfway01ses101ses2_to-01ses{number}_mode-image_xfm.h5")
+        assert xfm.GetDimension() == 3
     assert main(same) == 0
     assert [row["status"] for row in table(out)] == ["skipped"]
 

@@ -1,0 +1,121 @@
+"""The space halfway between two images, in which neither is favored by being the one that is not resampled.
+
+H with H o H = T, of a transform T from fixed to moving: the affine part by a matrix square root (Denman and Beavers
+1976), the field by a fixed-point iteration. Swapping the images gives H^-1, hence the same space (Reuter 2012).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from torch import Tensor
+
+from .. import fields
+from ..errors import InputError
+from .image import Grid, Image
+from .transform import Transform, displacement_on, linear_part, lps_to_voxels, resample
+from .transform_files import parts_of
+
+ROUNDS = 60
+CLOSE = 0.01
+"""Voxels that twice the half may miss the whole by, on average."""
+MISSED = 0.1
+"""The same, from which on there is no half."""
+
+
+@dataclass(frozen=True)
+class Halfway:
+    """Both images halfway, on the fixed image's grid.
+
+    Attributes:
+        to_fixed, to_moving: from a point halfway to one of the fixed and of the moving image, LPS mm.
+        fixed, moving: the images as seen there.
+    """
+
+    to_fixed: Transform
+    to_moving: Transform
+    fixed: Image
+    moving: Image
+
+    @classmethod
+    def of(cls, transform: Transform, fixed: Image, moving: Image) -> Halfway:
+        """Between two images, of the ``transform`` from fixed to moving.
+
+        Raises:
+            InputError: if the transform has no half: it mirrors, turns by half a turn, or folds.
+        """
+        u, affine = half_of(transform)
+        to_moving = Transform.from_field(u, transform.domain, affine)
+        to_fixed = Transform.inverse_of(fields.invert(u, tolerance=CLOSE), transform.domain, affine, fixed.grid)
+        seen = (resample(image, fixed.grid, onto) for image, onto in ((fixed, to_fixed), (moving, to_moving)))
+        return cls(to_fixed, to_moving, *seen)
+
+
+def half_of(transform: Transform) -> tuple[Tensor, np.ndarray]:
+    """The field (1, ndim, *domain) in voxels of the transform's domain and the matrix (LPS mm) of ``Halfway.of``.
+
+    Half the way is p -> matrix(p + u(p)).
+
+    Raises:
+        InputError: as of ``Halfway.of``.
+    """
+    grid = transform.domain
+    whole = _affine_of(transform)
+    half = square_root(whole)
+    there, back = (_in_voxels(matrix, grid) for matrix in (half, np.linalg.inv(whole)))
+    places = fields.identity(grid.shape)
+    goal = places + lps_to_voxels(displacement_on(transform, grid), grid)
+    u = torch.zeros_like(places)
+    with torch.no_grad():
+        for _ in range(ROUNDS):
+            midway = _moved(there, places + u)
+            end = _moved(there, midway + fields.sample(u, midway, padding="zeros"))
+            missed = torch.einsum("ij,nj...->ni...", back[:, :-1], goal - end)
+            apart = float(missed.square().sum(1).sqrt().mean())
+            if apart < CLOSE:
+                break
+            u = u + missed / 2
+    if not apart < MISSED:
+        raise InputError("The transform has no half: applying one twice misses it; check whether it folds.")
+    return u, half
+
+
+def square_root(matrix: np.ndarray) -> np.ndarray:
+    """Of a homogeneous matrix: the one that applied twice gives it.
+
+    Raises:
+        InputError: if there is none without a mirror or half a turn.
+    """
+    y, z = matrix.astype(float), np.eye(len(matrix))
+    for _ in range(50):
+        try:
+            y, z = (y + np.linalg.inv(z)) / 2, (z + np.linalg.inv(y)) / 2
+        except np.linalg.LinAlgError:
+            break
+    if not np.allclose(y @ y, matrix, atol=1e-6 * max(1.0, float(np.abs(matrix).max()))):
+        raise InputError(
+            "The transform has no half, as it mirrors or turns by half a turn; give the images as they lie."
+        )
+    return y
+
+
+def _affine_of(transform: sitk.Transform) -> np.ndarray:
+    """What it does far away: the product of its linear parts, LPS mm."""
+    known = (linear_part(part) for part in parts_of(transform))
+    found = [matrix for matrix in known if matrix is not None]
+    return functools.reduce(np.matmul, found, np.eye(transform.GetDimension() + 1))
+
+
+def _in_voxels(matrix: np.ndarray, grid: Grid) -> Tensor:
+    """(ndim, ndim + 1) of a matrix in LPS mm, between voxels of ``grid``."""
+    return torch.from_numpy((grid.inverse_matrix @ matrix @ grid.matrix)[:-1]).float()
+
+
+def _moved(matrix: Tensor, points: Tensor) -> Tensor:
+    """(1, ndim, *S) after a matrix (ndim, ndim + 1)."""
+    shift = matrix[:, -1].view(1, -1, *[1] * (points.ndim - 2))
+    return torch.einsum("ij,nj...->ni...", matrix[:, :-1], points) + shift
