@@ -97,9 +97,7 @@ def square_root(matrix: np.ndarray) -> np.ndarray:
         except np.linalg.LinAlgError:
             break
     if not np.allclose(y @ y, matrix, atol=1e-6 * max(1.0, float(np.abs(matrix).max()))):
-        raise InputError(
-            "The transform has no half, as it mirrors or turns by half a turn; give the images as they lie."
-        )
+        raise InputError("The transform has no half, as it mirrors or turns by half a turn; leave halfway out.")
     return y
 
 
