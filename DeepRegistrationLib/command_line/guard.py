@@ -13,9 +13,9 @@ from typing import NoReturn
 
 from ..errors import NO_MEMORY, Cancelled, DeepRegistrationError, InputError
 from ..files.writing import FULL, shown
-from .interrupt import CANCELLED, SENTENCE
+from .interrupt import SENTENCE
+from .protocol import BAD_INPUT, CANCELLED, DONE, FAILED
 
-DONE, FAILED, BAD_INPUT = 0, 1, 2
 _BAD_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 
 

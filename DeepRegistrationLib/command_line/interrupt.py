@@ -11,6 +11,8 @@ import signal
 import sys
 from contextlib import contextmanager, suppress
 
+from .protocol import CANCELLED
+
 TYPE_CHECKING = False  # as little as possible is loaded before the first handler is there
 if TYPE_CHECKING:
     import socket
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, NoReturn
 
-CANCELLED = 130
 SENTENCE = "The work was cancelled; nothing was changed."
 PATIENCE = 0.5
 """Seconds that the work has to end by itself."""

@@ -16,13 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from DeepRegistrationLib.command_line.protocol import ENDED_FILE, FAILED, IDLE_SECONDS
+
 from .install import torchState
 from .process import Child, LibraryProcess, Process, Written
 
 LOGGER = logging.getLogger(__name__)
-IDLE_SECONDS = 600
-ENDED_NAME = "worker-ended.json"
-"""Written last, whole or not at all: how a request ended, and whether the worker stays."""
 PASSING = ("PYTEST_", "QT_", "_")
 """Variables of the environment that mean nothing to the worker, by how they begin."""
 
@@ -125,7 +124,7 @@ class StayingProcess:
         died = self._worker.exitCode()  # before its last word, so that this is not missed
         ended = self._ended()
         if ended is not None:
-            self._isRunning, self._code = False, int(ended.get("code", 1))
+            self._isRunning, self._code = False, int(ended.get("code", FAILED))
             self._worker.release(bool(ended.get("stays")))
         elif died is not None:
             self._isRunning = False
@@ -165,7 +164,7 @@ class StayingProcess:
 
     def _ended(self) -> dict[str, Any] | None:
         try:
-            ended = json.loads((self._folder / ENDED_NAME).read_text("utf-8"))
+            ended = json.loads((self._folder / ENDED_FILE).read_text("utf-8"))
         except (OSError, ValueError):
             return None
         return ended if isinstance(ended, dict) else None
