@@ -41,7 +41,7 @@ SMOOTHNESS = Bounds(0.1, 20.0)
 SEED = Bounds(0, 2**63 - 1)
 SMOOTH_IN_TIME = Bounds(0.0, 10.0)
 """Frames, of a sequence: the standard deviation of the weights; 0, the default, changes nothing."""
-LONGEST = 4096
+LONGEST_TEXT = 4096
 """Characters of a name or a path."""
 
 
@@ -198,7 +198,7 @@ def _checked(each: dataclasses.Field[Any], value: Any) -> Any:
     if value is None and each.default is None:
         return None
     text = str(value)
-    if not text or "\0" in text or "\n" in text or len(text) > LONGEST:
+    if not text or "\0" in text or "\n" in text or len(text) > LONGEST_TEXT:
         raise InputError(f"{each.name} is a name or a path, not {_shown(value)}.")
     return text
 

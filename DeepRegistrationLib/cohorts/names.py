@@ -11,7 +11,7 @@ EXTRAS = (
 )
 """Extra files that a pair of a list may have."""
 
-OUTPUTS = {
+OUTPUT_FILES = {
     "transform": "transform.h5",
     "volume": "warped.nii.gz",
     "inverse": "inverse.h5",

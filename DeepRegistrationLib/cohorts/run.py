@@ -17,7 +17,7 @@ from .engines import Engine, Local, OnDask, has_dask
 from .learn2reg import submission_name
 from .ledger import Ledger, collect
 from .lists import Job
-from .names import OUTPUTS
+from .names import OUTPUT_FILES
 from .work import BUSY, DIED, FAILED, Row
 
 SUBMISSION = "learn2reg"
@@ -92,7 +92,7 @@ def run_batch(
         jobs: the pairs.
         folder: where the results go; other runs may work on it at the same time.
         settings: the same for all.
-        outputs: of ``OUTPUTS``, what to keep besides the report.
+        outputs: of ``OUTPUT_FILES``, what to keep besides the report.
         resources: who does the work.
         told: called with how many are done, how many there are, and the last one.
         weights: hashes of the models that may be taken; other ones make another result.
@@ -106,9 +106,9 @@ def run_batch(
         InputError: if the folder cannot be written or an argument cannot be used.
         RegistrationFailed: if the scheduler was lost.
     """
-    unknown = [name for name in outputs if name not in OUTPUTS]
+    unknown = [name for name in outputs if name not in OUTPUT_FILES]
     if unknown or not outputs:
-        raise InputError(f"The outputs can be {', '.join(OUTPUTS)}, not {', '.join(unknown) or 'nothing'}.")
+        raise InputError(f"The outputs can be {', '.join(OUTPUT_FILES)}, not {', '.join(unknown) or 'nothing'}.")
     index, count = shard
     if not 1 <= index <= count:
         raise InputError(f"--shard is i/n with i from 1 to n, not {index}/{count}.")
@@ -157,7 +157,7 @@ def _named_as_submitted(jobs: Sequence[Job]) -> list[Job]:
 def _task(job: Job, target: Path, outputs: Sequence[str], chosen: dict[str, Any], weights: Mapping[str, str]) -> Task:
     folder = target / job.name
     inputs = {"fixed": job.fixed, "moving": job.moving, **job.options}
-    made = {name: target / job.files[name] if name in job.files else folder / OUTPUTS[name] for name in outputs}
+    made = {name: target / job.files[name] if name in job.files else folder / OUTPUT_FILES[name] for name in outputs}
     return Task(
         job.name,
         str(folder),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..result import Result
 
 MOST_IDS = 100_000
-OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")
+OUTPUT_OPTIONS = ("transform", "inverse", "volume", "jacobian", "doubt")
 Commands = Any  # argparse's own class for sub-parsers is private
 
 
@@ -119,7 +119,7 @@ def _save(
 
 def _check_register(options: argparse.Namespace) -> None:
     """What is wrong with the options is said before any image is read."""
-    wanted = {n: getattr(options, f"output_{n}") for n in OUTPUTS}
+    wanted = {n: getattr(options, f"output_{n}") for n in OUTPUT_OPTIONS}
     if not any(wanted.values()) and not options.report:
         raise InputError("Nothing would be kept; add --output-transform T.h5, or another output.")
     check_note(options)

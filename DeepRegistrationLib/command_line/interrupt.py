@@ -11,7 +11,7 @@ import signal
 import sys
 from contextlib import contextmanager, suppress
 
-from .protocol import CANCELLED
+from .protocol import EXIT_CANCELLED
 
 TYPE_CHECKING = False  # as little as possible is loaded before the first handler is there
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _end() -> NoReturn:
             writing.remove_unfinished()
     with suppress(OSError):
         os.write(_errors(), f"{SENTENCE}\n".encode())
-    os._exit(CANCELLED)
+    os._exit(EXIT_CANCELLED)
 
 
 def _errors() -> int:

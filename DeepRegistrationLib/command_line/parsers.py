@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..atlas.weightings import WEIGHTINGS
-from ..cohorts.names import EXTRAS, OUTPUTS, TABLE
+from ..cohorts.names import EXTRAS, OUTPUT_FILES, TABLE
 from ..settings import SMOOTH_IN_TIME
 from .options import add_settings
 
@@ -107,7 +107,7 @@ def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) 
     )
     parser.add_argument("list", metavar="LIST")
     parser.add_argument("--output", metavar="DIR", required=True, help=f"a folder for each pair, {TABLE}, index.html")
-    parser.add_argument("--outputs", default="transform,volume", help=f"of {','.join(OUTPUTS)}")
+    parser.add_argument("--outputs", default="transform,volume", help=f"of {','.join(OUTPUT_FILES)}")
     parser.add_argument(
         "--pairs",
         metavar="HOW",

@@ -1,6 +1,6 @@
 """What a process of the library and who started it agree on. Imports nothing: it is loaded before Ctrl+C is heard."""
 
-DONE, FAILED, BAD_INPUT, CANCELLED = 0, 1, 2, 130
+EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_CANCELLED = 0, 1, 2, 130
 """Exit codes; 130 as shells have it for Ctrl+C."""
 
 OUTPUT_FILE, ERRORS_FILE, ENDED_FILE = "worker-output.jsonl", "worker-errors.txt", "worker-ended.json"

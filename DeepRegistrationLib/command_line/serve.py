@@ -26,7 +26,7 @@ from typing import Any
 
 from ..system import give_memory_back, resident_memory, total_memory, wait_briefly
 from .interrupt import leave_at_once
-from .protocol import BAD_INPUT, DONE, ENDED_FILE, ERRORS_FILE, IDLE_SECONDS, OUTPUT_FILE
+from .protocol import ENDED_FILE, ERRORS_FILE, EXIT_BAD_INPUT, EXIT_DONE, IDLE_SECONDS, OUTPUT_FILE
 
 MOST_GROWTH = 1 << 30
 """Bytes more than after the first request: more is kept somewhere, and nobody knows what for."""
@@ -57,7 +57,7 @@ class Requests:
                     self.waiting.put(request)
         if self.folder is not None:  # who asked is gone: nobody else would take the images away
             shutil.rmtree(self.folder, ignore_errors=True)
-        os._exit(DONE)
+        os._exit(EXIT_DONE)
 
 
 def load() -> None:
@@ -80,18 +80,20 @@ def serve(command: Command, arguments: Sequence[str] = ()) -> int:
         try:
             request = requests.waiting.get(timeout=idle)
         except queue.Empty:
-            return DONE
+            return EXIT_DONE
         folder = requests.folder = Path(request["folder"])
         requests.stop.clear()
         code = _run(command, request["arguments"], folder, requests.stop.is_set)
         give_memory_back()
         held = resident_memory()
         first = first or held
-        stays = code in (DONE, BAD_INPUT) and held - first < MOST_GROWTH and held < MOST_SHARE * total_memory()
+        stays = (
+            code in (EXIT_DONE, EXIT_BAD_INPUT) and held - first < MOST_GROWTH and held < MOST_SHARE * total_memory()
+        )
         requests.folder = None
         _tell(folder, {"code": code, "stays": stays})
         if not stays:
-            return DONE
+            return EXIT_DONE
 
 
 def _run(command: Command, arguments: Sequence[str], folder: Path, stop: Callable[[], bool]) -> int:
@@ -103,7 +105,7 @@ def _run(command: Command, arguments: Sequence[str], folder: Path, stop: Callabl
         _print_to(OUTPUT_FILE, ERRORS_FILE)
         return command(arguments, stop)
     except OSError:
-        return BAD_INPUT
+        return EXIT_BAD_INPUT
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, leave_at_once)

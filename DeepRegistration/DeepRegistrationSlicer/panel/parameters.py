@@ -152,7 +152,7 @@ class DeepRegistrationParameterNode:
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
 
 
-OUTPUTS = {
+OUTPUT_PARAMETERS = {
     "transform": "outputTransform",
     "volume": "outputVolume",
     "inverse": "outputInverse",
@@ -188,7 +188,7 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
     """The request that the panel's settings describe, and the chosen node (or None) for each output.
 
     Raises:
-        InputError: if a setting cannot be used.
+        SceneInputError: if a setting cannot be used.
     """
     wanted = {
         "volume": parameters.wantVolume,
@@ -197,7 +197,7 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
         "magnitude": parameters.wantMagnitude,
         "doubt": parameters.wantDoubt,
     }
-    into = {kind: getattr(parameters, name) for kind, name in OUTPUTS.items() if wanted.get(kind, True)}
+    into = {kind: getattr(parameters, name) for kind, name in OUTPUT_PARAMETERS.items() if wanted.get(kind, True)}
     isLinear = wantsMatrix(parameters)
     replaced = parameters.outputTransform
     if replaced is not None and results.reportOf(replaced) and bool(replaced.IsLinear()) is not isLinear:

@@ -8,7 +8,7 @@ from typing import Any
 
 from DeepRegistrationLib.quality.verdict import mm
 
-from ..scene.landmarks import Pairs
+from ..scene.landmarks import LandmarkPairs
 from ..texts import tr as _
 from .verdict_sentences import translated
 
@@ -137,7 +137,7 @@ def toHtml(report: dict[str, Any]) -> str:
 
 
 def withScores(
-    report: dict[str, Any], scores: dict[str, Any], labelNames: dict[str, int], pairs: Pairs | None = None
+    report: dict[str, Any], scores: dict[str, Any], labelNames: dict[str, int], pairs: LandmarkPairs | None = None
 ) -> dict[str, Any]:
     """The report with what the library's ``evaluate`` measured, in place of what an earlier scoring said.
 

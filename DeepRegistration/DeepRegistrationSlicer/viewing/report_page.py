@@ -15,7 +15,7 @@ from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.quality.slices import upright
 from DeepRegistrationLib.quality.viewer import viewer_html
 
-from ..errors import InputError, RegistrationError
+from ..errors import RegistrationError, SceneInputError
 from ..registration import report_words, results
 from ..scene import derived, nodes
 from ..scene.nodes import Node
@@ -28,12 +28,12 @@ def write(transformNode: Node, path: Path) -> None:
     """The report that came with ``transformNode`` into an HTML file.
 
     Raises:
-        InputError: if the transform has no report.
+        SceneInputError: if the transform has no report.
         RegistrationError: if the file cannot be written.
     """
     report = results.reportOf(transformNode)
     if not report:
-        raise InputError(
+        raise SceneInputError(
             _("{name} has no report; choose a transform that this module made.").format(name=transformNode.GetName())
         )
     try:

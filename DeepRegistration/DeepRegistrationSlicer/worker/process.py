@@ -87,7 +87,7 @@ def libraryFolder() -> Path:
     raise FileNotFoundError(f"DeepRegistrationLib is neither beside nor above {here.parent}")
 
 
-class Child:
+class LibraryChild:
     """``python -m DeepRegistrationLib`` as a child process; or ``code`` in its place, or a whole ``command``."""
 
     def __init__(self, command: list[str] | None = None, code: str = "") -> None:
@@ -203,7 +203,7 @@ class LibraryProcess:
     """One command in a process of its own."""
 
     def __init__(self, command: list[str] | None = None, code: str = "") -> None:
-        self._child = Child(command, code)
+        self._child = LibraryChild(command, code)
         self._written = Written(Path())
 
     def start(self, arguments: list[str], folder: Path) -> None:
