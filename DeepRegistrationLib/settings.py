@@ -26,6 +26,8 @@ RESULTS = (DEFORMABLE, "affine", "similarity", "rigid")
 REFINEMENTS = ("none", "fast", "accurate")
 ALIGNMENTS = ("auto", "rigid", "none")
 SIMILARITIES = ("auto", "lncc", "translated", "information", "mind", "ssd", "gradient")
+FOR_ONE_CONTRAST = ("lncc", "ssd")
+"""The similarities that compare images of one contrast; whoever chooses another says that there are two."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 

@@ -200,11 +200,10 @@ def test_a_constant_that_other_files_use_is_one_thing():
             if isinstance(node, ast.ImportFrom):
                 imported.update(alias.name for alias in node.names)
     twice = {name: paths for name, paths in places.items() if len(paths) > 1 and name in imported and name.isupper()}
-    for name in (
-        "TYPE_CHECKING",
-        "UNIVERSAL",
-    ):  # the latter is ``catalog.UNIVERSAL``, and ``presets.UNIVERSAL`` is its plan
-        twice.pop(name)
+    del (
+        twice["TYPE_CHECKING"],
+        twice["UNIVERSAL"],
+    )  # ``catalog.UNIVERSAL``; ``presets.UNIVERSAL`` trains it
     assert not twice, "\n".join(f"{name}: {', '.join(map(str, paths))}" for name, paths in twice.items())
 
 
