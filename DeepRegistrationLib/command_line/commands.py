@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cohorts.names import EXTRAS
 from ..errors import InputError
 from ..files.endings import PICTURE_FILES, image_endings
+from ..files.image_files import check_not_the_same
 from ..files.writing import together
 from ..geometry.image import read_image
 from ..geometry.points import Pairs, paired, read_points
@@ -123,8 +123,7 @@ def _check_register(options: argparse.Namespace) -> None:
     if not any(wanted.values()) and not options.report:
         raise InputError("Nothing would be kept; add --output-transform T.h5, or another output.")
     check_note(options)
-    if Path(options.fixed).exists() and Path(options.moving).exists() and Path(options.fixed).samefile(options.moving):
-        raise InputError("The fixed and the moving image are the same file; choose two different images.")
+    check_not_the_same(options.fixed, options.moving)
     settings_from(options)
     bundle = None if options.method == AUTO else find_method(options.method).bundle
     inputs = {"the fixed image": options.fixed, "the moving image": options.moving, "the model": bundle}

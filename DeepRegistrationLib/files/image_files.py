@@ -35,6 +35,12 @@ _MOST_SHEAR = 1.0
 """Voxels by which the nearest right-angled grid may miss a sheared one at the corners."""
 
 
+def check_not_the_same(fixed: PathLike, moving: PathLike) -> None:
+    """Raises InputError if both are one file."""
+    if Path(fixed).exists() and Path(moving).exists() and Path(fixed).samefile(moving):
+        raise InputError("The fixed and the moving image are the same file; choose two different images.")
+
+
 def read_file(source: PathLike, name: str) -> tuple[sitk.Image, list[str]]:
     """Any image file, or a folder with one DICOM series, and sentences on its geometry that the user should read.
 

@@ -16,6 +16,7 @@ from ..registration.request import remarks, volumesProblem
 from ..registration.results import ResultNodes
 from ..registration.series import Series
 from ..scene.nodes import fixedOf, movingOf
+from ..texts import seriesRuns
 from ..texts import tr as _
 from ..worker.install import platformProblem
 from ..worker.methods import MethodCatalog
@@ -208,7 +209,7 @@ class RegistrationPanel:
         if self.parameters is None:
             return _("The scene is being closed.")
         if self.series.isRunning:
-            return _("A series is running; wait until it is done, or cancel it.")
+            return seriesRuns()
         problem = volumesProblem(self.parameters.fixedVolume, self.parameters.movingVolume)
         if problem:
             return problem

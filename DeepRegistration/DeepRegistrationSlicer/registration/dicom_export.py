@@ -14,6 +14,7 @@ from ..errors import RegistrationError, SceneInputError
 from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
+from ..texts import volumesGone
 
 
 def exportDicom(transformNode: Node, path: str | Path, differentPatients: bool = False) -> None:
@@ -50,7 +51,7 @@ def seriesOf(node: Node | None, what: str, transformNode: Node | None = None) ->
         SceneInputError: if the volume is gone, was not loaded from DICOM or was moved by another transform.
     """
     if node is None:
-        raise SceneInputError(_("The volumes that this transform was made for are no longer in the scene."))
+        raise SceneInputError(volumesGone())
     uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
     database = getattr(slicer, "dicomDatabase", None)
     files = [database.fileForInstance(uid) for uid in uids] if database is not None else []

@@ -14,6 +14,7 @@ import slicer
 
 from ..errors import CancelledError, RegistrationError, SceneInputError
 from ..scene.nodes import Node
+from ..texts import registrationRuns
 from ..texts import tr as _
 from ..worker.install import Installer, TorchInstaller
 from ..worker.job import WorkerRun
@@ -190,7 +191,7 @@ class RegistrationLogic:
             RegistrationError: if a registration is running, PyTorch is refused or the files cannot be written.
         """
         if self.isRunning:
-            raise RegistrationError(_("A registration is running; wait until it is done, or cancel it."))
+            raise RegistrationError(registrationRuns())
         self._check(ask, into)
         self.installer.ensure()
         self._folder = newFolder()

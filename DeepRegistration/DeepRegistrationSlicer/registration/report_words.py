@@ -19,7 +19,6 @@ SCORED = (
 )
 OWN = "before_scoring"
 """What scoring changes in a report, and where it keeps what the registration itself said of it."""
-COLORS = {"good": "#1a7f37", "check": "#9a6700", "bad": "#cf222e"}
 
 
 def verdict(report: dict[str, Any]) -> tuple[str, str]:

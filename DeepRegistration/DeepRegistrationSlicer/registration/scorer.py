@@ -11,6 +11,7 @@ from ..errors import SceneInputError
 from ..scene import derived, landmarks, masks, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
+from ..texts import volumesGone
 from ..worker.job import Answer
 from ..worker.process import LibraryProcess, Process, Ticker, newFolder
 from ..worker.signals import Signal
@@ -48,7 +49,7 @@ class Scorer:
             raise SceneInputError(_("Choose labels or landmarks of both volumes under Advanced first."))
         fixedNode, movingNode = nodes.fixedOf(transformNode), nodes.movingOf(transformNode)
         if fixedNode is None or movingNode is None:
-            raise SceneInputError(_("The volumes that this transform was made for are no longer in the scene."))
+            raise SceneInputError(volumesGone())
         images = nodes.imageOf(fixedNode), nodes.imageOf(movingNode, transformNode)
         folder = newFolder()
         try:

@@ -13,6 +13,7 @@ from ..errors import RegistrationError, SceneInputError
 from ..scene import masks, nodes
 from ..scene.hidden import hiddenNode
 from ..scene.nodes import Node
+from ..texts import registrationRuns, seriesRuns
 from ..texts import tr as _
 from ..worker.signals import Signal
 from . import report_words, results
@@ -93,9 +94,9 @@ class Series:
                 changed.
         """
         if self.isRunning:
-            raise RegistrationError(_("A series is running; wait until it is done, or cancel it."))
+            raise RegistrationError(seriesRuns())
         if self.logic.isRunning:
-            raise RegistrationError(_("A registration is running; wait until it is done, or cancel it."))
+            raise RegistrationError(registrationRuns())
         if template.fixedNode is None:
             raise SceneInputError(_("Choose the fixed volume: the image that stays where it is."))
         if sequenceNode is not None:

@@ -13,6 +13,7 @@ from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..scene.resampled import resampled
 from ..texts import tr as _
+from ..texts import volumesGone
 
 
 class Mover:
@@ -78,7 +79,7 @@ class Mover:
             raise SceneInputError(_("Check what should be moved first."))
         onto = nodes.movingOf(transformNode) if inverse else nodes.fixedOf(transformNode)
         if onto is None:
-            raise SceneInputError(_("The volumes that this transform was made for are no longer in the scene."))
+            raise SceneInputError(volumesGone())
         back = transformNode.GetNodeReference(INVERSE_ROLE)
         if inverse and back is None and not transformNode.IsLinear():
             raise SceneInputError(_("There is no inverse transform; tick it under Results and register again."))

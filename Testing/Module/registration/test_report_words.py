@@ -14,6 +14,7 @@ import slicer  # isort: skip
 from DeepRegistrationSlicer.scene import derived, display, nodes  # isort: skip
 from DeepRegistrationSlicer.registration import report_words, results  # isort: skip
 from DeepRegistrationSlicer.viewing import report_page  # isort: skip
+from DeepRegistrationLib.quality.verdict import VERDICT_COLORS  # isort: skip
 from DeepRegistrationSlicer.errors import SceneInputError, RegistrationError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
@@ -237,7 +238,7 @@ def test_the_panel_shows_the_report_of_the_chosen_transform_also_after_loading(p
     assert "No registration yet" in ui.verdictLabel.text
     panel.panel.parameters.outputTransform = transformNode
     assert "Good. The field is smooth." in ui.verdictLabel.text
-    assert report_words.COLORS["good"] in ui.verdictLabel.text
+    assert VERDICT_COLORS["good"] in ui.verdictLabel.text
     path = tmp_path / "scene.mrb"
     assert slicer.util.saveScene(str(path))
     slicer.mrmlScene.Clear(0)
