@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cohorts.content import read_json
+from ..cohorts.finished import read_json
 from ..cohorts.lists import Subject
 from ..errors import InputError
 from ..files.writing import together, write_text

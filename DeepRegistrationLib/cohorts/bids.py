@@ -18,7 +18,7 @@ from .. import __version__
 from ..errors import InputError
 from ..files.writing import shown, write_text
 from ..geometry.image import PathLike
-from .content import write_json
+from .finished import write_json
 from .lists import ALL_PAIRS, BASELINE, TO, Job, Names
 
 _IMAGE = re.compile(r"(sub-[A-Za-z0-9]+)(_ses-[A-Za-z0-9]+)?(_[A-Za-z0-9_-]+)?_([A-Za-z0-9]+)\.nii(\.gz)?")

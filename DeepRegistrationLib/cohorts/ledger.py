@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from ..errors import InputError
 from ..files.writing import shown, write_text
-from .content import read_json, write_json
+from .finished import read_json, write_json
 from .names import TABLE
 from .page import write_pages
 from .work import ROW_MEASURES, Row

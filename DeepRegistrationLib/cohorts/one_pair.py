@@ -24,7 +24,7 @@ from ..quality.thumbnail import thumbnail_png
 from ..result import Result
 from ..settings import Settings
 from ..system import keep_freed_memory
-from .content import REPORT, Hashes, Task, files_behind, mark_done, read_json, signature, write_json
+from .finished import REPORT, Hashes, Task, files_behind, mark_done, read_json, signature, write_json
 from .learn2reg import save_displacement
 
 

@@ -12,8 +12,8 @@ from ..errors import InputError
 from ..geometry.image import PathLike
 from ..settings import Settings
 from .children import COMMAND, Limits, usable_cores
-from .content import Task
 from .engines import Engine, Local, OnDask, has_dask
+from .finished import Task
 from .learn2reg import submission_name
 from .ledger import Ledger, collect
 from .lists import Job

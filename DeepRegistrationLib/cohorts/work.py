@@ -15,7 +15,7 @@ from typing import Any
 from .child import answer_to
 from .children import Child, Died, Limits
 from .claims import Claim
-from .content import DONE, REPORT, Hashes, Task, finished_report
+from .finished import DONE, REPORT, Hashes, Task, finished_report
 
 DONE_NOW, SKIPPED, FAILED, DIED, BUSY = "done", "skipped", "failed", "died", "busy"
 ROW_MEASURES = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import SimpleITK as sitk
 
-from ..cohorts.content import DONE, REPORT
+from ..cohorts.finished import DONE, REPORT
 from ..errors import InputError
 from ..files.endings import FIELD_FILES
 from ..files.writing import write_text
