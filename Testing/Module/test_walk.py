@@ -69,6 +69,8 @@ class Walk:
         self._files: dict[str, str] = {}
 
     def __call__(self, frame: FrameType, event: str, value: Any) -> None:
+        if event not in ("call", "return"):  # most are of C
+            return
         code = frame.f_code
         file = self._file(code.co_filename)
         if not file or code.co_name.startswith("<"):
