@@ -68,7 +68,7 @@ class DeepRegistration(ScriptedLoadableModule):
         """A generated pair to try the module on."""
         from DeepRegistrationSlicer.registration import samples
 
-        samples.register(Path(self.resourcePath("Icons")))
+        samples.registerSamples(Path(self.resourcePath("Icons")))
 
 
 class DeepRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

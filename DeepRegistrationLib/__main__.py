@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None, stop: Callable[[], bool] | None = None) -> int:
     """Run one command and return its exit code; ``stop`` tells whether a refinement should end with what it has."""
-    from .command_line.guard import guarded
+    from .command_line.exit import guarded
     from .system import wait_briefly
 
     wait_briefly()
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None, stop: Callable[[], bool] | None
 
 
 def _run(arguments: Sequence[str] | None, stop: Callable[[], bool] | None = None) -> None:
-    from .command_line.guard import Parser
+    from .command_line.exit import Parser
     from .command_line.interrupt import PATIENCE, on_interrupt
     from .command_line.parsers import add_commands
     from .progress import CancelToken
@@ -43,7 +43,7 @@ if __name__ == "__main__":
 
     for number in (signal.SIGINT, signal.SIGTERM):  # loading takes a second, and Ctrl+C may come in it
         signal.signal(number, leave_at_once)
-    from .command_line.guard import end_process
+    from .command_line.exit import end_process
 
     if sys.argv[1:2] == ["serve"]:  # not a command for users: Slicer's worker that stays
         from .command_line.serve import load, serve

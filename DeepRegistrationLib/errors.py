@@ -1,6 +1,6 @@
 """Errors a user may see. Each message is one plain sentence that says what is wrong and what to do."""
 
-LONGEST = 1200
+LONGEST_SENTENCE = 1200
 
 
 class DeepRegistrationError(Exception):
@@ -9,7 +9,8 @@ class DeepRegistrationError(Exception):
     def __str__(self) -> str:
         """On one line, whatever is quoted in it; of a very long sentence, the ends."""
         text = " ".join(super().__str__().splitlines())
-        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
+        half = LONGEST_SENTENCE // 2
+        return text if len(text) <= LONGEST_SENTENCE else f"{text[:half]}...{text[-half:]}"
 
 
 class InputError(DeepRegistrationError, ValueError):

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from . import __version__, fields, live
 from .affine.align import AffineSettings, find_alignment, nearest
-from .affine.landmarks import FEWEST, LandmarkFit, start_from
+from .affine.landmarks import LandmarkFit, start_from
 from .affine.mirror import measure_mirror
 from .device import device_for, or_on_cpu
 from .errors import InputError
 from .fields.inverse import invert
 from .geometry.image import Grid, Image, ImageSource, PathLike
+from .geometry.points import FEWEST_PAIRS
 from .geometry.preview import Preview
 from .geometry.transform import Transform, affine_to_sitk, resample
 from .inputs.content import content_of
@@ -169,12 +170,12 @@ def _read_fit(
     alone = settings.is_linear and settings.affine == "none"
     if alone and landmarks is None and not is_given:
         raise InputError(
-            f"A result that is {settings.result} needs the images aligned: set affine to auto, or give {FEWEST} "
+            f"A result that is {settings.result} needs the images aligned: set affine to auto, or give {FEWEST_PAIRS} "
             "landmarks or more."
         )
     if landmarks is None or is_given or settings.alignment == "none":
         return None
-    if len(landmarks[0]) < FEWEST and not settings.is_linear and settings.refine != "none":
+    if len(landmarks[0]) < FEWEST_PAIRS and not settings.is_linear and settings.refine != "none":
         return None
     points = [pair.plane.to_plane(p) for p in landmarks] if pair.plane else landmarks
     kind: Any = settings.result if settings.is_linear and (alone or settings.result != "affine") else "rigid"

@@ -1,8 +1,8 @@
 """Everything a user may choose about a registration: its choices, bounds and defaults, and what is said of a bad value.
 
 ``register``, the command line, batch, Training's fields, the panel and Slicer's console are made of it. What must be
-said again elsewhere is compared by a test: ``Choices`` below, and the panel's enumerations, which scenes keep by the
-names of their members. Free of PyTorch, so that Slicer may import it.
+said again is compared by a test: ``Choices`` below. The panel's enumerations name the choices, as scenes keep them by
+those names, and take their values from here. Free of PyTorch, so that Slicer may import it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ RESULTS = (DEFORMABLE, "affine", "similarity", "rigid")
 REFINEMENTS = ("none", "fast", "accurate")
 ALIGNMENTS = ("auto", "rigid", "none")
 SIMILARITIES = ("auto", "lncc", "translated", "information", "mind", "ssd", "gradient")
+FOR_ONE_CONTRAST = ("lncc", "ssd")
+"""The similarities that compare images of one contrast; whoever chooses another says that there are two."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -39,7 +41,9 @@ class Bounds:
 
 SMOOTHNESS = Bounds(0.1, 20.0)
 SEED = Bounds(0, 2**63 - 1)
-LONGEST = 4096
+SMOOTH_IN_TIME = Bounds(0.0, 10.0)
+"""Frames, of a sequence: the standard deviation of the weights; 0, the default, changes nothing."""
+LONGEST_TEXT = 4096
 """Characters of a name or a path."""
 
 
@@ -196,7 +200,7 @@ def _checked(each: dataclasses.Field[Any], value: Any) -> Any:
     if value is None and each.default is None:
         return None
     text = str(value)
-    if not text or "\0" in text or "\n" in text or len(text) > LONGEST:
+    if not text or "\0" in text or "\n" in text or len(text) > LONGEST_TEXT:
         raise InputError(f"{each.name} is a name or a path, not {_shown(value)}.")
     return text
 

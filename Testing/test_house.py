@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,11 +152,11 @@ SAID_WITH_THEIR_MODULE = {"main", "load", "write", "steps"}
 FOR_TESTS_TOO = {"head_phantom": "a head in both contrasts, for many tests", "processId": "to end what stays"}
 
 
-def defined(path: Path) -> Iterator[tuple[str, bool]]:
+def defined(path: Path, kinds: Any = ast.FunctionDef | ast.ClassDef) -> Iterator[tuple[str, bool]]:
     """(name, at module level?) of every class and function of a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, kinds):
             yield node.name, node in tree.body
 
 
@@ -167,6 +168,43 @@ def test_one_name_is_one_thing(package):
             if at_top and not name.startswith("_") and name not in SAID_WITH_THEIR_MODULE:
                 first = places.setdefault(name, path)
                 assert first == path, f"{name} is in {path.relative_to(ROOT)} and {first.relative_to(ROOT)}"
+
+
+@pytest.mark.parametrize(
+    ("package", "kinds"), [("DeepRegistrationSlicer", ast.FunctionDef | ast.ClassDef), ("Training", ast.ClassDef)]
+)
+def test_no_name_of_the_library_is_something_else_in_another_package(package, kinds):
+    def names(floor: str) -> dict[str, Path]:
+        every = ((*found, path) for path in FLOORS[floor].rglob("*.py") for found in defined(path, kinds))
+        return {name: path.relative_to(ROOT) for name, at_top, path in every if at_top and name[0] != "_"}
+
+    library, other = names("DeepRegistrationLib"), names(package)
+    twice = sorted(set(library) & set(other) - SAID_WITH_THEIR_MODULE)
+    assert not twice, [f"{name}: {library[name]}, {other[name]}" for name in twice]
+
+
+PACKAGES = ("DeepRegistrationLib", "DeepRegistrationSlicer")
+
+
+def test_a_constant_that_other_files_use_is_one_thing():
+    """One that its own file alone uses is read beside what it is for."""
+    places: dict[str, list[Path]] = {}
+    imported: set[str] = set()
+    for path in sorted(path for package in PACKAGES for path in FLOORS[package].rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+            for name in names if isinstance(node, ast.Assign | ast.AnnAssign) else []:
+                places.setdefault(name, []).append(path.relative_to(ROOT))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                imported.update(alias.name for alias in node.names)
+    twice = {name: paths for name, paths in places.items() if len(paths) > 1 and name in imported and name.isupper()}
+    del (
+        twice["TYPE_CHECKING"],
+        twice["UNIVERSAL"],
+    )  # ``catalog.UNIVERSAL``; ``presets.UNIVERSAL`` trains it
+    assert not twice, "\n".join(f"{name}: {', '.join(map(str, paths))}" for name, paths in twice.items())
 
 
 @pytest.mark.parametrize("package", ["DeepRegistrationLib", "DeepRegistrationSlicer"])

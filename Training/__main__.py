@@ -12,7 +12,7 @@ KEPT = "The work was cancelled; what it wrote so far is kept, and the same comma
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; 0 done, 1 failed, 2 bad input, 130 cancelled. An error is one sentence on stderr."""
-    from DeepRegistrationLib.command_line.guard import guarded
+    from DeepRegistrationLib.command_line.exit import guarded
     from DeepRegistrationLib.system import wait_briefly
 
     wait_briefly()
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    from DeepRegistrationLib.command_line.guard import Parser
+    from DeepRegistrationLib.command_line.exit import Parser
     from DeepRegistrationLib.command_line.interrupt import on_interrupt
     from DeepRegistrationLib.progress import CancelToken
 
@@ -70,6 +70,6 @@ if __name__ == "__main__":
 
     for number in (signal.SIGINT, signal.SIGTERM):  # while PyTorch is loaded nothing has begun
         signal.signal(number, leave_at_once)
-    from DeepRegistrationLib.command_line.guard import end_process
+    from DeepRegistrationLib.command_line.exit import end_process
 
     end_process(main())

@@ -10,7 +10,7 @@ class RegistrationError(RuntimeError):
     """What is wrong and what to do, in one sentence."""
 
 
-class InputError(RegistrationError, ValueError):
+class SceneInputError(RegistrationError, ValueError):
     """The input cannot be used as it is."""
 
 

@@ -1,4 +1,4 @@
-"""Translation of texts: Slicer's own, or the text itself where Slicer's application is absent."""
+"""Translation of texts: Slicer's own, or the text itself where that is absent; and sentences of several files."""
 
 try:
     from slicer.i18n import tr
@@ -9,4 +9,16 @@ except ImportError:
         return text
 
 
-__all__ = ["tr"]
+_ = tr
+
+
+def registrationRuns() -> str:
+    return _("A registration is running; wait until it is done, or cancel it.")
+
+
+def seriesRuns() -> str:
+    return _("A series is running; wait until it is done, or cancel it.")
+
+
+def volumesGone() -> str:
+    return _("The volumes that this transform was made for are no longer in the scene.")

@@ -14,11 +14,10 @@ from itertools import combinations
 import numpy as np
 
 from ..errors import InputError
+from ..geometry.points import FEWEST_PAIRS
 from ..quality.report import Report
 from .align import Freedom
 
-FEWEST = 3
-"""Pairs for a fit; more are asked for in ``inputs/guides.py``."""
 MOST_TRIPLES = 600
 ON_A_LINE = 0.02
 """Second extent of the points relative to the first, below which a turn about the line is anybody's guess."""
@@ -66,8 +65,10 @@ def fit_landmarks(fixed: np.ndarray, moving: np.ndarray, kind: Freedom = "rigid"
         InputError: if there are fewer than three pairs, or they lie on one line.
     """
     count, ndim = fixed.shape
-    if count < FEWEST:
-        raise InputError(f"An alignment by landmarks needs {FEWEST} pairs or more, and there are {count}; add some.")
+    if count < FEWEST_PAIRS:
+        raise InputError(
+            f"An alignment by landmarks needs {FEWEST_PAIRS} pairs or more, and there are {count}; add some."
+        )
     for points, which in ((fixed, "fixed"), (moving, "moving")):
         extents = np.linalg.svd(points - points.mean(0), compute_uv=False)
         if extents[ndim - 2] <= ON_A_LINE * extents[0] or extents[0] == 0:
@@ -139,7 +140,7 @@ def _misses(matrix: np.ndarray, fixed: np.ndarray, moving: np.ndarray) -> np.nda
 def _apart(fixed: np.ndarray, moving: np.ndarray, scaled: bool) -> np.ndarray:
     """Places of the pairs that disagree with most of the others: of three or four, nobody can tell which."""
     count = len(fixed)
-    if count < FEWEST + 2:
+    if count < FEWEST_PAIRS + 2:
         return np.zeros(0, int)
     triples = list(combinations(range(count), 3))
     if len(triples) > MOST_TRIPLES:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cohorts.content import read_json
+from ..cohorts.finished import read_json
 from ..cohorts.lists import Subject
 from ..errors import InputError
 from ..files.writing import together, write_text
@@ -19,7 +19,7 @@ from ..pipeline import register
 from ..settings import Settings
 from .fusion import Atlas, fuse, leave_one_out
 from .intensities import in_unit_range
-from .template import LABELS, SUBJECTS, SUMMARY, TEMPLATE
+from .template import SUBJECTS, SUMMARY, TEMPLATE, TEMPLATE_LABELS
 
 SCORES = "leave_one_out.csv"
 
@@ -54,7 +54,7 @@ def label_template(subjects: Sequence[Subject], folder: PathLike, weighting: str
     scores = leave_one_out(atlases, own, grid, weighting)
     rows = ["name,dice", *(f"{s.name},{score:.4f}" for s, score in zip(labeled, scores, strict=True))]
     with together():
-        Image(_small(fuse(atlases)), grid, "template labels").save(target / LABELS)
+        Image(_small(fuse(atlases)), grid, "template labels").save(target / TEMPLATE_LABELS)
         write_text(target / SCORES, "\n".join(rows) + "\n")
     return scores
 

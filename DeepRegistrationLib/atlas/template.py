@@ -27,7 +27,7 @@ from ..settings import Settings
 from .intensities import in_unit_range, robust_mean, sharpened
 from .shapes import MeanShape
 
-TEMPLATE, LABELS, JACOBIAN, SUMMARY = (
+TEMPLATE, TEMPLATE_LABELS, JACOBIAN, SUMMARY = (
     "template.nii.gz",
     "template_labels.nii.gz",
     "mean_jacobian.nii.gz",

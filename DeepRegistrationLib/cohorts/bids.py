@@ -18,8 +18,8 @@ from .. import __version__
 from ..errors import InputError
 from ..files.writing import shown, write_text
 from ..geometry.image import PathLike
-from .content import write_json
-from .lists import ALL, BASELINE, TO, Job, Names
+from .finished import write_json
+from .lists import ALL_PAIRS, BASELINE, TO, Job, Names
 
 _IMAGE = re.compile(r"(sub-[A-Za-z0-9]+)(_ses-[A-Za-z0-9]+)?(_[A-Za-z0-9_-]+)?_([A-Za-z0-9]+)\.nii(\.gz)?")
 
@@ -83,7 +83,7 @@ def _scans(source: Path, suffix: str) -> Iterator[Scan]:
 
 
 def _chosen(scans: list[Scan], pairs: str) -> Iterator[tuple[Scan, Scan]]:
-    if pairs == ALL:
+    if pairs == ALL_PAIRS:
         yield from permutations(scans, 2)
     elif pairs == BASELINE:
         subjects = defaultdict[str, list[Scan]](list)

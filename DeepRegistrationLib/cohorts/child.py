@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import DeepRegistrationError
 from ..files.writing import remove_unfinished
-from .content import Hashes, Task
+from .finished import Hashes, Task
 
 IDLE = 600.0
 """Seconds after which it frees its memory if no task came; the next one starts another."""

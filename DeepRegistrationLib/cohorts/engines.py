@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from ..errors import InputError, RegistrationFailed
 from .children import Child, Limits
-from .content import Task
+from .finished import Task
 from .work import DIED, FAILED, Row, do_on_any_worker, do_pair, row_of, stop_children
 
 INSTALL = "install it with: pip install 'SlicerDeepRegistration[scale]'"

@@ -19,10 +19,10 @@ from typing import IO, Any
 
 from ..errors import InputError
 from ..files.writing import shown, write_text
-from .content import read_json, write_json
+from .finished import read_json, write_json
 from .names import TABLE
 from .page import write_pages
-from .work import MEASURES, Row
+from .work import ROW_MEASURES, Row
 
 OWN = ".batch"
 NOT_YET = "not done"
@@ -96,10 +96,10 @@ def _waiting(name: str) -> Row:
 def _table(rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["name", "fixed", "moving", "status", "verdict", "reasons", *MEASURES])
+    writer.writerow(["name", "fixed", "moving", "status", "verdict", "reasons", *ROW_MEASURES])
     for row in rows:
         report = row["report"]
         reasons = row["sentence"] or " ".join(report.get("reasons") or [])
         cells = [row["name"], row["fixed"], row["moving"], row["status"], report.get("verdict", ""), reasons]
-        writer.writerow([*cells, *("" if report.get(name) is None else report[name] for name in MEASURES)])
+        writer.writerow([*cells, *("" if report.get(name) is None else report[name] for name in ROW_MEASURES)])
     return text.getvalue()

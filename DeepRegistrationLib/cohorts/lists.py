@@ -23,7 +23,7 @@ from .names import EXTRAS
 OF_IMAGES = ("mask", "points", "labels")
 LISTS = ("pairs", "registration_val", "registration_test")
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".jpg", ".jpeg")
-ALL, TO, BASELINE = "all", "to:", "baseline"
+ALL_PAIRS, TO, BASELINE = "all", "to:", "baseline"
 _OWN = re.compile(r"reports\.csv|index(-\d+)?\.html|dataset_description\.json|learn2reg", re.IGNORECASE)
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{n}{k}" for n in ("com", "lpt") for k in range(1, 10))}
 LONGEST_NAME = 150
@@ -207,7 +207,7 @@ class Names:
 
 def _pairs_of_images(images: list[Subject], source: Path, pairs: str) -> list[Job]:
     """All ordered pairs of the images of a list, each with the one named after ``to:``, or its baseline."""
-    if pairs == ALL:
+    if pairs == ALL_PAIRS:
         chosen = [(f, m) for f in images for m in images]
     elif pairs == BASELINE:
         chosen = [*_to_baselines(images, source)]

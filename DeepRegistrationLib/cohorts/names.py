@@ -13,7 +13,7 @@ EXTRAS = (
 )
 """Extra files that a pair of a list may have."""
 
-OUTPUTS = {
+OUTPUT_FILES = {
     "transform": "transform.h5",
     "volume": "warped.nii.gz",
     "inverse": "inverse.h5",
@@ -32,14 +32,13 @@ _HALFWAY = "halfway"
 
 def named_outputs() -> list[str]:
     """The names that are typed: one for all that lies halfway."""
-    return [*(name for name in OUTPUTS if not name.startswith(_HALFWAY)), _HALFWAY]
+    return [*(name for name in OUTPUT_FILES if not name.startswith(_HALFWAY)), _HALFWAY]
 
 
 def outputs_of(names: Sequence[str]) -> list[str]:
-    """The keys of ``OUTPUTS`` behind typed names; those that are none stay as they are."""
-    return [
-        key for name in names for key in ([k for k in OUTPUTS if k.startswith(name)] if name == _HALFWAY else [name])
-    ]
+    """The keys of ``OUTPUT_FILES`` behind typed names; those that are none stay as they are."""
+    halfway = [key for key in OUTPUT_FILES if key.startswith(_HALFWAY)]
+    return [key for name in names for key in (halfway if name == _HALFWAY else [name])]
 
 
 TABLE = "reports.csv"

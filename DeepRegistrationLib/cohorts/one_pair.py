@@ -15,6 +15,7 @@ import torch
 
 from .. import __version__
 from ..errors import InputError
+from ..files.image_files import check_not_the_same
 from ..files.writing import together
 from ..geometry.points import read_points
 from ..pipeline import register
@@ -23,7 +24,7 @@ from ..quality.thumbnail import thumbnail_png
 from ..result import Result
 from ..settings import Settings
 from ..system import keep_freed_memory
-from .content import REPORT, Hashes, Task, files_behind, mark_done, read_json, signature, write_json
+from .finished import REPORT, Hashes, Task, files_behind, mark_done, read_json, signature, write_json
 from .learn2reg import save_displacement
 
 
@@ -43,8 +44,7 @@ def register_pair(task: Task, hashes: Hashes) -> dict[str, Any]:
     started = time.time()
     inputs = {what: hashes.of(path) for what, path in task.inputs.items()}
     fixed, moving = task.inputs["fixed"], task.inputs["moving"]
-    if Path(fixed).exists() and Path(moving).exists() and Path(fixed).samefile(moving):
-        raise InputError("The fixed and the moving image are the same file; choose two different images.")
+    check_not_the_same(fixed, moving)
     result = register(
         fixed,
         moving,

@@ -12,12 +12,12 @@ from ..errors import InputError
 from ..geometry.image import PathLike
 from ..settings import Settings
 from .children import COMMAND, Limits, usable_cores
-from .content import Task
 from .engines import Engine, Local, OnDask, has_dask
+from .finished import Task
 from .learn2reg import submission_name
 from .ledger import Ledger, collect
 from .lists import Job
-from .names import OUTPUTS, named_outputs, outputs_of
+from .names import OUTPUT_FILES, named_outputs, outputs_of
 from .work import BUSY, DIED, FAILED, Row
 
 SUBMISSION = "learn2reg"
@@ -107,7 +107,7 @@ def run_batch(
         RegistrationFailed: if the scheduler was lost.
     """
     outputs = outputs_of(outputs)
-    unknown = [name for name in outputs if name not in OUTPUTS]
+    unknown = [name for name in outputs if name not in OUTPUT_FILES]
     if unknown or not outputs:
         raise InputError(f"The outputs can be {', '.join(named_outputs())}, not {', '.join(unknown) or 'nothing'}.")
     index, count = shard
@@ -158,7 +158,7 @@ def _named_as_submitted(jobs: Sequence[Job]) -> list[Job]:
 def _task(job: Job, target: Path, outputs: Sequence[str], chosen: dict[str, Any], weights: Mapping[str, str]) -> Task:
     folder = target / job.name
     inputs = {"fixed": job.fixed, "moving": job.moving, **job.options}
-    made = {name: target / job.files[name] if name in job.files else folder / OUTPUTS[name] for name in outputs}
+    made = {name: target / job.files[name] if name in job.files else folder / OUTPUT_FILES[name] for name in outputs}
     return Task(
         job.name,
         str(folder),

@@ -15,10 +15,10 @@ from typing import Any
 from .child import answer_to
 from .children import Child, Died, Limits
 from .claims import Claim
-from .content import DONE, REPORT, Hashes, Task, finished_report
+from .finished import DONE, REPORT, Hashes, Task, finished_report
 
 DONE_NOW, SKIPPED, FAILED, DIED, BUSY = "done", "skipped", "failed", "died", "busy"
-MEASURES = (
+ROW_MEASURES = (
     "similarity_before",
     "similarity_after",
     "doubt_percent",
@@ -92,7 +92,7 @@ def row_of(task: Task, status: str, sentence: str = "", report: Row | None = Non
         "sentence": sentence,
         "fixed": task.inputs["fixed"],
         "moving": task.inputs["moving"],
-        "report": {key: report.get(key) for key in ("verdict", "reasons", *MEASURES)} if report else {},
+        "report": {key: report.get(key) for key in ("verdict", "reasons", *ROW_MEASURES)} if report else {},
         "time": time.time(),
         "worker": f"{socket.gethostname()}:{os.getpid()}",
     }

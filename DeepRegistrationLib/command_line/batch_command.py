@@ -97,7 +97,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def weights_for(settings: Settings) -> dict[str, str]:
     """Hash of each model that the method may take; a method or variant that is not there is refused here."""
-    from ..cohorts.content import content_hash
+    from ..cohorts.finished import content_hash
     from ..models.methods import bundles_of, chosen_method, find_method, methods
 
     if settings.method == AUTO:  # the images may be of either

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cohorts.names import EXTRAS
 from ..errors import InputError
 from ..files.endings import PICTURE_FILES, image_endings
+from ..files.image_files import check_not_the_same
 from ..files.writing import together
 from ..geometry.image import read_image
 from ..geometry.points import Pairs, paired, read_points
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..result import Result
 
 MOST_IDS = 100_000
-OUTPUTS = ("transform", "inverse", "volume", "jacobian", "doubt")
+OUTPUT_OPTIONS = ("transform", "inverse", "volume", "jacobian", "doubt")
 Commands = Any  # argparse's own class for sub-parsers is private
 
 
@@ -119,12 +119,11 @@ def _save(
 
 def _check_register(options: argparse.Namespace) -> None:
     """What is wrong with the options is said before any image is read."""
-    wanted = {n: getattr(options, f"output_{n}") for n in OUTPUTS}
+    wanted = {n: getattr(options, f"output_{n}") for n in OUTPUT_OPTIONS}
     if not any(wanted.values()) and not options.report:
         raise InputError("Nothing would be kept; add --output-transform T.h5, or another output.")
     check_note(options)
-    if Path(options.fixed).exists() and Path(options.moving).exists() and Path(options.fixed).samefile(options.moving):
-        raise InputError("The fixed and the moving image are the same file; choose two different images.")
+    check_not_the_same(options.fixed, options.moving)
     settings_from(options)
     bundle = None if options.method == AUTO else find_method(options.method).bundle
     inputs = {"the fixed image": options.fixed, "the moving image": options.moving, "the model": bundle}

@@ -9,19 +9,19 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..dicom.reading import read_registration
-from ..dicom.series import Series, check_same_patient, is_dicom, read_series
+from ..dicom.series import DicomSeries, check_same_patient, is_dicom, read_series
 from ..dicom.writing import write_registration
 from ..errors import InputError
 from ..files.endings import transform_endings
 from ..geometry.transform import Transform, read_transform
 
-ENDING = ".dcm"
-SeriesPair = tuple[Series, Series]
+DICOM_ENDING = ".dcm"
+SeriesPair = tuple[DicomSeries, DicomSeries]
 
 
 def register_endings(linear: bool) -> tuple[str, ...]:
     """For the transforms of ``register``, which knows the images; ``linear``: whether they are matrices."""
-    return (*transform_endings(linear), ENDING)
+    return (*transform_endings(linear), DICOM_ENDING)
 
 
 def read_series_pair(options: argparse.Namespace) -> SeriesPair | None:
@@ -31,7 +31,7 @@ def read_series_pair(options: argparse.Namespace) -> SeriesPair | None:
         InputError: if they are no DICOM series with a frame of reference, or of two patients without leave.
     """
     wanted = [path for path in (options.output_transform, options.output_inverse) if path]
-    if not any(path.lower().endswith(ENDING) for path in wanted):
+    if not any(path.lower().endswith(DICOM_ENDING) for path in wanted):
         return None
     fixed, moving = read_series(options.fixed, "fixed image"), read_series(options.moving, "moving image")
     if not options.different_patients:
@@ -41,7 +41,7 @@ def read_series_pair(options: argparse.Namespace) -> SeriesPair | None:
 
 def save_transform_as(transform: Transform, path: str, compress: bool, series: SeriesPair | None) -> None:
     """Write a transform, as a DICOM registration of ``series`` (fixed, moving) where the name ends so."""
-    if series is None or not path.lower().endswith(ENDING):
+    if series is None or not path.lower().endswith(DICOM_ENDING):
         transform.save(path, compress)
         return
     onto = transform.domain.to_sitk(np.zeros(transform.domain.shape, np.uint8))

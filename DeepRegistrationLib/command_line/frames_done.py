@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cohorts.content import DONE, REPORT, Hashes, Task, finished_report, mark_done, write_json
+from ..cohorts.finished import DONE, REPORT, Hashes, Task, finished_report, mark_done, write_json
 from ..errors import InputError
 from ..files.writing import together
 from ..geometry.transform import read_transform

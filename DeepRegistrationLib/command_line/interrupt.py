@@ -11,6 +11,8 @@ import signal
 import sys
 from contextlib import contextmanager, suppress
 
+from .protocol import EXIT_CANCELLED
+
 TYPE_CHECKING = False  # as little as possible is loaded before the first handler is there
 if TYPE_CHECKING:
     import socket
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, NoReturn
 
-CANCELLED = 130
 SENTENCE = "The work was cancelled; nothing was changed."
 PATIENCE = 0.5
 """Seconds that the work has to end by itself."""
@@ -86,7 +87,7 @@ def _end() -> NoReturn:
             writing.remove_unfinished()
     with suppress(OSError):
         os.write(_errors(), f"{SENTENCE}\n".encode())
-    os._exit(CANCELLED)
+    os._exit(EXIT_CANCELLED)
 
 
 def _errors() -> int:

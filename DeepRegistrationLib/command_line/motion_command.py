@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import SimpleITK as sitk
 
-from ..cohorts.content import DONE, REPORT
+from ..cohorts.finished import DONE, REPORT
 from ..errors import InputError
 from ..files.endings import FIELD_FILES
 from ..files.writing import write_text
@@ -18,7 +18,7 @@ from ..geometry.image import Image, read_image
 from ..geometry.points import read_points
 from ..geometry.transform import read_transform
 from ..progress import ProgressCallback
-from ..settings import DEFORMABLE
+from ..settings import DEFORMABLE, SMOOTH_IN_TIME
 from .frames_done import FOLDER, FramesDone
 from .json_lines import JsonLines
 from .options import settings_from
@@ -114,8 +114,6 @@ def _finish(
 
 def _checked(options: argparse.Namespace) -> tuple[Path, Image | None, dict[str, Any]]:
     """The output folder, the label map and the points."""
-    from ..motion.over_time import SMOOTH_IN_TIME
-
     low, high = SMOOTH_IN_TIME.low, SMOOTH_IN_TIME.high
     if not low <= options.smooth_in_time <= high:
         raise InputError(f"--smooth-in-time is a number of frames from {low:g} to {high:g}.")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..atlas.weightings import WEIGHTINGS
 from ..cohorts.names import EXTRAS, TABLE, named_outputs
+from ..settings import SMOOTH_IN_TIME
 from .options import add_settings
 
 Commands = Any  # argparse's own class for sub-parsers is private
@@ -186,7 +187,11 @@ def _add_frames(parser: argparse.ArgumentParser, what: str, about: str) -> None:
     parser.add_argument("--output", metavar="DIR", required=True)
     parser.add_argument("--cyclic", action="store_true", help="the last frame comes before the first, as in a breath")
     parser.add_argument(
-        "--smooth-in-time", metavar="S", type=float, default=0.0, help="frames, 0.5 to 2; default: not at all"
+        "--smooth-in-time",
+        metavar="S",
+        type=float,
+        default=SMOOTH_IN_TIME.low,
+        help=f"frames, up to {SMOOTH_IN_TIME.high:g}; 1 evens out what jumps; default: not at all",
     )
     parser.add_argument("--labels", metavar="L", help="label map of the fixed image: the curves of each label")
     parser.add_argument("--points", metavar="P", help="points in the fixed image: their paths")

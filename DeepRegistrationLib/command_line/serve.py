@@ -1,7 +1,7 @@
 """One command after the other in one process, for a program that stays open: PyTorch is loaded once.
 
 On standard input one JSON line a request, ``{"arguments": [...], "folder": "..."}``: the command runs in ``folder``,
-and what it prints goes to files there. How it ended is told by ``worker-ended.json``, which appears whole:
+and what it prints goes to files there. How it ended is told by ``protocol.ENDED_FILE``, which appears whole:
 ``{"code": 0, "stays": true}``. Nothing of the folder is open any more then, and nothing of the images is in memory.
 ``{"stop": true}`` ends the refinement that runs, with what is there as its result.
 
@@ -25,11 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from ..system import give_memory_back, resident_memory, total_memory, wait_briefly
-from .guard import BAD_INPUT, DONE
 from .interrupt import leave_at_once
+from .protocol import ENDED_FILE, ERRORS_FILE, EXIT_BAD_INPUT, EXIT_DONE, IDLE_SECONDS, OUTPUT_FILE
 
-OUTPUT, ERRORS, ENDED = "worker-output.jsonl", "worker-errors.txt", "worker-ended.json"
-IDLE_SECONDS = 600.0
 MOST_GROWTH = 1 << 30
 """Bytes more than after the first request: more is kept somewhere, and nobody knows what for."""
 MOST_SHARE = 0.25
@@ -59,7 +57,7 @@ class Requests:
                     self.waiting.put(request)
         if self.folder is not None:  # who asked is gone: nobody else would take the images away
             shutil.rmtree(self.folder, ignore_errors=True)
-        os._exit(DONE)
+        os._exit(EXIT_DONE)
 
 
 def load() -> None:
@@ -82,18 +80,20 @@ def serve(command: Command, arguments: Sequence[str] = ()) -> int:
         try:
             request = requests.waiting.get(timeout=idle)
         except queue.Empty:
-            return DONE
+            return EXIT_DONE
         folder = requests.folder = Path(request["folder"])
         requests.stop.clear()
         code = _run(command, request["arguments"], folder, requests.stop.is_set)
         give_memory_back()
         held = resident_memory()
         first = first or held
-        stays = code in (DONE, BAD_INPUT) and held - first < MOST_GROWTH and held < MOST_SHARE * total_memory()
+        stays = (
+            code in (EXIT_DONE, EXIT_BAD_INPUT) and held - first < MOST_GROWTH and held < MOST_SHARE * total_memory()
+        )
         requests.folder = None
         _tell(folder, {"code": code, "stays": stays})
         if not stays:
-            return DONE
+            return EXIT_DONE
 
 
 def _run(command: Command, arguments: Sequence[str], folder: Path, stop: Callable[[], bool]) -> int:
@@ -102,10 +102,10 @@ def _run(command: Command, arguments: Sequence[str], folder: Path, stop: Callabl
         signal.signal(number, leave_at_once)
     try:
         os.chdir(folder)
-        _print_to(OUTPUT, ERRORS)
+        _print_to(OUTPUT_FILE, ERRORS_FILE)
         return command(arguments, stop)
     except OSError:
-        return BAD_INPUT
+        return EXIT_BAD_INPUT
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, leave_at_once)
@@ -122,7 +122,7 @@ def _print_to(output: str, errors: str) -> None:
 
 
 def _tell(folder: Path, ended: dict[str, Any]) -> None:
-    partial = folder / f"{ENDED}.partial"
+    partial = folder / f"{ENDED_FILE}.partial"
     with suppress(OSError):  # the folder is gone: nobody asks any more
         partial.write_text(json.dumps(ended), encoding="utf-8")
-        partial.replace(folder / ENDED)
+        partial.replace(folder / ENDED_FILE)

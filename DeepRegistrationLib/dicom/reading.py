@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..files.writing import PathLike
 from .maps import GridMap, affine
 from .optional import pydicom
-from .writing import DEFORMABLE, LINEAR
+from .writing import DEFORMABLE_UID, LINEAR_UID
 
 _UNDEFINED = 0xFFFFFFFF
 """Instead of a length: the value says itself where it ends."""
@@ -88,10 +88,10 @@ def read_registration(source: PathLike, name: str = "transform") -> Registration
         data = package.dcmread(path)
         _check_whole(data)
         kind = str(data.get("SOPClassUID", ""))
-        if kind not in (LINEAR, DEFORMABLE):
+        if kind not in (LINEAR_UID, DEFORMABLE_UID):
             what = package.uid.UID(kind).name or "an unknown kind"
             raise InputError(f"The {said} is a DICOM object of another kind ({what}); give a registration.")
-        if kind == LINEAR:
+        if kind == LINEAR_UID:
             items = list(data.RegistrationSequence)
             sources = tuple(_linear(item, str(data.FrameOfReferenceUID)) for item in items)
         else:

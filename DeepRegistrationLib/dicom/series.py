@@ -18,7 +18,7 @@ _WORDS = {"PatientID": "ID", "PatientName": "name", "PatientBirthDate": "birth d
 
 
 @dataclass(frozen=True)
-class Series:
+class DicomSeries:
     """One image series.
 
     Attributes:
@@ -50,7 +50,7 @@ def is_dicom(path: PathLike) -> bool:
         return False
 
 
-def read_series(path: PathLike, name: str) -> Series:
+def read_series(path: PathLike, name: str) -> DicomSeries:
     """The heads of the one series in a folder, or of one DICOM file.
 
     Raises:
@@ -66,7 +66,7 @@ def read_series(path: PathLike, name: str) -> Series:
     return series_of(series_files(path, name) if path.is_dir() else (str(path),), name, str(path))
 
 
-def series_of(files: Sequence[PathLike], name: str, place: str = "") -> Series:
+def series_of(files: Sequence[PathLike], name: str, place: str = "") -> DicomSeries:
     """The heads of the slices of one series.
 
     Args:
@@ -94,7 +94,7 @@ def series_of(files: Sequence[PathLike], name: str, place: str = "") -> Series:
         )
     if len(frames) > 1:
         raise InputError(f"The slices of the {name} {path} lie in {len(frames)} frames of reference; give one series.")
-    return Series(frames.pop(), series, instances, heads[0], name)
+    return DicomSeries(frames.pop(), series, instances, heads[0], name)
 
 
 def check_same_patient(one: Any, other: Any, names: tuple[str, str]) -> None:

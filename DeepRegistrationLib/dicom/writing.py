@@ -19,15 +19,15 @@ from ..errors import InputError
 from ..files.writing import PathLike, whole
 from .maps import kind_of, matrix_of, sampled
 from .optional import pydicom
-from .series import PATIENT, STUDY, Series
+from .series import PATIENT, STUDY, DicomSeries
 
-LINEAR, DEFORMABLE = "1.2.840.10008.5.1.4.1.1.66.1", "1.2.840.10008.5.1.4.1.1.66.3"
+LINEAR_UID, DEFORMABLE_UID = "1.2.840.10008.5.1.4.1.1.66.1", "1.2.840.10008.5.1.4.1.1.66.3"
 MOST_BYTES = 2**32 - 2
 """Of one attribute's value."""
 
 
 def write_registration(
-    transform: sitk.Transform, path: PathLike, onto: sitk.Image, fixed: Series, moving: Series
+    transform: sitk.Transform, path: PathLike, onto: sitk.Image, fixed: DicomSeries, moving: DicomSeries
 ) -> None:
     """Write ``transform`` (fixed to moving, LPS mm, 3-D), whole or not at all.
 
@@ -45,7 +45,7 @@ def write_registration(
     linear = transform.IsLinear()
     if not linear and 12 * onto.GetNumberOfPixels() > MOST_BYTES:
         raise InputError("The field is larger than 4 GB, which a DICOM registration cannot hold; use .h5.")
-    data = _common(package, LINEAR if linear else DEFORMABLE, fixed, moving)
+    data = _common(package, LINEAR_UID if linear else DEFORMABLE_UID, fixed, moving)
     if linear:
         inverse = np.linalg.inv(matrix_of(transform))
         data.RegistrationSequence = [
@@ -58,7 +58,7 @@ def write_registration(
         data.save_as(partial, enforce_file_format=True)
 
 
-def _matrix_item(package: Any, series: Series, matrix: np.ndarray, code: str, meaning: str) -> Any:
+def _matrix_item(package: Any, series: DicomSeries, matrix: np.ndarray, code: str, meaning: str) -> Any:
     item, registration, single = (package.Dataset() for _ in range(3))
     single.FrameOfReferenceTransformationMatrixType = kind_of(matrix)
     single.FrameOfReferenceTransformationMatrix = _decimals(package, matrix.ravel())
@@ -70,7 +70,7 @@ def _matrix_item(package: Any, series: Series, matrix: np.ndarray, code: str, me
     return item
 
 
-def _grid_item(package: Any, transform: sitk.Transform, onto: sitk.Image, moving: Series) -> Any:
+def _grid_item(package: Any, transform: sitk.Transform, onto: sitk.Image, moving: DicomSeries) -> Any:
     found = sampled(transform, onto)
     item, grid = package.Dataset(), package.Dataset()
     grid.ImagePositionPatient = _decimals(package, found.origin)
@@ -85,7 +85,7 @@ def _grid_item(package: Any, transform: sitk.Transform, onto: sitk.Image, moving
     return item
 
 
-def _common(package: Any, kind: str, fixed: Series, moving: Series) -> Any:
+def _common(package: Any, kind: str, fixed: DicomSeries, moving: DicomSeries) -> Any:
     """All that is not the registration itself: patient and study of the fixed image, a series of its own."""
     data, now = package.Dataset(), datetime.datetime.now()
     data.file_meta = package.dataset.FileMetaDataset()
@@ -96,7 +96,7 @@ def _common(package: Any, kind: str, fixed: Series, moving: Series) -> Any:
     for key in (*PATIENT, *STUDY):
         setattr(data, key, fixed.head.get(key, ""))
     data.SeriesInstanceUID, data.SeriesNumber, data.Modality = package.uid.generate_uid(prefix=None), 1, "REG"
-    data.SeriesDescription = "Deformable registration" if kind == DEFORMABLE else "Registration"
+    data.SeriesDescription = "Deformable registration" if kind == DEFORMABLE_UID else "Registration"
     data.SeriesDate = data.ContentDate = now.strftime("%Y%m%d")
     data.SeriesTime = data.ContentTime = now.strftime("%H%M%S")
     data.Laterality, data.FrameOfReferenceUID = "", fixed.frame
@@ -116,14 +116,14 @@ def _common(package: Any, kind: str, fixed: Series, moving: Series) -> Any:
     return data
 
 
-def _series_item(package: Any, series: Series) -> Any:
+def _series_item(package: Any, series: DicomSeries) -> Any:
     item = package.Dataset()
     item.SeriesInstanceUID = series.series
     item.ReferencedInstanceSequence = _references(package, series)
     return item
 
 
-def _references(package: Any, series: Series) -> list[Any]:
+def _references(package: Any, series: DicomSeries) -> list[Any]:
     items = []
     for kind, instance in series.instances:
         item = package.Dataset()

@@ -23,15 +23,22 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..system import check_memory
 from . import mgz, nifti
+from .axes import RAS_TO_LPS_MATRIX
 from .dicom_folder import read_dicom_folder
 from .nifti_numbers import with_not_numbers
 from .quiet import READ_ERRORS, quiet_libraries
 from .writing import PathLike, is_text, shown
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 _IMAGES_IN_HDF5 = (b"ITKImage", b"minc-2.0")
 _MOST_SHEAR = 1.0
 """Voxels by which the nearest right-angled grid may miss a sheared one at the corners."""
+
+
+def check_not_the_same(fixed: PathLike, moving: PathLike) -> None:
+    """Raises InputError if both are one file."""
+    if Path(fixed).exists() and Path(moving).exists() and Path(fixed).samefile(moving):
+        raise InputError("The fixed and the moving image are the same file; choose two different images.")
 
 
 def read_file(source: PathLike, name: str) -> tuple[sitk.Image, list[str]]:
@@ -181,7 +188,7 @@ def _read_sheared(path: Path, header: nifti.NiftiHeader, name: str) -> tuple[sit
             shutil.copyfileobj(source, target)
         nifti.clear_forms(plain)
         image = _execute(plain, name)
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ straight
+    lps = RAS_TO_LPS_MATRIX @ straight
     steps = np.linalg.norm(lps[:3, :3], axis=0)
     image.SetSpacing(steps.tolist())
     image.SetOrigin(lps[:3, 3].tolist())
@@ -197,7 +204,7 @@ def _refuse_foreign(path: Path, name: str) -> None:
         start = file.read(1 << 16)
     if not start:
         raise InputError(f"The {name} {path} is empty; copy or download it again.")
-    if start.startswith(_HDF5) and not any(mark in start for mark in _IMAGES_IN_HDF5):
+    if start.startswith(HDF5_MARK) and not any(mark in start for mark in _IMAGES_IN_HDF5):
         raise InputError(f"The {name} {path} is an HDF5 file that holds no image; give an image file.")
 
 

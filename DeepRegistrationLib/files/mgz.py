@@ -17,6 +17,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..system import check_memory
+from .axes import RAS_TO_LPS_MATRIX
 
 ENDINGS = (".mgz", ".mgh")
 _TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
@@ -57,7 +58,7 @@ def read_mgh(path: Path, name: str) -> sitk.Image:
     ijk_to_ras = np.eye(4)
     ijk_to_ras[:3, :3] = numbers[3:12].reshape(3, 3).T * numbers[:3]
     ijk_to_ras[:3, 3] = numbers[12:] - ijk_to_ras[:3, :3] @ (np.asarray(size) / 2)
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ijk_to_ras
+    lps = RAS_TO_LPS_MATRIX @ ijk_to_ras
     image = sitk.GetImageFromArray(voxels.astype(dtype.newbyteorder("=")))
     image.SetSpacing(np.linalg.norm(lps[:3, :3], axis=0).tolist())
     image.SetOrigin(lps[:3, 3].tolist())

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from .axes import RAS_TO_LPS_MATRIX
+
 ENDINGS = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz")
 FORMS = {1: "scanner", 2: "aligned to another image", 3: "Talairach", 4: "MNI 152", 5: "template"}
 _MILLIMETERS = {1: 1000.0, 2: 1.0, 3: 0.001}
@@ -171,7 +173,7 @@ def geometry_warnings(header: NiftiHeader, found: np.ndarray, name: str) -> list
             *sentences,
             f"The {name} has voxels of {said} mm (pixdim), for which {taken} mm were taken; correct it.",
         ]
-    ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ found
+    ras = RAS_TO_LPS_MATRIX @ found
     off = {}
     for form, code, matrix in (("sform", header.sform_code, header.sform), ("qform", header.qform_code, header.qform)):
         if code > 0 and np.isfinite(matrix).all():

@@ -11,9 +11,8 @@ import numpy as np
 
 from ..errors import InputError
 
-RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 AXES = {"xyz": 1, "lps": 1, "ras": -1}  # the sign that turns the first two into LPS
-NAMES = ("label", "name", "landmark", "point", "id")
+NAME_COLUMNS = ("label", "name", "landmark", "point", "id")
 EXPECTED = "x,y,z or l,p,s (mm in LPS), or r,a,s (mm in RAS)"
 
 _SYSTEMS = {"LPS": 1, "1": 1, "RAS": -1, "0": -1}
@@ -113,7 +112,7 @@ def parse_csv(text: str) -> tuple[Table, tuple[str, ...]]:
         header = [_plain(cell) for cell in rows[0]]
         kept[kept.index(rows[0])] = first
         columns, sign = _axes_in(header, first)
-        name = next((header.index(word) for word in NAMES if word in header), None)
+        name = next((header.index(word) for word in NAME_COLUMNS if word in header), None)
         defined = header.index("defined") if "defined" in header else None
         placed = [_is_placed(row, columns, defined) for row in rows[1:]]
     table = Table(kept, columns, sign, delimiter, decimal, placed)

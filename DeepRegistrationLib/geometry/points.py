@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..files.axes import RAS_TO_LPS_SIGNS
 from ..files.writing import write_text
 from .image import PathLike
-from .point_tables import RAS_TO_LPS, Table, parse_csv, parse_fcsv
+from .point_tables import Table, parse_csv, parse_fcsv
 from .transform_files import FARTHEST_MM
 
 POINT_FILES = (".csv", ".fcsv", ".mrk.json")
+FEWEST_PAIRS = 3
+"""Of landmarks, that an alignment can start from."""
 _MOVED_POINT_BY_POINT = ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve")
 
 
@@ -257,7 +260,7 @@ def _parse_markups(content: dict[str, Any]) -> tuple[np.ndarray, tuple[str, ...]
             names.append(str(point.get("label", "")))
             placed.append(here)
             if here:
-                positions.append(np.asarray(position, dtype=np.float64) * (RAS_TO_LPS if system == "RAS" else 1))
+                positions.append(np.asarray(position, dtype=np.float64) * (RAS_TO_LPS_SIGNS if system == "RAS" else 1))
     if not names:
         raise InputError("there are no points in it")
     return np.array(positions, dtype=np.float64).reshape(-1, 3), tuple(names), tuple(placed)

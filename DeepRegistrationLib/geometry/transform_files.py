@@ -21,7 +21,7 @@ import SimpleITK as sitk
 from ..dicom.reading import read_registration
 from ..errors import InputError
 from ..files.endings import FIELD_FILES
-from ..files.image_files import read_file
+from ..files.image_files import HDF5_MARK, read_file
 from ..files.quiet import READ_ERRORS, quiet_libraries
 
 FARTHEST_MM = 1e6
@@ -30,7 +30,6 @@ FARTHEST_MM = 1e6
 _CLASS = re.compile(rb"Transform[A-Za-z0-9]*_(?:double|float)_\d+_\d+")
 _LETTERS = re.compile(rb"[A-Za-z0-9]*\Z")
 _GRID, _INVERSE_GRID = b"DisplacementFieldTransform", b"InverseDisplacementFieldTransform"
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _NIFTI_DIMENSION, _NIFTI_INTENT = slice(40, 42), slice(68, 70)
 _DISPLACEMENTS, _VECTORS = 1006, 1007
 _TO_GRID = "in Slicer's module Transforms convert it to a displacement grid, then save it as .h5"
@@ -83,7 +82,7 @@ def _read_itk(path: Path, name: str) -> list[tuple[sitk.Transform, bool]]:
     if path.stat().st_size == 0:
         raise InputError(f"The {name} {path} is empty; write it again.")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        is_hdf5 = data[:8] == _HDF5
+        is_hdf5 = data[:8] == HDF5_MARK
         spans = [(m.start() - len(_before(data, m.start())), m.end()) for m in _CLASS.finditer(data)]
         classes = [data[low:high].split(b"_")[0] for low, high in spans]
         if is_hdf5:

@@ -8,16 +8,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry.image import Image, ImageSource
-from ..geometry.points import check_pairs
+from ..geometry.points import FEWEST_PAIRS, check_pairs
 from ..geometry.transform import resample
 from .label_maps import read_label_map
 from .pair import Pair
 
 BEYOND = 0.5
 """Of the image's size: landmarks may lie so far outside of its field of view."""
-
-FEWEST = 3
-"""Pairs of landmarks that start an alignment."""
 
 Landmarks = tuple[np.ndarray, np.ndarray]
 Labels = tuple[Image, Image]
@@ -36,9 +33,9 @@ def check_guides(refines: bool, aligns: bool, landmarks: Any, labels: Any) -> No
             continue
         if not isinstance(guide, tuple | list) or len(guide) != 2:
             raise InputError(f"The {name} are a pair, those of the fixed and those of the moving image.")
-        if refines or (name == "landmarks" and aligns and _count(guide[0]) >= FEWEST):
+        if refines or (name == "landmarks" and aligns and _count(guide[0]) >= FEWEST_PAIRS):
             continue
-        few = f"Fewer than {FEWEST} pairs of " if name == "landmarks" and aligns else "The "
+        few = f"Fewer than {FEWEST_PAIRS} pairs of " if name == "landmarks" and aligns else "The "
         raise InputError(
             f"{few}{name} act in the refinement only; choose a deformable result and fast or accurate, or leave them "
             "out."

@@ -48,7 +48,7 @@ class FineTuned:
     costs: list[float]
 
 
-DEFAULTS = FineTuneSettings()
+FINE_TUNING_DEFAULTS = FineTuneSettings()
 
 
 def fine_tune(
@@ -56,7 +56,7 @@ def fine_tune(
     fixed: Tensor,
     moving: Tensor,
     loss: Loss,
-    settings: FineTuneSettings = DEFAULTS,
+    settings: FineTuneSettings = FINE_TUNING_DEFAULTS,
     reporter: Reporter = SILENT,
 ) -> FineTuned:
     """Predict with the network's last convolution fitted to this pair; the best prediction seen is the one returned.

@@ -11,7 +11,7 @@ import torch
 
 from ..errors import InputError
 from ..geometry.image import PathLike
-from ..settings import AUTO, Settings
+from ..settings import AUTO, FOR_ONE_CONTRAST, SIMILARITIES, Settings
 from . import catalog
 from .bundle import Bundle, Model, list_bundles, load_model, weights_hash
 from .catalog import Method, Variant
@@ -31,7 +31,7 @@ __all__ = [
     "model_for",
 ]
 
-CONTRASTS = {"lncc": 1, "ssd": 1, "translated": 2, "information": 2, "mind": 2, "gradient": 2}
+CONTRASTS = {name: 1 if name in FOR_ONE_CONTRAST else 2 for name in SIMILARITIES if name != AUTO}
 """What a chosen similarity says of the images: one contrast, or two (``worth.Worth.contrasts``)."""
 COHORT = "cohort"
 """In ``Header.training``: made for the images of one cohort, so that it is taken only by its own name."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
-KEY = "worth"
+WORTH_KEY = "worth"
 """In a header's ``scores``: ``{"engine": ..., "kinds": [row, ...]}``."""
 WORTH = 0.005
 """Gain that a start must bring on average to be the default: less is within the spread, and a start costs seconds."""
@@ -69,7 +69,7 @@ class Worth:
 
 def worths(scores: Mapping[str, Any]) -> list[Worth]:
     """The rows in a header's ``scores``; those that cannot be understood are left out: a header may be anybody's."""
-    table = scores.get(KEY)
+    table = scores.get(WORTH_KEY)
     rows = table.get("kinds") if isinstance(table, Mapping) else None
     found = [_worth(row) for row in rows] if isinstance(rows, list) else []
     return [worth for worth in found if worth is not None]

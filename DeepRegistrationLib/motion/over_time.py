@@ -12,11 +12,7 @@ from ..errors import InputError
 from ..geometry.image import Grid
 from ..geometry.transform import Transform, displacement_on
 from ..inputs.start import split_start
-from ..settings import Bounds
 from ..system import check_memory
-
-SMOOTH_IN_TIME = Bounds(0.0, 10.0)
-"""Frames: the standard deviation of the weights."""
 
 
 def weights_over_time(count: int, smooth: float, cyclic: bool = False) -> np.ndarray:

@@ -29,7 +29,7 @@ LOSS = 0.3
 """Explaining this much less than before is full doubt."""
 WINDOWS = 24
 """So many windows, in which edges are compared, lie along the image's longest side: 10 mm in a head."""
-MOST_VOXELS = 96
+MOST_ALONG_AN_AXIS = 96
 """Along an axis of the map; the windows are larger than the voxels of this grid."""
 SMOOTH_VOXELS = 1.2
 """Gaussian in front of the gradient, as noise would count as edges."""
@@ -86,7 +86,7 @@ def measure_doubt(
     Raises:
         Cancelled: if the reporter's token is set.
     """
-    grid = fixed.grid.resized(tuple(min(s, MOST_VOXELS) for s in fixed.grid.shape))
+    grid = fixed.grid.resized(tuple(min(s, MOST_ALONG_AN_AXIS) for s in fixed.grid.shape))
     still, source = _onto(_of_unit_range(fixed, mask), grid), _of_unit_range(moving, moving_mask)
     here, there = _measured(fixed.grid, mask), _measured(moving.grid, moving_mask)
     edges = _Edges(still, here and _onto(here, grid))

@@ -14,8 +14,9 @@ from ..files.writing import together, write_bytes, write_text
 from ..geometry.image import PathLike
 from .record import Record
 from .tg132 import CITATION, in_words, said
+from .verdict import VERDICT_COLORS
 
-COLORS = {"good": "#1a7f37", "check": "#9a6700", "bad": "#cf222e", "": "#57606a"}
+_NO_VERDICT = "#57606a"
 _STYLE = """body{font:15px sans-serif;max-width:66em;margin:2em auto;padding:0 1em;color:#222}
 th{text-align:left;padding-right:1.5em;vertical-align:top;font-weight:600}table{border-collapse:collapse}
 td,th{border-bottom:1px solid #ddd;padding:.3em 1em .3em 0}img{max-width:100%}.OUTSIDE{color:#cf222e;font-weight:600}
@@ -71,7 +72,7 @@ def page_html(
             "<p>Fixed in magenta, moving in green; gray where they agree.</p>"
             f'<img alt="Overlay before and after" src="data:image/png;base64,{data}">'
         )
-    head = f"h1{{border-left:.5em solid {COLORS[verdict]};padding-left:.5em}}"
+    head = f"h1{{border-left:.5em solid {VERDICT_COLORS.get(verdict, _NO_VERDICT)};padding-left:.5em}}"
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
 <style>{_STYLE}{head}</style></head>

@@ -23,7 +23,7 @@ from ..inputs.label_maps import as_labels
 from . import metrics
 from .there_and_back import missed_by_transforms
 
-TABLE = "TG-132, Table III"
+TG132_TABLE = "TG-132, Table III"
 CITATION = "AAPM TG-132: Brock et al. 2017, Med. Phys. 44(7), e43-e76, doi:10.1002/mp.12256"
 NOT_THERE = "not among TG-132's figures"
 DICE, APART, FAR = "dice", "mean_distance_to_agreement_mm", "hausdorff95_mm"
@@ -53,7 +53,7 @@ class Figure:
     unit: str = ""
     tolerance: str = ""
     within: bool | None = None
-    source: str = TABLE
+    source: str = TG132_TABLE
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

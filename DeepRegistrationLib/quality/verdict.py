@@ -15,6 +15,7 @@ from ..settings import AFFINE_ALONE, NETWORK_ALONE
 if TYPE_CHECKING:
     from .report import Report
 
+VERDICT_COLORS = {"good": "#1a7f37", "check": "#9a6700", "bad": "#cf222e"}
 FOLDED_BAD = 0.5
 """% of the image: one fold may be an artifact of a border, this is no longer one."""
 INVERSE_CHECK = 1.0

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..fields import smooth, warp
+from ..settings import FOR_ONE_CONTRAST
 from .forces import translate
 from .levels import Level
 
@@ -37,7 +38,7 @@ def trust_in(fixed: Tensor, moving: Tensor, there: Tensor, back: Tensor, level: 
     """
     seen = fixed > _SEEN
     warped = warp(moving, there)
-    if level.similarity not in ("lncc", "ssd"):
+    if level.similarity not in FOR_ONE_CONTRAST:
         pair = translate(fixed, moving, warped)
         if pair is None:
             return torch.ones_like(fixed)

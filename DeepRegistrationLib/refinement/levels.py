@@ -12,7 +12,7 @@ from torch import Tensor
 
 MARGIN = 8
 """Voxels of background kept around what is seen in either image."""
-FEWEST = 12
+FEWEST_ALONG_AN_AXIS = 12
 """Voxels that an axis keeps on a coarse level; fewer show nothing to align."""
 MOST_FINE = {2: 16.0, 3: 4.0}
 """How many times finer than every other axis one may be, in 2-D and 3-D, and still give the unit of length."""
@@ -218,7 +218,7 @@ def factors_for(factor: int, shape: Sequence[int], spacing: Sequence[float]) -> 
     out = []
     for n, s in zip(shape, spacing, strict=True):
         f = factor
-        while f > 1 and (s * f > 1.5 * factor * unit or n / f < FEWEST):
+        while f > 1 and (s * f > 1.5 * factor * unit or n / f < FEWEST_ALONG_AN_AXIS):
             f //= 2
         out.append(f)
     return tuple(out)

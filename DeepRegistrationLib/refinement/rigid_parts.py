@@ -19,7 +19,7 @@ from torch import Tensor
 from ..fields.folding import smallest_determinant, unfold
 from ..progress import SILENT, Reporter
 
-FEWEST = 4
+FEWEST_VOXELS = 4
 """Voxels of a part; less have no turn."""
 LEAST = 0.02
 """The smallest Jacobian determinant, as where folds are removed."""
@@ -71,7 +71,7 @@ def keep_rigid(
         Cancelled: if the reporter's token is set.
     """
     numbers, counts = torch.unique(parts, return_counts=True)
-    labels = [int(v) for v, n in zip(numbers, counts, strict=True) if v and n >= FEWEST]
+    labels = [int(v) for v, n in zip(numbers, counts, strict=True) if v and n >= FEWEST_VOXELS]
     if not labels:
         return RigidParts(u, (), 0.0, 0.0)
     spacing = np.linalg.norm(to_world[:-1, :-1], axis=0)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import InputError
-from ..settings import Settings
+from ..settings import FOR_ONE_CONTRAST, Settings
 from .levels import Level, factors_for
 
 _SMOOTHING = {"lncc": (1.5, 0.5), "ssd": (1.5, 0.5), "translated": (1.5, 0.9), "information": (2.0, 0.8)}
@@ -111,13 +111,13 @@ def _full_resolution(refine: str, similarity: str, voxels: int) -> list[_Steps]:
     """
     accurate = refine == "accurate"
     if voxels < SMALL or (voxels < MIDDLE and similarity == "lncc"):
-        force, elastic = (1.5, 0.4) if similarity in ("lncc", "ssd") else (2.0, 0.8)
+        force, elastic = (1.5, 0.4) if similarity in FOR_ONE_CONTRAST else (2.0, 0.8)
         many = 60 if similarity == "lncc" else 30
         if voxels >= SMALL:
             many = round(many * SMALL / voxels / (1 if accurate else 2))
         return [_Steps(1, similarity, force, elastic, many, 1.0, 0.6, 4)]
     iterations, quantile_step = (10, 0.6) if accurate else (4, 0.8)
-    if similarity in ("lncc", "ssd"):
+    if similarity in FOR_ONE_CONTRAST:
         return [_Steps(1, similarity, 1.0, 0.3, iterations, 2.0, quantile_step, 5)]
     if similarity == "translated":
         return [_Steps(1, similarity, 2.0, 0.8, iterations, 2.0, quantile_step, 4)]

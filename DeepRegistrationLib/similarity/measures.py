@@ -13,7 +13,7 @@ from torch import Tensor
 from ..fields import convolve_separable, gaussian_kernel
 from .local_gradient import local_gradient, local_gradient_loss
 from .mind import mind_channels, mind_features, mind_loss
-from .mutual_information import joint_histogram, mutual_information, nmi
+from .mutual_information import joint_histogram, nmi
 from .windows import at_least_float32, box_sum, check_pair, weighted_mean
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "mind_features",
     "mind_loss",
     "mse",
-    "mutual_information",
     "nmi",
     "ssim",
 ]

@@ -118,19 +118,6 @@ def _entropies(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return _entropy(p.sum(2)), _entropy(p.sum(1)), _entropy(p)
 
 
-def mutual_information(
-    a: Tensor,
-    b: Tensor,
-    bins: int = 32,
-    mask: Tensor | None = None,
-    range_a: Range | None = None,
-    range_b: Range | None = None,
-) -> Tensor:
-    """Mutual information in nats, 0 where the images say nothing about each other; see ``joint_histogram``."""
-    one, other, both = _entropies(joint_histogram(a, b, bins, mask, range_a, range_b))
-    return (one + other - both).mean()
-
-
 def nmi(
     a: Tensor,
     b: Tensor,

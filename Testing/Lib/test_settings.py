@@ -2,15 +2,18 @@
 
 import argparse
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 
+from DeepRegistrationLib import settings as module
 from DeepRegistrationLib.command_line.options import add_settings, settings_from
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.settings import NAMES, Choices, Settings
+from DeepRegistrationLib.settings import FOR_ONE_CONTRAST, NAMES, SIMILARITIES, Choices, Settings
 
 OTHER = {
     "method": "voxelmorph-2",
@@ -33,6 +36,14 @@ def test_settings_can_be_imported_into_slicer():
         "import sys; import DeepRegistrationLib.settings; assert not {'torch', 'numpy', 'SimpleITK'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_which_similarities_are_for_one_contrast_is_said_once():
+    assert set(FOR_ONE_CONTRAST) < set(SIMILARITIES)
+    folder = Path(module.__file__).parent
+    texts = {path: path.read_text(encoding="utf-8") for path in folder.rglob("*.py") if path.name != "settings.py"}
+    said = re.compile(r'"lncc"(: 1)?, "ssd"|"ssd"(: 1)?, "lncc"')
+    assert not [path for path, text in texts.items() if said.search(text)]
 
 
 def test_the_keywords_for_type_checkers_are_the_settings():

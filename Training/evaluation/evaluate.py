@@ -30,7 +30,7 @@ from .figures import measure
 
 
 @dataclass(frozen=True)
-class Subject:
+class Evaluated:
     """A network to be judged.
 
     Attributes:
@@ -105,7 +105,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
 
 
-def subject_of(path: Path) -> Subject:
+def subject_of(path: Path) -> Evaluated:
     """The network of a bundle (a path, or the name of one in the box) or of a run's folder (its best weights).
 
     Raises:
@@ -114,13 +114,13 @@ def subject_of(path: Path) -> Subject:
     if path.is_dir():
         plan = read_run_plan(path)
         network, header = trained(plan, path)
-        return Subject(path.name, network, header, plan)
+        return Evaluated(path.name, network, header, plan)
     model = load_model(path)
     described = model.header.training.get("plan")
-    return Subject(model.name, model.network, model.header, plan_again(described) if described else None)
+    return Evaluated(model.name, model.network, model.header, plan_again(described) if described else None)
 
 
-def named_apart(subjects: Sequence[Subject]) -> list[Subject]:
+def named_apart(subjects: Sequence[Evaluated]) -> list[Evaluated]:
     """The same with a number where two have one name."""
     names = [subject.name for subject in subjects]
     return [
@@ -129,7 +129,7 @@ def named_apart(subjects: Sequence[Subject]) -> list[Subject]:
     ]
 
 
-def evaluate(subjects: Sequence[Subject], wanted: Wanted, device: torch.device) -> list[Row]:
+def evaluate(subjects: Sequence[Evaluated], wanted: Wanted, device: torch.device) -> list[Row]:
     """Figures of each network on each pair.
 
     Raises:
@@ -148,7 +148,7 @@ def evaluate(subjects: Sequence[Subject], wanted: Wanted, device: torch.device) 
     return rows
 
 
-def held_out_pairs(subject: Subject, wanted: Wanted, device: torch.device) -> list[Batch]:
+def held_out_pairs(subject: Evaluated, wanted: Wanted, device: torch.device) -> list[Batch]:
     """The pairs as this network wants them: its grid and its intensities.
 
     Raises:
@@ -177,7 +177,7 @@ def held_out_pairs(subject: Subject, wanted: Wanted, device: torch.device) -> li
     return pairs
 
 
-def data_plan(subject: Subject, wanted: Wanted, plan: TrainingPlan | None) -> DataPlan:
+def data_plan(subject: Evaluated, wanted: Wanted, plan: TrainingPlan | None) -> DataPlan:
     """What to read, on the network's grid and with its intensities."""
     known = plan.data if plan is not None else None
     if known is None:
@@ -204,14 +204,14 @@ def data_plan(subject: Subject, wanted: Wanted, plan: TrainingPlan | None) -> Da
     return data
 
 
-def units_of(subjects: Sequence[Subject], wanted: Wanted) -> str:
+def units_of(subjects: Sequence[Evaluated], wanted: Wanted) -> str:
     """Of distances: mm with real images, else voxels."""
     plans = [wanted.plan or subject.plan for subject in subjects]
     synthetic = wanted.manifest is None and all(plan is not None and plan.synthesis is not None for plan in plans)
     return "voxels" if synthetic else "mm"
 
 
-def _check_dimensions(subject: Subject, ndim: int) -> None:
+def _check_dimensions(subject: Evaluated, ndim: int) -> None:
     if subject.header.dimensions != ndim:
         raise InputError(
             f"The model {subject.name} is for {subject.header.dimensions}-D images and these are {ndim}-D; "

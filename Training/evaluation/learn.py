@@ -26,7 +26,7 @@ from ..runs.logs import read_log
 from ..runs.speed import Speed, speed
 from ..runs.train import start, with_data
 from ..safe_files import read_text, replace_file
-from .evaluate import Row, Subject, Wanted, evaluate
+from .evaluate import Evaluated, Row, Wanted, evaluate
 from .figures import MEASURES
 from .tables import change, pyplot, values
 
@@ -140,7 +140,7 @@ def learn(entry: Mapping[str, Any], images: Path, runs: Path, pairs: int, device
     start(plan, folder, str(device), tensorboard=False)
     network, header = trained(plan, folder, last=True)  # the best ones were chosen on these very pairs
     title = entry.get("title", plan.method.title)
-    rows = evaluate([Subject(name, network, header, plan)], Wanted(pairs=pairs), device)
+    rows = evaluate([Evaluated(name, network, header, plan)], Wanted(pairs=pairs), device)
     state = files.read_checkpoint(folder / files.NAME)
     lines = read_log(folder)
     curve = [line for line in lines if line["kind"] == "validation"]

@@ -19,9 +19,9 @@ from DeepRegistrationLib.models.header import NetworkGrid
 from ..limits import check_memory
 from ..safe_files import replace_file
 
-FEWEST = 6
+FEWEST_IMAGES = 6
 """Images: fewer leave no pair to be judged by, or none to learn from."""
-LONGEST = {2: 256, 3: 112}
+LONGEST_GRID = {2: 256, 3: 112}
 """Voxels along the longest side for learning: what an hour of one processor core can do."""
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 LABEL_ENDS = ("_lab", "_label", "_labels", "_seg", "_segmentation", "_mask")
@@ -30,7 +30,7 @@ MANIFEST = "images.json"
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundImage:
     """An image of the folder, its label map if it has one, and the case's name."""
 
     case: str
@@ -38,7 +38,7 @@ class Found:
     label: Path | None
 
 
-def find_images(folder: Path, images: str | None = None, labels: str | None = None) -> list[Found]:
+def find_images(folder: Path, images: str | None = None, labels: str | None = None) -> list[FoundImage]:
     """The images of a folder and their label maps, by name: ``images`` and ``labels`` are patterns with one ``*``.
 
     Without patterns all images count, and NAME_lab, NAME_label, NAME_seg or NAME_mask beside NAME or NAME_img is its
@@ -54,14 +54,14 @@ def find_images(folder: Path, images: str | None = None, labels: str | None = No
             raise InputError(f"The pattern {pattern!r} needs one *, which stands for the name of the case.")
     files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and _ending(path.name)}
     found = [
-        Found(case, path, _label_of(case, files, labels))
+        FoundImage(case, path, _label_of(case, files, labels))
         for name, path in files.items()
         if (case := _case(name, images, labels)) is not None
     ]
-    if len(found) < FEWEST:
+    if len(found) < FEWEST_IMAGES:
         raise InputError(
-            f"The folder {folder} has {len(found)} images{f' like {images}' if images else ''}, and {FEWEST} are the "
-            "fewest to learn from and be judged by; give a folder with more."
+            f"The folder {folder} has {len(found)} images{f' like {images}' if images else ''}, and {FEWEST_IMAGES} "
+            "are the fewest to learn from and be judged by; give a folder with more."
         )
     bare = [each.image.name for each in found if each.label is None]
     if bare and (labels is not None or len(bare) < len(found)):
@@ -95,7 +95,7 @@ def _label_of(case: str, files: dict[str, Path], labels: str | None) -> Path | N
 
 
 def prepare(
-    found: Sequence[Found], where: NetworkGrid, divisor: int, folder: Path, tell: Callable[[str], None]
+    found: Sequence[FoundImage], where: NetworkGrid, divisor: int, folder: Path, tell: Callable[[str], None]
 ) -> Path:
     """Every image aligned as a whole with the first one and on one grid, in ``folder``; the manifest of them.
 
@@ -143,11 +143,11 @@ def prepare(
 
 
 def common_grid(grid: Grid, where: NetworkGrid, divisor: int) -> Grid:
-    """``grid`` with equal spacing and the voxels that the network sees, up to ``LONGEST``; multiples of ``divisor``."""
+    """``grid``, equally spaced, with what voxels the network sees, to ``LONGEST_GRID``; multiples of ``divisor``."""
     extent = np.asarray(grid.shape) * grid.spacing
     wanted = where.longest or (max(where.size) if where.size else None) or max(grid.shape)
     finest = min(float(grid.spacing.min()), extent.max() / (where.shortest or 1))
-    spacing = max(finest, float(extent.max()) / min(wanted, LONGEST[grid.ndim]))
+    spacing = max(finest, float(extent.max()) / min(wanted, LONGEST_GRID[grid.ndim]))
     shape = tuple(math.ceil(math.ceil(e / spacing - 1e-6) / divisor) * divisor for e in extent)
     n = grid.ndim
     middle = grid.matrix[:n, :n] @ ((np.asarray(grid.shape) - 1) / 2) + grid.matrix[:n, n]
@@ -157,7 +157,7 @@ def common_grid(grid: Grid, where: NetworkGrid, divisor: int) -> Grid:
     return Grid(shape, matrix)
 
 
-def _read_label(each: Found) -> Image | None:
+def _read_label(each: FoundImage) -> Image | None:
     """As int16; a picture of a mask, 0 and about 255, becomes 0 and 1."""
     if each.label is None:
         return None

@@ -17,10 +17,10 @@ from DeepRegistrationLib.models.bundle import Model, list_bundles, load_model, s
 from DeepRegistrationLib.models.catalog import ALL, UNIVERSAL
 from DeepRegistrationLib.models.header import BOX, ENDING
 from DeepRegistrationLib.models.methods import COHORT, find_method, fresh_model, taken_bundle
-from DeepRegistrationLib.models.worth import KEY, as_scores
+from DeepRegistrationLib.models.worth import WORTH_KEY, as_scores
 
 from ..limits import set_threads
-from ..pairs.cohort import FEWEST, find_images, prepare
+from ..pairs.cohort import FEWEST_IMAGES, find_images, prepare
 from ..pairs.manifest import read_manifest
 from ..plan import RUN_PLAN, TrainingPlan, plan_of, read_run_plan
 from ..plan_checks import check_steps
@@ -65,7 +65,7 @@ class Wish:
 def add_fit(commands: argparse._SubParsersAction) -> None:
     """``fit FOLDER MODEL.safetensors``."""
     parser = commands.add_parser("fit", help="from a folder of images to a better model for just these")
-    parser.add_argument("folder", type=Path, help=f"{FEWEST} images or more, with label maps or without")
+    parser.add_argument("folder", type=Path, help=f"{FEWEST_IMAGES} images or more, with label maps or without")
     parser.add_argument("output", type=Path, metavar=f"MODEL{ENDING}")
     parser.add_argument("--start", metavar="MODEL", help="weights to begin with (default: the universal network's)")
     parser.add_argument("--images", metavar="PATTERN", help="one *, the name of the case (default: every image)")
@@ -124,7 +124,7 @@ def fit(wish: Wish) -> str:
         )
     scores = {**header.scores, "folds": verdict.folds[0]}
     if verdict.worth is not None:
-        scores[KEY] = as_scores([verdict.worth], f"version {__version__}")
+        scores[WORTH_KEY] = as_scores([verdict.worth], f"version {__version__}")
     save_bundle(wish.output, network, replace(header, scores=scores))
     return f"wrote {wish.output}: {verdict.text}; import it in the panel under Models"
 

@@ -29,7 +29,7 @@ import torch
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models.bundle import Model, load_model, save_bundle
 from DeepRegistrationLib.models.header import Header
-from DeepRegistrationLib.models.worth import KEY, as_scores, sentence
+from DeepRegistrationLib.models.worth import WORTH_KEY, as_scores, sentence
 
 from ..running import run_command
 from . import page, page_blocks, worth
@@ -180,7 +180,7 @@ def _embed(model: Model, path: Path, cache: Cache) -> None:
         scores["network"] = {k: v for k, v in summary(own["network"]).items() if k != "seconds"}
     rows = worth.worth_of(cache.values)
     if rows:
-        scores[KEY] = as_scores(rows, cache.values["engine"])
+        scores[WORTH_KEY] = as_scores(rows, cache.values["engine"])
     header: Header = replace(model.header, scores=scores)
     save_bundle(path, model.network, header)
     print(f"{model.name}: {sentence(scores)}", flush=True)

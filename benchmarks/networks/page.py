@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from DeepRegistrationLib.models.worth import KEY, helps, sentence, worths
+from DeepRegistrationLib.models.worth import WORTH_KEY, helps, sentence, worths
 
 from ..tables import processor
 from .checks import MOTIONS, RIGHT
@@ -83,7 +83,7 @@ def _worth(models: list[Values]) -> list[str]:
         for row in worths(scores):
             start, alone = (row.words(row.none, value) for value in (row.start, row.alone))
             name = m["model"]["name"]
-            lines.append(f"| {name} | {row.images} | {row.pairs} | {start} | {alone} | {scores[KEY]['engine']} |")
+            lines.append(f"| {name} | {row.images} | {row.pairs} | {start} | {alone} | {scores[WORTH_KEY]['engine']} |")
     lines.append("")
     for ndim in (2, 3):
         of = [
@@ -338,7 +338,7 @@ def card(m: Values) -> str:
     real = _real_table([m])
     lines += ["On real pairs:", "", *real, ""] if real else []
     said = sentence(h["scores"]) if real else ""
-    lines += [f"{said} (engine {h['scores'][KEY]['engine']})", ""] if said else []
+    lines += [f"{said} (engine {h['scores'][WORTH_KEY]['engine']})", ""] if said else []
     grid = h["grid"]
     where = f"{grid['longest']} voxels along the longest side" if grid.get("longest") else "its own grid"
     lines += [

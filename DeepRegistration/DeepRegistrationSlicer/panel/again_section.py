@@ -9,6 +9,7 @@ from ..registration.again import againFrom, newest
 from ..registration.logic import RegistrationLogic
 from ..registration.results import reportOf
 from ..scene import nodes
+from ..texts import registrationRuns
 from ..texts import tr as _
 from ..worker.methods import MethodCatalog
 from .parameters import requestFrom, resultOf
@@ -30,7 +31,7 @@ class AgainSection(Section):
         button = self.ui.againButton
         button.enabled = isResult and not self.logic.isRunning
         if self.logic.isRunning:
-            button.toolTip = _("A registration is running; wait until it is done, or cancel it.")
+            button.toolTip = registrationRuns()
         elif not isResult:
             button.toolTip = _("Choose a result first.")
         else:

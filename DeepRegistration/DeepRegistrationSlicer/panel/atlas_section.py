@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import RegistrationError
-from ..registration.atlas import Atlas, AtlasMaker
+from ..registration.atlas import AtlasMaker, AtlasNodes
 from ..registration.logic import RegistrationLogic
 from ..scene.views import overlay
 from ..texts import tr as _
@@ -67,7 +67,7 @@ class AtlasSection(Section):
             return
         self._say(_("Starting..."))
 
-    def _onMade(self, atlas: Atlas) -> None:
+    def _onMade(self, atlas: AtlasNodes) -> None:
         overlay(atlas.volume, None)
         form = _("{name} is there, with a transform to it of each volume; the table {table} says how each went.")
         self._say(form.format(name=atlas.volume.GetName(), table=atlas.table.GetName()))

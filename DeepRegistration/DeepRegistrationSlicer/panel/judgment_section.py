@@ -8,6 +8,8 @@ from typing import Any
 
 import qt
 
+from DeepRegistrationLib.quality.verdict import VERDICT_COLORS
+
 from ..errors import RegistrationError
 from ..registration import report_words, results
 from ..registration.scorer import Scorer
@@ -37,7 +39,7 @@ class JudgmentSection(Section):
         kind, words = report_words.verdict(report)
         text = html.escape(words)
         if kind:
-            color = report_words.COLORS[kind]
+            color = VERDICT_COLORS[kind]
             text = f'<span style="color:{color}; font-size:large">&#9679;</span> <b>{text}</b>'
         if self._message:
             text += f"<br>{html.escape(self._message)}"

@@ -13,15 +13,23 @@ from ..errors import RegistrationError
 from ..registration.logic import RegistrationLogic
 from ..registration.report_words import stageTitle, summary
 from ..registration.request import remarks, volumesProblem
-from ..registration.results import Result
+from ..registration.results import ResultNodes
 from ..registration.series import Series
 from ..scene.nodes import fixedOf, movingOf
+from ..texts import seriesRuns
 from ..texts import tr as _
 from ..worker.install import platformProblem
 from ..worker.methods import MethodCatalog
 from ..worker.staying import SHARED
 from .buttons import setText
-from .parameters import DEFAULTS, OUTPUTS, DeepRegistrationParameterNode, dimensionsOf, requestFrom, wantsMatrix
+from .parameters import (
+    DEFAULTS,
+    OUTPUT_PARAMETERS,
+    DeepRegistrationParameterNode,
+    dimensionsOf,
+    requestFrom,
+    wantsMatrix,
+)
 from .section import Section
 
 
@@ -201,7 +209,7 @@ class RegistrationPanel:
         if self.parameters is None:
             return _("The scene is being closed.")
         if self.series.isRunning:
-            return _("A series is running; wait until it is done, or cancel it.")
+            return seriesRuns()
         problem = volumesProblem(self.parameters.fixedVolume, self.parameters.movingVolume)
         if problem:
             return problem
@@ -267,10 +275,10 @@ class RegistrationPanel:
         title = stageTitle(stage)
         self.ui.statusLabel.text = _("{stage}: {message}").format(stage=title, message=message) if message else title
 
-    def _onFinished(self, result: Result) -> None:
+    def _onFinished(self, result: ResultNodes) -> None:
         if self.parameters is not None:
             with slicer.util.NodeModify(self.parameters.parameterNode):
-                for kind, name in OUTPUTS.items():
+                for kind, name in OUTPUT_PARAMETERS.items():
                     node = getattr(result, kind)
                     if node is not None:
                         setattr(self.parameters, name, node)

@@ -1,7 +1,7 @@
 """Everything the user can set, kept in the scene.
 
 Imported when the panel opens, not with the module: the node classes of other modules exist only then. Enumerations are
-stored by the names of their members, so renaming one breaks old scenes.
+stored by the names of their members, so renaming one breaks old scenes; their values are the library's choices.
 """
 
 import enum
@@ -16,7 +16,16 @@ from slicer import (
 )
 from slicer.parameterNodeWrapper import Minimum, WithinRange, parameterNodeWrapper
 
-from DeepRegistrationLib.settings import DEFORMABLE, SEED, SMOOTHNESS, Settings
+from DeepRegistrationLib.settings import (
+    DEFORMABLE,
+    DEVICES,
+    REFINEMENTS,
+    RESULTS,
+    SEED,
+    SMOOTH_IN_TIME,
+    SMOOTHNESS,
+    Settings,
+)
 
 from ..registration import results
 from ..registration.motion import InTime
@@ -50,9 +59,9 @@ class ImageKind(enum.Enum):
 
     @property
     def similarity(self) -> str:
-        """The library's name of the measure that fits."""
+        """The library's name of the measure that fits: across contrasts MIND alone, as scenes saved so far mean it."""
         return {
-            ImageKind.AUTOMATIC: "auto",
+            ImageKind.AUTOMATIC: DEFAULTS.similarity,
             ImageKind.SAME_CONTRAST: "lncc",
             ImageKind.DIFFERENT_CONTRAST: "mind",
             ImageKind.CT_MR: "mind",
@@ -63,10 +72,7 @@ class ImageKind(enum.Enum):
 class ResultKind(enum.Enum):
     """What comes out."""
 
-    DEFORMABLE = "deformable"
-    AFFINE = "affine"
-    SIMILARITY = "similarity"
-    RIGID = "rigid"
+    DEFORMABLE, AFFINE, SIMILARITY, RIGID = RESULTS
 
     def label(self) -> str:
         return {
@@ -80,8 +86,7 @@ class ResultKind(enum.Enum):
 class Quality(enum.Enum):
     """How long it may take."""
 
-    FAST = "fast"
-    ACCURATE = "accurate"
+    FAST, ACCURATE = REFINEMENTS[1:]  # without it is another check box
 
     def label(self) -> str:
         return {Quality.FAST: _("Fast"), Quality.ACCURATE: _("Accurate")}[self]
@@ -90,10 +95,7 @@ class Quality(enum.Enum):
 class Device(enum.Enum):
     """Where to compute."""
 
-    AUTOMATIC = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
+    AUTOMATIC, CPU, CUDA, MPS = DEVICES
 
     def label(self) -> str:
         return {
@@ -111,7 +113,7 @@ class DeepRegistrationParameterNode:
     fixedVolume: vtkMRMLScalarVolumeNode
     movingVolume: vtkMRMLScalarVolumeNode
     resultKind: ResultKind = ResultKind(DEFAULTS.result)
-    imageKind: ImageKind = ImageKind(DEFAULTS.similarity)
+    imageKind: ImageKind = ImageKind.AUTOMATIC
     method: str = DEFAULTS.method
     quality: Quality = Quality(DEFAULTS.refine)
 
@@ -141,16 +143,16 @@ class DeepRegistrationParameterNode:
     useGuidance: bool = True
     rigidLabels: MaskNode
     device: Device = Device(DEFAULTS.device)
-    seed: Annotated[int, Minimum(int(SEED.low))] = DEFAULTS.seed
+    seed: Annotated[int, Minimum(int(SEED.low))] = DEFAULTS.seed  # a spin box ends long before SEED.high
 
     beginAtNeighbor: bool = True
     isCyclic: bool = False
-    smoothInTime: Annotated[float, WithinRange(0.0, 3.0)] = 0.0
+    smoothInTime: Annotated[float, WithinRange(SMOOTH_IN_TIME.low, SMOOTH_IN_TIME.high)] = SMOOTH_IN_TIME.low
 
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
 
 
-OUTPUTS = {
+OUTPUT_PARAMETERS = {
     "transform": "outputTransform",
     "volume": "outputVolume",
     "inverse": "outputInverse",
@@ -186,7 +188,7 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
     """The request that the panel's settings describe, and the chosen node (or None) for each output.
 
     Raises:
-        InputError: if a setting cannot be used.
+        SceneInputError: if a setting cannot be used.
     """
     wanted = {
         "volume": parameters.wantVolume,
@@ -195,7 +197,7 @@ def requestFrom(parameters: DeepRegistrationParameterNode, catalog: MethodCatalo
         "magnitude": parameters.wantMagnitude,
         "doubt": parameters.wantDoubt,
     }
-    into = {kind: getattr(parameters, name) for kind, name in OUTPUTS.items() if wanted.get(kind, True)}
+    into = {kind: getattr(parameters, name) for kind, name in OUTPUT_PARAMETERS.items() if wanted.get(kind, True)}
     isLinear = wantsMatrix(parameters)
     replaced = parameters.outputTransform
     if replaced is not None and results.reportOf(replaced) and bool(replaced.IsLinear()) is not isLinear:

@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import RegistrationError
 from ..registration.logic import RegistrationLogic
 from ..registration.series import Series
+from ..texts import registrationRuns
 from ..texts import tr as _
 from ..worker.methods import MethodCatalog
 from .buttons import setText
@@ -48,7 +49,7 @@ class SeveralSection(Section):
         hasMoving = bool(self.ui.severalSelector.checkedNodes()) or bool(self.ui.severalSequenceSelector.currentNode())
         button.enabled = hasFixed and hasMoving and not self.logic.isRunning
         if self.logic.isRunning:
-            button.toolTip = _("A registration is running; wait until it is done, or cancel it.")
+            button.toolTip = registrationRuns()
         elif not hasFixed:
             button.toolTip = _("Choose the fixed volume first.")
         elif not hasMoving:
@@ -61,7 +62,7 @@ class SeveralSection(Section):
             self.series.cancel()
             return
         if self.logic.isRunning:  # also a script may press the button
-            self.ui.severalLabel.text = _("A registration is running; wait until it is done, or cancel it.")
+            self.ui.severalLabel.text = registrationRuns()
             return
         try:
             self.series.start(

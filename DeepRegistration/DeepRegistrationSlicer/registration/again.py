@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import slicer
 
-from ..errors import InputError
+from ..errors import SceneInputError
 from ..scene import nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
@@ -19,16 +19,16 @@ def againFrom(ask: Request, transformNode: Node, movingNode: Node) -> Request:
     What was drawn on the former moving volume (its mask, landmarks and labels) does not belong to the new one.
 
     Raises:
-        InputError: if there is nothing new to register, or the transform brings to another fixed volume.
+        SceneInputError: if there is nothing new to register, or the transform brings to another fixed volume.
     """
     if nodes.fixedOf(transformNode) is not ask.fixedNode:
-        raise InputError(
+        raise SceneInputError(
             _("{name} was made for another fixed volume; choose a result of this one.").format(
                 name=transformNode.GetName()
             )
         )
     if movingNode in (nodes.movingOf(transformNode), ask.fixedNode):
-        raise InputError(_("Choose the new moving volume first, then press this again."))
+        raise SceneInputError(_("Choose the new moving volume first, then press this again."))
     nothing = dict.fromkeys(
         ("movingMask", "fixedLandmarks", "movingLandmarks", "fixedLabels", "movingLabels", "replaced")
     )

@@ -14,7 +14,7 @@ import slicer
 
 from DeepRegistrationLib.settings import Settings
 
-from ..errors import InputError, RegistrationError
+from ..errors import RegistrationError, SceneInputError
 from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
@@ -28,7 +28,7 @@ ROUNDS = 4
 
 
 @dataclass
-class Atlas:
+class AtlasNodes:
     """What came out: nodes of the scene; ``transforms`` bring each volume onto the atlas, in the order given."""
 
     volume: Node
@@ -72,19 +72,21 @@ class AtlasMaker:
             settings: of every registration.
 
         Raises:
-            InputError: if no atlas can be made of them.
+            SceneInputError: if no atlas can be made of them.
             RegistrationError: if one is being made, or a file cannot be written.
         """
         if self.isRunning:
             raise RegistrationError(_("An atlas is being made; wait until it is done, or cancel it."))
         volumes = list(dict.fromkeys(volumeNodes))
         if len(volumes) < 2:
-            raise InputError(_("An atlas needs two volumes or more; check some more."))
+            raise SceneInputError(_("An atlas needs two volumes or more; check some more."))
         flat = next((node for node in volumes if nodes.isSlice(node)), None)
         if flat is not None:
-            raise InputError(_("An atlas is made of volumes, and {name} is one slice.").format(name=flat.GetName()))
+            raise SceneInputError(
+                _("An atlas is made of volumes, and {name} is one slice.").format(name=flat.GetName())
+            )
         if settings.is_linear or settings.refine == "none" or settings.affine == "none":
-            raise InputError(
+            raise SceneInputError(
                 _("An atlas needs a deformable result with its affine stage and refinement; choose them above.")
             )
         images = [nodes.fixedImageOf(volumes[0]), *(nodes.imageOf(node) for node in volumes[1:])]
@@ -156,10 +158,12 @@ class AtlasMaker:
         self.close()
         self.finished.emit(atlas)
 
-    def _made(self, answer: dict[str, Any]) -> Atlas:
+    def _made(self, answer: dict[str, Any]) -> AtlasNodes:
         volume = nodes.newNode("vtkMRMLScalarVolumeNode", _("Atlas of {count}").format(count=len(self._volumes)))
         name = volume.GetName()
-        atlas = Atlas(volume, nodes.newNode("vtkMRMLScalarVolumeNode", _("{name} volume change").format(name=name)))
+        atlas = AtlasNodes(
+            volume, nodes.newNode("vtkMRMLScalarVolumeNode", _("{name} volume change").format(name=name))
+        )
         nodes.setVolume(atlas.volume, answer["volume"])
         nodes.setVolume(atlas.change, answer["change"])
         rows = []

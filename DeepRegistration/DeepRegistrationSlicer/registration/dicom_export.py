@@ -10,10 +10,11 @@ import slicer
 from DeepRegistrationLib.dicom import series, writing
 from DeepRegistrationLib.errors import DeepRegistrationError as LibraryError
 
-from ..errors import InputError, RegistrationError
+from ..errors import RegistrationError, SceneInputError
 from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
+from ..texts import volumesGone
 
 
 def exportDicom(transformNode: Node, path: str | Path, differentPatients: bool = False) -> None:
@@ -24,7 +25,7 @@ def exportDicom(transformNode: Node, path: str | Path, differentPatients: bool =
         differentPatients: write it for volumes of two patients, too.
 
     Raises:
-        InputError: if a volume is gone, was not loaded from DICOM or was moved since, or they are of two patients.
+        SceneInputError: if a volume is gone, was not loaded from DICOM or was moved since, or they are of two patients.
         RegistrationError: if the file cannot be written.
     """
     pair = []
@@ -39,29 +40,29 @@ def exportDicom(transformNode: Node, path: str | Path, differentPatients: bool =
             series.check_same_patient(pair[0].head, pair[1].head, ("fixed volume", "moving volume"))
         writing.write_registration(derived.mapOf(transformNode), path, onto, *pair)
     except LibraryError as error:
-        kind = InputError if isinstance(error, ValueError) else RegistrationError
+        kind = SceneInputError if isinstance(error, ValueError) else RegistrationError
         raise kind(str(error).replace("--different-patients", "differentPatients=True")) from error
 
 
-def seriesOf(node: Node | None, what: str, transformNode: Node | None = None) -> series.Series:
+def seriesOf(node: Node | None, what: str, transformNode: Node | None = None) -> series.DicomSeries:
     """What a registration must know of the DICOM series that a volume was loaded from; ``transformNode`` may move it.
 
     Raises:
-        InputError: if the volume is gone, was not loaded from DICOM or was moved by another transform.
+        SceneInputError: if the volume is gone, was not loaded from DICOM or was moved by another transform.
     """
     if node is None:
-        raise InputError(_("The volumes that this transform was made for are no longer in the scene."))
+        raise SceneInputError(volumesGone())
     uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
     database = getattr(slicer, "dicomDatabase", None)
     files = [database.fileForInstance(uid) for uid in uids] if database is not None else []
     if not files or not all(files):
-        raise InputError(
+        raise SceneInputError(
             _("{name} was not loaded from Slicer's DICOM database; import its series there first.").format(
                 name=node.GetName()
             )
         )
     if node.GetParentTransformNode() not in (None, transformNode):
-        raise InputError(
+        raise SceneInputError(
             _("{name} was moved by another transform, so it no longer lies as its DICOM series does.").format(
                 name=node.GetName()
             )
@@ -69,4 +70,4 @@ def seriesOf(node: Node | None, what: str, transformNode: Node | None = None) ->
     try:
         return series.series_of(files, f"{what} volume", node.GetName())
     except LibraryError as error:
-        raise InputError(str(error)) from error
+        raise SceneInputError(str(error)) from error

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from DeepRegistrationLib.dicom import reading, series
 from DeepRegistrationLib.errors import DeepRegistrationError as LibraryError
 
-from ..errors import InputError
+from ..errors import SceneInputError
 from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
@@ -29,11 +29,11 @@ def importDicom(path: str | Path, fixedNode: Node, movingNode: Node, differentPa
         volume's grid.
 
     Raises:
-        InputError: if it is no registration, leads between other frames of reference or is of another patient, or a
-            volume was not loaded from DICOM.
+        SceneInputError: if it is no registration, leads between other frames of reference or is of another patient,
+            or a volume was not loaded from DICOM.
     """
     if fixedNode is movingNode:
-        raise InputError(_("The fixed and the moving volume are the same; choose two different volumes."))
+        raise SceneInputError(_("The fixed and the moving volume are the same; choose two different volumes."))
     pair = [seriesOf(node, what) for node, what in ((fixedNode, "fixed"), (movingNode, "moving"))]
     try:
         registration = reading.read_registration(path, "registration")
@@ -42,14 +42,16 @@ def importDicom(path: str | Path, fixedNode: Node, movingNode: Node, differentPa
                 series.check_same_patient(registration.head, one.head, ("registration", name))
         moved = [any(instance in registration.moved for _class, instance in one.instances) for one in pair]
         if moved == [True, False]:  # in one frame of reference this alone tells
-            raise InputError(
+            raise SceneInputError(
                 _("This registration brings {fixed} onto {moving}; exchange the volumes.").format(
                     fixed=fixedNode.GetName(), moving=movingNode.GetName()
                 )
             )
         found = registration.between(pair[0].frame, pair[1].frame)
     except LibraryError as error:
-        raise InputError(str(error).replace("add --different-patients", "allow it (differentPatients=True)")) from error
+        raise SceneInputError(
+            str(error).replace("add --different-patients", "allow it (differentPatients=True)")
+        ) from error
     name = _("{moving} to {fixed} (DICOM)").format(moving=movingNode.GetName(), fixed=fixedNode.GetName())
     isLinear = found.IsLinear()
     className = "vtkMRMLLinearTransformNode" if isLinear else "vtkMRMLTransformNode"

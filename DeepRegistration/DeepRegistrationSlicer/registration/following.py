@@ -8,7 +8,7 @@ from typing import Any
 
 import slicer
 
-from ..errors import InputError, RegistrationError
+from ..errors import RegistrationError, SceneInputError
 from ..scene import nodes
 from ..scene.hidden import hiddenNode, hide
 from ..scene.nodes import Node
@@ -55,10 +55,10 @@ class Following:
             watchedNode: a volume whose voxels change, or a sequence that grows.
 
         Raises:
-            InputError: if there is no result to begin at, or the node cannot be watched.
+            SceneInputError: if there is no result to begin at, or the node cannot be watched.
         """
         if watchedNode is transformNode.GetNodeReference(transformNode.GetFixedNodeReferenceRole()):
-            raise InputError(_("The fixed volume stays as it is; choose what changes."))
+            raise SceneInputError(_("The fixed volume stays as it is; choose what changes."))
         isSequence = watchedNode.IsA("vtkMRMLSequenceNode")
         count = watchedNode.GetNumberOfDataNodes() if isSequence else 0
 
@@ -91,7 +91,7 @@ class Following:
             pointNodes: the fixed and the moving landmarks, whose points may be dragged.
 
         Raises:
-            InputError: if there is no result to begin at.
+            SceneInputError: if there is no result to begin at.
         """
         first, second = pointNodes
         self._begin(lambda: replace(ask(), fixedLandmarks=first, movingLandmarks=second), transformNode)
@@ -124,7 +124,7 @@ class Following:
 
     def _begin(self, ask: Callable[[], Request], transformNode: Node) -> None:
         if not results.reportOf(transformNode) or nodes.fixedOf(transformNode) is None:
-            raise InputError(_("Choose a result of this module first: that is where it begins."))
+            raise SceneInputError(_("Choose a result of this module first: that is where it begins."))
         self.stop()
         self._ask, self._transform, self.done, self.dropped = ask, transformNode, 0, 0
         name = _("{name}, accepted").format(name=transformNode.GetName())
@@ -168,7 +168,7 @@ class Following:
         except RegistrationError as error:
             self._onFailed(str(error))
 
-    def _onFinished(self, result: results.Result) -> None:
+    def _onFinished(self, result: results.ResultNodes) -> None:
         self._forget()
         if not self.isFollowing:
             return
@@ -189,7 +189,9 @@ class Following:
         self._forget()
         frame = sequenceNode.GetNthDataNode(sequenceNode.GetNumberOfDataNodes() - 1)
         if frame is None or not frame.IsA("vtkMRMLScalarVolumeNode"):
-            raise InputError(_("{name} holds no volumes; choose another sequence.").format(name=sequenceNode.GetName()))
+            raise SceneInputError(
+                _("{name} holds no volumes; choose another sequence.").format(name=sequenceNode.GetName())
+            )
         self._frame = hiddenNode(frame.GetClassName(), sequenceNode.GetName(), frame)
         return self._frame
 

@@ -12,18 +12,19 @@ from typing import Any
 
 import slicer
 
-from ..errors import CancelledError, InputError, RegistrationError
+from ..errors import CancelledError, RegistrationError, SceneInputError
 from ..scene.nodes import Node
+from ..texts import registrationRuns
 from ..texts import tr as _
 from ..worker.install import Installer, TorchInstaller
-from ..worker.job import Job
+from ..worker.job import WorkerRun
 from ..worker.process import POLL_SECONDS, Process, QtTicker, Ticker, newFolder, processEvents
 from ..worker.signals import Signal
 from ..worker.staying import StayingProcess
 from .again import againFrom
 from .live import LiveView
 from .request import Request, settingsFrom
-from .results import Result, load
+from .results import ResultNodes, load
 from .showing import showResult
 
 LOGGER = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class RegistrationLogic:
     Signals:
         started(): the worker runs.
         progressed(stage, fraction, message): the library's name of the stage, 0 to 1 of the whole run, what it does.
-        finished(result): a ``Result``; the nodes are in the scene.
+        finished(result): a ``ResultNodes``; the nodes are in the scene.
         failed(sentence), cancelled(): nothing was changed.
     """
 
@@ -59,7 +60,7 @@ class RegistrationLogic:
         self.makeProcess = makeProcess
         self._ticker = ticker or QtTicker()
         self.installer = installer or TorchInstaller()
-        self._job: Job | None = None
+        self._job: WorkerRun | None = None
         self._request: Request | None = None
         self._last: tuple[Request, Node] | None = None
         self._folder: Path | None = None
@@ -68,7 +69,7 @@ class RegistrationLogic:
         self._live: LiveView | None = None
         self._sceneObservation: tuple[Any, int] | None = None
         self._error: RegistrationError | None = None
-        self.lastResult: Result | None = None
+        self.lastResult: ResultNodes | None = None
 
     @property
     def isRunning(self) -> bool:
@@ -129,7 +130,7 @@ class RegistrationLogic:
             The transform node, or None if this does not wait.
 
         Raises:
-            InputError: if the input or a setting cannot be used.
+            SceneInputError: if the input or a setting cannot be used.
             RegistrationError: if it fails; nothing is left in the scene.
             CancelledError: if the user stops it.
         """
@@ -172,11 +173,11 @@ class RegistrationLogic:
             The new transform node; None if it does not wait.
 
         Raises:
-            InputError: if there was no registration yet, or the volume is not new.
+            SceneInputError: if there was no registration yet, or the volume is not new.
             RegistrationError: as of ``register``.
         """
         if self._last is None:
-            raise InputError(_("There is no registration to go on from; call register first."))
+            raise SceneInputError(_("There is no registration to go on from; call register first."))
         ask, transform = self._last
         ask = againFrom(ask, transformNode or transform, movingNode)
         self.start(ask, {}, self._show, tick=not waitForCompletion)
@@ -186,11 +187,11 @@ class RegistrationLogic:
         """Start ``ask``; ``tick`` polls from Qt's event loop, otherwise ``wait`` has to be called.
 
         Raises:
-            InputError: if the input cannot be used.
+            SceneInputError: if the input cannot be used.
             RegistrationError: if a registration is running, PyTorch is refused or the files cannot be written.
         """
         if self.isRunning:
-            raise RegistrationError(_("A registration is running; wait until it is done, or cancel it."))
+            raise RegistrationError(registrationRuns())
         self._check(ask, into)
         self.installer.ensure()
         self._folder = newFolder()
@@ -200,7 +201,7 @@ class RegistrationLogic:
             self._removeFolder()
             raise
         self._request, self._into, self._show, self._error, self.lastResult = ask, into, show, None, None
-        self._job = job = Job(self.makeProcess())
+        self._job = job = WorkerRun(self.makeProcess())
         job.progressed.connect(self.progressed.emit)
         if show:
             self._live = LiveView(ask.fixedNode, ask.movingNode, ask.replaced)

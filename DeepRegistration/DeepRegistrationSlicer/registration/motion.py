@@ -11,7 +11,7 @@ from typing import Any
 
 import slicer
 
-from ..errors import InputError, RegistrationError
+from ..errors import RegistrationError, SceneInputError
 from ..scene import derived, landmarks, masks, nodes, plots
 from ..scene.nodes import Node
 from ..texts import tr as _
@@ -77,13 +77,13 @@ class MotionMaker:
             pointsNode: points in the fixed volume: their paths.
 
         Raises:
-            InputError: if the sequence holds no transforms of ``Series``, or what is given does not fit.
+            SceneInputError: if the sequence holds no transforms of ``Series``, or what is given does not fit.
             RegistrationError: if a file cannot be written.
         """
         fixedNode = transformsNode.GetNodeReference(FIXED_ROLE)
         frames = [transformsNode.GetNthDataNode(k) for k in range(transformsNode.GetNumberOfDataNodes())]
         if fixedNode is None or not frames or not all(n is not None and n.IsA("vtkMRMLTransformNode") for n in frames):
-            raise InputError(_("Register a sequence first: its transforms are what the motion is taken from."))
+            raise SceneInputError(_("Register a sequence first: its transforms are what the motion is taken from."))
         folder = newFolder()
         try:
             fixed = nodes.fixedImageOf(fixedNode)

@@ -8,7 +8,7 @@ from typing import Any
 
 from DeepRegistrationLib.quality.verdict import mm
 
-from ..scene.landmarks import Pairs
+from ..scene.landmarks import LandmarkPairs
 from ..texts import tr as _
 from .verdict_sentences import translated
 
@@ -19,7 +19,6 @@ SCORED = (
 )
 OWN = "before_scoring"
 """What scoring changes in a report, and where it keeps what the registration itself said of it."""
-COLORS = {"good": "#1a7f37", "check": "#9a6700", "bad": "#cf222e"}
 
 
 def verdict(report: dict[str, Any]) -> tuple[str, str]:
@@ -137,7 +136,7 @@ def toHtml(report: dict[str, Any]) -> str:
 
 
 def withScores(
-    report: dict[str, Any], scores: dict[str, Any], labelNames: dict[str, int], pairs: Pairs | None = None
+    report: dict[str, Any], scores: dict[str, Any], labelNames: dict[str, int], pairs: LandmarkPairs | None = None
 ) -> dict[str, Any]:
     """The report with what the library's ``evaluate`` measured, in place of what an earlier scoring said.
 

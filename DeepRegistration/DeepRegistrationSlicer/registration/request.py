@@ -11,10 +11,10 @@ from typing import Any
 
 import vtk
 
-from DeepRegistrationLib.errors import InputError as LibraryInputError
+from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.settings import NAMES, Settings
 
-from ..errors import InputError
+from ..errors import SceneInputError
 from ..scene import landmarks, masks, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
@@ -39,23 +39,23 @@ def settingsFrom(chosen: Mapping[str, Any], others: Iterable[str] = ()) -> Setti
     """The library's settings from names in camelCase; ``others`` are further keywords that a user may have meant.
 
     Raises:
-        InputError: if there is no such name, or a value cannot be used.
+        SceneInputError: if there is no such name, or a value cannot be used.
     """
     for name in chosen:
         if name not in SETTINGS:
             near = get_close_matches(name, [*SETTINGS, *others], 1)
             if near:
-                raise InputError(_("There is no {name}; did you mean {near}?").format(name=name, near=near[0]))
-            raise InputError(
+                raise SceneInputError(_("There is no {name}; did you mean {near}?").format(name=name, near=near[0]))
+            raise SceneInputError(
                 _("There is no {name}; what can be set is {names}.").format(name=name, names=", ".join(SETTINGS))
             )
     try:
         return Settings.of({SETTINGS[name]: value for name, value in chosen.items()})
-    except LibraryInputError as error:
+    except InputError as error:
         sentence = str(error)
         for name, inLibrary in SETTINGS.items():
             sentence = sentence.replace(inLibrary, name)
-        raise InputError(sentence) from error
+        raise SceneInputError(sentence) from error
 
 
 @dataclass
@@ -120,12 +120,12 @@ class Request:
         """Write the inputs into ``folder``; returns the command line that registers them.
 
         Raises:
-            InputError: if they cannot be registered.
+            SceneInputError: if they cannot be registered.
             RegistrationError: if they cannot be written.
         """
         problem = self.problem()
         if problem:
-            raise InputError(problem)
+            raise SceneInputError(problem)
         fixed = nodes.fixedImageOf(self.fixedNode)
         moving = nodes.imageOf(self.movingNode, self.replaced)
         arguments = ["register", "fixed.nrrd", "moving.nrrd", "--no-compression"]
@@ -163,12 +163,12 @@ def writeLabels(
     """Label maps or segmentations of both volumes; the command line options for them.
 
     Raises:
-        InputError: if only one is given, or they have nothing in common.
+        SceneInputError: if only one is given, or they have nothing in common.
     """
     if labelNodes == (None, None):
         return []
     if None in labelNodes:
-        raise InputError(_("Labels come in pairs: choose a segmentation for the fixed and for the moving volume."))
+        raise SceneInputError(_("Labels come in pairs: choose a segmentation for the fixed and for the moving volume."))
     numbers = masks.commonLabels(*labelNodes)
     arguments = []
     for side, node, image, volume in zip(("fixed", "moving"), labelNodes, images, volumeNodes, strict=True):

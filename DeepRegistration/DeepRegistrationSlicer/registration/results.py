@@ -23,7 +23,7 @@ TRANSFORM_KINDS = ("transform", "inverse")
 
 
 @dataclass
-class Result:
+class ResultNodes:
     """What a finished registration put into the scene; None where it was not asked for."""
 
     transform: Node
@@ -36,7 +36,7 @@ class Result:
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[str, Node | None]) -> Result:
+def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[str, Node | None]) -> ResultNodes:
     """Read what ``ask`` made the worker write into ``folder``.
 
     Args:
@@ -63,7 +63,7 @@ def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[
 
     made: list[Node] = []
     report = {**report, "warnings": [*(report.get("warnings") or []), *ask.notes]}
-    result = Result(transform=None, report=report)
+    result = ResultNodes(transform=None, report=report)
     try:
         for kind, image in images.items():
             node = into.get(kind)
@@ -112,7 +112,7 @@ def reportOf(transformNode: Node | None) -> dict[str, Any]:
     return report if isinstance(report, dict) else {}
 
 
-def _describe(result: Result, ask: request.Request) -> None:
+def _describe(result: ResultNodes, ask: request.Request) -> None:
     nodes.setRoles(result.transform, ask.fixedNode, ask.movingNode)
     result.transform.SetAttribute(REPORT_ATTRIBUTE, json.dumps(result.report))
     result.transform.SetAttribute(SETTINGS_ATTRIBUTE, ask.key())

@@ -30,7 +30,7 @@ for side in ("fixed", "moving"):
 """
 
 
-def register(iconFolder: Path) -> None:
+def registerSamples(iconFolder: Path) -> None:
     """Offer the pair in the Sample Data module; called once Slicer has started."""
     try:
         from SampleData import SampleDataLogic

@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import InputError
+from ..errors import SceneInputError
 from ..scene import derived, landmarks, masks, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
+from ..texts import volumesGone
 from ..worker.job import Answer
 from ..worker.process import LibraryProcess, Process, Ticker, newFolder
 from ..worker.signals import Signal
@@ -29,7 +30,7 @@ class Scorer:
         self.answer.failed.connect(self.failed.emit)
         self._transformNode: Node | None = None
         self._numbers: dict[str, int] = {}
-        self._pairs: landmarks.Pairs | None = None
+        self._pairs: landmarks.LandmarkPairs | None = None
 
     def score(
         self,
@@ -42,13 +43,13 @@ class Scorer:
         """Start; returns at once.
 
         Raises:
-            InputError: if there is nothing to score with, or it does not fit.
+            SceneInputError: if there is nothing to score with, or it does not fit.
         """
         if not any((fixedLabels, movingLabels, fixedLandmarks, movingLandmarks)):
-            raise InputError(_("Choose labels or landmarks of both volumes under Advanced first."))
+            raise SceneInputError(_("Choose labels or landmarks of both volumes under Advanced first."))
         fixedNode, movingNode = nodes.fixedOf(transformNode), nodes.movingOf(transformNode)
         if fixedNode is None or movingNode is None:
-            raise InputError(_("The volumes that this transform was made for are no longer in the scene."))
+            raise SceneInputError(volumesGone())
         images = nodes.imageOf(fixedNode), nodes.imageOf(movingNode, transformNode)
         folder = newFolder()
         try:

@@ -9,10 +9,11 @@ import slicer
 
 from DeepRegistrationLib.settings import AFFINE_ALONE
 
-from ..errors import InputError, RegistrationError
+from ..errors import RegistrationError, SceneInputError
 from ..scene import masks, nodes
 from ..scene.hidden import hiddenNode
 from ..scene.nodes import Node
+from ..texts import registrationRuns, seriesRuns
 from ..texts import tr as _
 from ..worker.signals import Signal
 from . import report_words, results
@@ -88,22 +89,22 @@ class Series:
             inTime: whether the frames of a sequence begin at their neighbors' results, and are a cycle.
 
         Raises:
-            InputError: if there is nothing to register.
+            SceneInputError: if there is nothing to register.
             RegistrationError: if a series or another registration is running, or PyTorch is refused; nothing is
                 changed.
         """
         if self.isRunning:
-            raise RegistrationError(_("A series is running; wait until it is done, or cancel it."))
+            raise RegistrationError(seriesRuns())
         if self.logic.isRunning:
-            raise RegistrationError(_("A registration is running; wait until it is done, or cancel it."))
+            raise RegistrationError(registrationRuns())
         if template.fixedNode is None:
-            raise InputError(_("Choose the fixed volume: the image that stays where it is."))
+            raise SceneInputError(_("Choose the fixed volume: the image that stays where it is."))
         if sequenceNode is not None:
             items = self._itemsOf(sequenceNode)
         else:
             items = [Item(node.GetName(), node) for node in movingNodes if node is not template.fixedNode]
         if not items:
-            raise InputError(_("Check the moving volumes, or choose a sequence of volumes, first."))
+            raise SceneInputError(_("Check the moving volumes, or choose a sequence of volumes, first."))
         nodes.fixedImageOf(template.fixedNode)  # the same for all: refused once, before anything is made
         if template.fixedMask is not None:
             masks.maskOf(template.fixedMask, nodes.imageOf(template.fixedNode), template.fixedNode.GetName())
@@ -169,7 +170,7 @@ class Series:
     def _say(self, message: str) -> None:
         self.progressed.emit(len(self._rows), len(self._items), message)
 
-    def _onFinished(self, result: results.Result) -> None:
+    def _onFinished(self, result: results.ResultNodes) -> None:
         if not self.isRunning:  # the logic is also used for something else
             return
         item = self._items[len(self._rows)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..scene import display, views
 from ..scene.nodes import Node
-from .results import Result
+from .results import ResultNodes
 
 
-def showResult(fixedNode: Node, movingNode: Node, result: Result, fit: bool = True) -> None:
+def showResult(fixedNode: Node, movingNode: Node, result: ResultNodes, fit: bool = True) -> None:
     """The fixed volume under the moved one, half each. Without a moved volume nothing is shown.
 
     ``fit``: the views are brought to the volume; else they stay where they are.

@@ -10,10 +10,11 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from DeepRegistrationLib.files.axes import RAS_TO_LPS_MATRIX, RAS_TO_LPS_SIGNS
 from DeepRegistrationLib.geometry.image import Grid
 from DeepRegistrationLib.geometry.volume_change import volume_change
 
-from ..errors import InputError, RegistrationError
+from ..errors import RegistrationError, SceneInputError
 from ..texts import tr as _
 from . import display, nodes
 from .nodes import Node
@@ -30,14 +31,14 @@ def fieldOf(transformNode: Node, reference: sitk.Image | None = None) -> sitk.Im
         reference: the grid on which a matrix, which has none of its own, becomes a field.
 
     Raises:
-        InputError: if the node holds another kind of transform.
+        SceneInputError: if the node holds another kind of transform.
     """
     if reference is not None and transformNode.IsLinear():
         return asField(mapOf(transformNode), reference)
     transform = transformNode.GetTransformFromParent()
     grid = transform.GetDisplacementGrid() if transform.IsA("vtkOrientedGridTransform") else None
     if grid is None:
-        raise InputError(
+        raise SceneInputError(
             _("{name} is not a displacement field; choose a transform that this module made.").format(
                 name=transformNode.GetName()
             )
@@ -51,7 +52,7 @@ def fieldOf(transformNode: Node, reference: sitk.Image | None = None) -> sitk.Im
     toWorld[:3, 3] = grid.GetOrigin()
     ras = vtk_to_numpy(grid.GetPointData().GetScalars())
     ras = ras.reshape(*reversed(grid.GetDimensions()), 3)
-    return nodes.toFile((ras * np.diag(nodes.RAS_TO_LPS)[:3]).astype(np.float32), toWorld)
+    return nodes.toFile((ras * RAS_TO_LPS_SIGNS).astype(np.float32), toWorld)
 
 
 def mapOf(transformNode: Node) -> sitk.Transform:
@@ -59,7 +60,7 @@ def mapOf(transformNode: Node) -> sitk.Transform:
     if transformNode.IsLinear():
         matrix = vtk.vtkMatrix4x4()
         transformNode.GetMatrixTransformFromParent(matrix)
-        lps = nodes.RAS_TO_LPS @ nodes.arrayOf(matrix) @ nodes.RAS_TO_LPS
+        lps = RAS_TO_LPS_MATRIX @ nodes.arrayOf(matrix) @ RAS_TO_LPS_MATRIX
         return sitk.AffineTransform(lps[:3, :3].ravel().tolist(), lps[:3, 3].tolist())
     return sitk.DisplacementFieldTransform(sitk.Cast(fieldOf(transformNode), sitk.sitkVectorFloat64))
 
@@ -68,7 +69,7 @@ def writeMap(transformNode: Node, folder: Path, name: str) -> str:
     """A transform of this module into ``folder`` for the worker: the file's name, which ends as its kind asks.
 
     Raises:
-        InputError: if the node holds another kind of transform.
+        SceneInputError: if the node holds another kind of transform.
         RegistrationError: if the disk does not take it.
     """
     if not transformNode.IsLinear():

@@ -11,16 +11,18 @@ from pathlib import Path
 import numpy as np
 import slicer
 
-from ..errors import InputError
+from DeepRegistrationLib.files.axes import RAS_TO_LPS_SIGNS
+
+from ..errors import SceneInputError
 from ..texts import tr as _
-from .nodes import RAS_TO_LPS, Node
+from .nodes import Node
 
 MOST_NAMED = 3
 """So many points are named in a sentence; of more it says how many there are."""
 
 
 @dataclass
-class Pairs:
+class LandmarkPairs:
     """Points that belong together, (n, 3) LPS mm each; ``notes`` say what was left out and how they were paired."""
 
     names: list[str]
@@ -29,7 +31,7 @@ class Pairs:
     notes: list[str] = field(default_factory=list)
 
 
-def pairsOf(fixedNode: Node | None, movingNode: Node | None) -> Pairs | None:
+def pairsOf(fixedNode: Node | None, movingNode: Node | None) -> LandmarkPairs | None:
     """The pairs of two lists; None if neither is given.
 
     The first belongs to the first and so on, unless names contradict that: where points of one name are at different
@@ -37,17 +39,19 @@ def pairsOf(fixedNode: Node | None, movingNode: Node | None) -> Pairs | None:
     pair that is not placed on both sides is left out.
 
     Raises:
-        InputError: if only one list is given, there are no pairs, or the lists are of different length without names
-            that tell which point is missing.
+        SceneInputError: if only one list is given, there are no pairs, or the lists are of different length without
+            names that tell which point is missing.
     """
     if fixedNode is None and movingNode is None:
         return None
     if fixedNode is None or movingNode is None:
-        raise InputError(_("Landmarks come in pairs: choose a list of points for the fixed and for the moving volume."))
+        raise SceneInputError(
+            _("Landmarks come in pairs: choose a list of points for the fixed and for the moving volume.")
+        )
     lists = [_points(node) for node in (fixedNode, movingNode)]
     for node, points in zip((fixedNode, movingNode), lists, strict=True):
         if all(position is None for _name, position in points):
-            raise InputError(
+            raise SceneInputError(
                 _("{name} has no points; place them with the Markups module, or choose no landmarks.").format(
                     name=node.GetName()
                 )
@@ -67,16 +71,16 @@ def pairsOf(fixedNode: Node | None, movingNode: Node | None) -> Pairs | None:
         notes.append(_("Landmarks that are not placed do not count: {names}.").format(names=_several(unplaced)))
     kept = [match for match in matched if match[1] is not None and match[2] is not None]
     if not kept:
-        raise InputError(
+        raise SceneInputError(
             _("No landmark is placed in both {fixed} and {moving}; place the missing points, or choose none.").format(
                 fixed=fixedNode.GetName(), moving=movingNode.GetName()
             )
         )
     sides = [np.array([match[side] for match in kept]) for side in (1, 2)]
-    return Pairs([match[0] for match in kept], sides[0], sides[1], notes)
+    return LandmarkPairs([match[0] for match in kept], sides[0], sides[1], notes)
 
 
-def writePairs(pairs: Pairs | None, folder: Path) -> list[str]:
+def writePairs(pairs: LandmarkPairs | None, folder: Path) -> list[str]:
     """Both sides into ``folder``, in the same order; the command line options for them."""
     arguments: list[str] = []
     if pairs is None:
@@ -95,13 +99,13 @@ def writePoints(markupsNode: Node, folder: Path) -> str:
     """The placed points of a list into ``folder``; the file's name.
 
     Raises:
-        InputError: if two have one name, or a position is not a number.
+        SceneInputError: if two have one name, or a position is not a number.
     """
     placed = [(name, position) for name, position in _points(markupsNode) if position is not None]
     names = [name for name, _position in placed]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InputError(
+        raise SceneInputError(
             _("Two points of {list} are called {name}; give each a name of its own.").format(
                 list=markupsNode.GetName(), name=twice
             )
@@ -125,12 +129,12 @@ def _points(markupsNode: Node) -> list[tuple[str, np.ndarray | None]]:
         position = [0.0, 0.0, 0.0]
         markupsNode.GetNthControlPointPositionWorld(index, position)
         if not np.isfinite(position).all():
-            raise InputError(
+            raise SceneInputError(
                 _("The point {point} of {name} has no valid position; place it again, or remove it.").format(
                     point=name, name=markupsNode.GetName()
                 )
             )
-        found.append((name, np.array(position) * np.diag(RAS_TO_LPS)[:3]))
+        found.append((name, np.array(position) * RAS_TO_LPS_SIGNS))
     return found
 
 
@@ -147,7 +151,7 @@ def _named(lists: list[list[tuple[str, np.ndarray | None]]]) -> list[str] | None
 
 def _inOrder(fixedNode: Node, movingNode: Node, lists: list) -> list[tuple]:
     if len(lists[0]) != len(lists[1]):
-        raise InputError(
+        raise SceneInputError(
             _(
                 "Landmarks belong together in pairs, the first with the first and so on, but {fixed} has {fixedCount} "
                 "and {moving} has {movingCount}; make them the same number, or give pairs the same name."

@@ -10,7 +10,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from ..errors import InputError
+from ..errors import SceneInputError
 from ..texts import tr as _
 from .nodes import Node, arrayOf, ijkToWorld, toFile, voxels
 
@@ -19,7 +19,7 @@ def maskOf(maskNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
     """A label map (all that is not 0) or a segmentation (its visible segments) on the grid of ``reference``.
 
     Raises:
-        InputError: if nothing of it lies in ``reference``, the volume called ``name``.
+        SceneInputError: if nothing of it lies in ``reference``, the volume called ``name``.
     """
     if isSegmentation(maskNode):
         parts = [(array, matrix, 1) for _, array, matrix in _segments(maskNode, onlyVisible=True)]
@@ -35,14 +35,14 @@ def commonLabels(firstNode: Node, secondNode: Node) -> dict[str, int]:
     """What two segmentations (segments of the same name) or label maps (the same values) share: name to number.
 
     Raises:
-        InputError: if they share nothing, or are of different kinds.
+        SceneInputError: if they share nothing, or are of different kinds.
     """
     names = [_labelNames(node) for node in (firstNode, secondNode)]
     if isSegmentation(firstNode) != isSegmentation(secondNode):
-        raise InputError(_("Choose two segmentations or two label maps, not one of each."))
+        raise SceneInputError(_("Choose two segmentations or two label maps, not one of each."))
     shared = [name for name in names[0] if name in names[1]]
     if not shared:
-        raise InputError(
+        raise SceneInputError(
             _("{first} and {second} have no {what} in common; give the same structures the same {what}.").format(
                 first=firstNode.GetName(),
                 second=secondNode.GetName(),
@@ -56,7 +56,7 @@ def labelsOf(labelNode: Node, reference: sitk.Image, name: str, numbers: dict[st
     """A segmentation or label map as numbers on the grid of ``reference``; ``numbers`` as from ``commonLabels``.
 
     Raises:
-        InputError: if nothing of it lies in ``reference``, the volume called ``name``.
+        SceneInputError: if nothing of it lies in ``reference``, the volume called ``name``.
     """
     if isSegmentation(labelNode):
         found = _segments(labelNode, onlyVisible=False)
@@ -77,7 +77,7 @@ def partsOf(partsNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
     """A label map, or the visible segments of a segmentation as the numbers 1, 2, ..., on the grid of ``reference``.
 
     Raises:
-        InputError: if nothing of it lies in ``reference``, the volume called ``name``.
+        SceneInputError: if nothing of it lies in ``reference``, the volume called ``name``.
     """
     if isSegmentation(partsNode):
         found = _segments(partsNode, onlyVisible=True)
@@ -106,10 +106,10 @@ def isSegmentation(node: Node) -> bool:
 
 
 def _paintedSomewhere(parts: list[tuple[np.ndarray, np.ndarray, int]], reference: sitk.Image, empty: str) -> sitk.Image:
-    """As ``_painted``; where nothing is on ``reference`` an ``InputError`` with the sentence ``empty``."""
+    """As ``_painted``; where nothing is on ``reference`` an ``SceneInputError`` with the sentence ``empty``."""
     total = _painted(parts, reference)
     if not sitk.GetArrayViewFromImage(total).any():
-        raise InputError(empty)
+        raise SceneInputError(empty)
     return total
 
 

@@ -1,8 +1,8 @@
 """Volumes and transforms out of the scene, fields and volumes into it.
 
 Everything leaves in world coordinates (linear parent transforms are applied to the geometry, never to the voxels) and
-comes back in world coordinates. Slicer's world is RAS, that of the files is LPS: ``RAS_TO_LPS`` leads from one to the
-other.
+comes back in world coordinates. Slicer's world is RAS, that of the files is LPS: the library's ``files/axes.py`` leads
+from one to the other.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import vtk
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
 
 from DeepRegistrationLib.files import linear_mark
+from DeepRegistrationLib.files.axes import RAS_TO_LPS_MATRIX, RAS_TO_LPS_SIGNS
 
-from ..errors import InputError, RegistrationError
+from ..errors import RegistrationError, SceneInputError
 from ..texts import tr as _
 
 Node = Any
 """A node of the MRML scene; the classes have no Python type."""
 
-RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 MOST_SAMPLES = 96
 
 
@@ -35,14 +35,14 @@ def ijkToWorld(volumeNode: Node, ignore: Node | None = None) -> np.ndarray:
     """(4, 4) voxel (i, j, k) to world RAS, parent transforms included; the parent ``ignore`` is left out.
 
     Raises:
-        InputError: if a parent transform bends the volume.
+        SceneInputError: if a parent transform bends the volume.
     """
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
     parent = volumeNode.GetParentTransformNode()
     if parent is not None and parent is not ignore:
         if not parent.IsTransformToWorldLinear():
-            raise InputError(
+            raise SceneInputError(
                 _(
                     "{name} is under the transform {transform}, which bends it; harden that transform or take the "
                     "volume out of it, then try again."
@@ -58,11 +58,11 @@ def voxels(volumeNode: Node) -> np.ndarray:
     """View (k, j, i) or (k, j, i, components) of the voxels.
 
     Raises:
-        InputError: if there are none.
+        SceneInputError: if there are none.
     """
     imageData = volumeNode.GetImageData()
     if imageData is None or imageData.GetPointData().GetScalars() is None or not imageData.GetNumberOfPoints():
-        raise InputError(_("{name} has no voxels; load an image into it first.").format(name=volumeNode.GetName()))
+        raise SceneInputError(_("{name} has no voxels; load an image into it first.").format(name=volumeNode.GetName()))
     scalars = imageData.GetPointData().GetScalars()
     shape = tuple(reversed(imageData.GetDimensions()))
     if scalars.GetNumberOfComponents() > 1:
@@ -78,7 +78,7 @@ def isSlice(volumeNode: Node) -> bool:
 
 def toFile(array: np.ndarray, matrix: np.ndarray) -> sitk.Image:
     """``array`` (k, j, i) or (k, j, i, components) with ``matrix`` (4, 4) voxel to world RAS, as the worker's image."""
-    lps = RAS_TO_LPS @ matrix
+    lps = RAS_TO_LPS_MATRIX @ matrix
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
     image.SetSpacing(spacing.tolist())
@@ -92,18 +92,18 @@ def fromFile(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
     lps = np.eye(4)
     lps[:3, :3] = np.asarray(image.GetDirection()).reshape(3, 3) * np.asarray(image.GetSpacing())
     lps[:3, 3] = image.GetOrigin()
-    return sitk.GetArrayViewFromImage(image), RAS_TO_LPS @ lps
+    return sitk.GetArrayViewFromImage(image), RAS_TO_LPS_MATRIX @ lps
 
 
 def imageOf(volumeNode: Node, ignore: Node | None = None) -> sitk.Image:
     """The volume as it lies in the world; slices are 3-D images of one slice.
 
     Raises:
-        InputError: if it has no voxels, is bent by its parent transform, or has no valid geometry.
+        SceneInputError: if it has no voxels, is bent by its parent transform, or has no valid geometry.
     """
     array, matrix = voxels(volumeNode), ijkToWorld(volumeNode, ignore)
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
-        raise InputError(
+        raise SceneInputError(
             _("The spacing or the axes of {name} are not valid; check them in the Volumes module.").format(
                 name=volumeNode.GetName()
             )
@@ -115,12 +115,12 @@ def fixedImageOf(volumeNode: Node) -> sitk.Image:
     """As ``imageOf``, for the volume on whose grid the result will lie.
 
     Raises:
-        InputError: also if its transform shears the grid, which no volume of the result could have.
+        SceneInputError: also if its transform shears the grid, which no volume of the result could have.
     """
     image = imageOf(volumeNode)
     direction = np.asarray(image.GetDirection()).reshape(3, 3)
     if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-3:
-        raise InputError(
+        raise SceneInputError(
             _("The transform of {name} shears its axes; harden it with a Resample module, then try again.").format(
                 name=volumeNode.GetName()
             )
@@ -150,7 +150,7 @@ def writeTransform(transformNode: Node, fixedImage: sitk.Image, folder: Path) ->
     if transformNode.IsTransformToWorldLinear():
         matrix = vtk.vtkMatrix4x4()
         transformNode.GetMatrixTransformFromWorld(matrix)
-        lps = RAS_TO_LPS @ arrayOf(matrix) @ RAS_TO_LPS
+        lps = RAS_TO_LPS_MATRIX @ arrayOf(matrix) @ RAS_TO_LPS_MATRIX
         affine = sitk.AffineTransform(lps[:3, :3].ravel().tolist(), lps[:3, 3].tolist())
         sitk.WriteTransform(affine, str(folder / "initial.h5"))
         return "initial.h5"
@@ -172,9 +172,9 @@ def _sampled(transformNode: Node, fixedImage: sitk.Image) -> sitk.Image:
     points, moved = vtk.vtkPoints(), vtk.vtkPoints()
     for item in (points, moved):
         item.SetDataTypeToDouble()
-    points.SetData(numpy_to_vtk(lps * [-1, -1, 1], deep=True))
+    points.SetData(numpy_to_vtk(lps * RAS_TO_LPS_SIGNS, deep=True))
     fromWorld.TransformPoints(points, moved)
-    vectors = vtk_to_numpy(moved.GetData()) * [-1, -1, 1] - lps
+    vectors = vtk_to_numpy(moved.GetData()) * RAS_TO_LPS_SIGNS - lps
     field = sitk.GetImageFromArray(vectors.reshape(*reversed(counts), 3).astype(np.float32), isVector=True)
     field.SetOrigin(fixedImage.GetOrigin())
     field.SetDirection(fixedImage.GetDirection())
@@ -237,7 +237,7 @@ def setMap(transformNode: Node, image: sitk.Image | sitk.Transform) -> None:
         lps[:3, axis] = np.asarray(image.TransformPoint(np.eye(3)[axis].tolist())) - lps[:3, 3]
     if not np.isfinite(lps).all():
         raise RegistrationError(_("The result holds values that are not numbers; nothing was changed."))
-    transformNode.SetMatrixTransformFromParent(_vtkMatrix(RAS_TO_LPS @ lps @ RAS_TO_LPS))
+    transformNode.SetMatrixTransformFromParent(_vtkMatrix(RAS_TO_LPS_MATRIX @ lps @ RAS_TO_LPS_MATRIX))
 
 
 def setField(transformNode: Node, field: sitk.Image) -> None:
@@ -252,7 +252,7 @@ def setField(transformNode: Node, field: sitk.Image) -> None:
     imageData.SetSpacing(*spacing.tolist())
     imageData.SetOrigin(*matrix[:3, 3].tolist())
     target = vtk_to_numpy(imageData.GetPointData().GetScalars()).reshape(*vectors.shape[:3], 3)
-    np.multiply(vectors, np.array([-1, -1, 1], np.float32), out=target)
+    np.multiply(vectors, RAS_TO_LPS_SIGNS.astype(np.float32), out=target)
     if not np.isfinite(target).all():
         raise RegistrationError(_("The result holds values that are not numbers; nothing was changed."))
     linear_mark.mark(target)

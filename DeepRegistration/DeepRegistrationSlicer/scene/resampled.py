@@ -14,7 +14,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from ..errors import InputError
+from ..errors import SceneInputError
 from ..texts import tr as _
 from . import masks, nodes
 from .nodes import Node
@@ -39,17 +39,19 @@ def resampled(node: Node, reference: sitk.Image, toMoving: sitk.Transform, name:
         ignore: a transform that does not count as where ``node`` lies.
 
     Raises:
-        InputError: if the node is of another kind, or cannot be used.
+        SceneInputError: if the node is of another kind, or cannot be used.
     """
     if masks.isSegmentation(node):
         return _segmentation(node, reference, toMoving, name, ignore)
     if not node.IsA("vtkMRMLScalarVolumeNode"):
-        raise InputError(
+        raise SceneInputError(
             _("{name} has no voxels to be resampled; use Move them for models and points.").format(name=node.GetName())
         )
     image = nodes.imageOf(node, ignore)
     if image.GetNumberOfComponentsPerPixel() > 1:
-        raise InputError(_("{name} holds several values a voxel; use Move them for it.").format(name=node.GetName()))
+        raise SceneInputError(
+            _("{name} holds several values a voxel; use Move them for it.").format(name=node.GetName())
+        )
     isLabels = node.IsA("vtkMRMLLabelMapVolumeNode")
     outside = 0.0 if isLabels or isDose(node) else float(sitk.GetArrayViewFromImage(image).min())
     interpolator = sitk.sitkNearestNeighbor if isLabels else sitk.sitkLinear
@@ -82,7 +84,7 @@ def _describe(node: Node, made: Node) -> None:
 def _segmentation(node: Node, reference: sitk.Image, toMoving: sitk.Transform, name: str, ignore: Node | None) -> Node:
     parent = node.GetParentTransformNode()
     if parent is not None and parent is ignore:
-        raise InputError(
+        raise SceneInputError(
             _("{name} is under the transform already; take it out of it first (Undo).").format(name=node.GetName())
         )
     made = nodes.newNode(node.GetClassName(), name)

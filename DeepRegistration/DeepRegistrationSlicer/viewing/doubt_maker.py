@@ -56,7 +56,7 @@ class DoubtMaker:
             ignore: a transform that does not count as where the moving volume lies.
 
         Raises:
-            InputError: if the transform is none of ours, or a volume cannot be used.
+            SceneInputError: if the transform is none of ours, or a volume cannot be used.
             RegistrationError: if the files cannot be written.
         """
         fixed, folder = nodes.imageOf(fixedNode), newFolder()

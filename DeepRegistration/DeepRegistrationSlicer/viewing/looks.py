@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 
-from ..errors import InputError
+from ..errors import SceneInputError
 from ..registration.results import DOUBT_ROLE, VOLUME_ROLE, remove, reportOf
 from ..scene import derived, display, nodes, views
 from ..scene.hidden import hiddenNode
@@ -80,12 +80,12 @@ class Viewer:
             opacity: of the moving over the fixed volume.
 
         Raises:
-            InputError: if the transform does not know its volumes any more.
+            SceneInputError: if the transform does not know its volumes any more.
         """
         look, self._isAfter = Look(look), after
         fixedNode, movingNode = nodes.fixedOf(transformNode), nodes.movingOf(transformNode)
         if fixedNode is None or movingNode is None:
-            raise InputError(
+            raise SceneInputError(
                 _("The volumes that {name} was made for are no longer in the scene.").format(
                     name=transformNode.GetName()
                 )

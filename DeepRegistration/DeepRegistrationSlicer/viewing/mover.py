@@ -7,12 +7,13 @@ from typing import Any
 import slicer
 import vtk
 
-from ..errors import InputError
+from ..errors import SceneInputError
 from ..registration.results import INVERSE_ROLE
 from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..scene.resampled import resampled
 from ..texts import tr as _
+from ..texts import volumesGone
 
 
 class Mover:
@@ -37,13 +38,13 @@ class Mover:
             harden: change the data of the nodes; otherwise Slicer shows them moved, and nothing is changed.
 
         Raises:
-            InputError: if nothing is chosen, or the fixed volume would be moved onto itself.
+            SceneInputError: if nothing is chosen, or the fixed volume would be moved onto itself.
         """
         if not movedNodes:
-            raise InputError(_("Check what should be moved first."))
+            raise SceneInputError(_("Check what should be moved first."))
         still = nodes.movingOf(transformNode) if inverse else nodes.fixedOf(transformNode)
         if still is not None and still in movedNodes:
-            raise InputError(
+            raise SceneInputError(
                 _("{name} is where it belongs already; uncheck it.").format(name=still.GetName()),
             )
         step: list[dict[str, Any]] = []
@@ -72,16 +73,16 @@ class Mover:
             inverse: from fixed onto the voxels of the moving volume instead.
 
         Raises:
-            InputError: if nothing is chosen, a node has no voxels, or the volumes of the transform are gone.
+            SceneInputError: if nothing is chosen, a node has no voxels, or the volumes of the transform are gone.
         """
         if not movedNodes:
-            raise InputError(_("Check what should be moved first."))
+            raise SceneInputError(_("Check what should be moved first."))
         onto = nodes.movingOf(transformNode) if inverse else nodes.fixedOf(transformNode)
         if onto is None:
-            raise InputError(_("The volumes that this transform was made for are no longer in the scene."))
+            raise SceneInputError(volumesGone())
         back = transformNode.GetNodeReference(INVERSE_ROLE)
         if inverse and back is None and not transformNode.IsLinear():
-            raise InputError(_("There is no inverse transform; tick it under Results and register again."))
+            raise SceneInputError(_("There is no inverse transform; tick it under Results and register again."))
         used = (back if back is not None else transformNode) if inverse else transformNode
         toMoving = derived.mapOf(used)
         if used is transformNode and inverse:

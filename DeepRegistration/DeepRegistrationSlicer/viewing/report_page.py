@@ -13,9 +13,10 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.quality.slices import upright
+from DeepRegistrationLib.quality.verdict import VERDICT_COLORS
 from DeepRegistrationLib.quality.viewer import viewer_html
 
-from ..errors import InputError, RegistrationError
+from ..errors import RegistrationError, SceneInputError
 from ..registration import report_words, results
 from ..scene import derived, nodes
 from ..scene.nodes import Node
@@ -28,12 +29,12 @@ def write(transformNode: Node, path: Path) -> None:
     """The report that came with ``transformNode`` into an HTML file.
 
     Raises:
-        InputError: if the transform has no report.
+        SceneInputError: if the transform has no report.
         RegistrationError: if the file cannot be written.
     """
     report = results.reportOf(transformNode)
     if not report:
-        raise InputError(
+        raise SceneInputError(
             _("{name} has no report; choose a transform that this module made.").format(name=transformNode.GetName())
         )
     try:
@@ -62,7 +63,7 @@ def _page(transformNode: Node, report: dict) -> str:
             pictures += f'<h2>{caption}</h2><img alt="{caption}" src="data:image/png;base64,{data}">\n'
         viewer = _viewer(fixedNode, movingNode, transformNode)
     signed = "".join(f"<span>{word}</span>" for word in (_("Reviewed by"), _("Date"), _("Signature")))
-    color = report_words.COLORS.get(kind, "#555")
+    color = VERDICT_COLORS.get(kind, "#555")
     return f"""<!DOCTYPE html>
 <html><head><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:15px sans-serif;max-width:65em;margin:2em auto;padding:0 1em;color:#222}}

@@ -44,13 +44,13 @@ class DeviceFinder:
 
     def _onAnswer(self, text: str) -> None:
         try:
-            self.text = describe(json.loads(text))
+            self.text = describeDevices(json.loads(text))
         except (ValueError, KeyError, TypeError):
             return
         self.changed.emit()
 
 
-def describe(found: dict[str, Any]) -> str:
+def describeDevices(found: dict[str, Any]) -> str:
     """One line for the user."""
     memory = _("{size:.1f} GB free").format(size=found["cpu"] / 1e9)
     if found["cuda"] is None and found.get("mps"):  # it shares the processor's memory

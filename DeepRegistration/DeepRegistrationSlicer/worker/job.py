@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from DeepRegistrationLib.command_line.protocol import EXIT_CANCELLED, EXIT_DONE
 from DeepRegistrationLib.errors import NO_MEMORY
 
 from ..texts import tr as _
@@ -19,11 +20,8 @@ from .signals import Signal
 
 LOGGER = logging.getLogger(__name__)
 
-BAD_INPUT, CANCELLED = 2, 130
-"""Exit codes of the library's command line."""
 
-
-class Job:
+class WorkerRun:
     """One run of the worker, told as signals. Exactly one of ``finished``, ``failed``, ``cancelled`` ends it."""
 
     def __init__(self, process: Process) -> None:
@@ -62,11 +60,11 @@ class Job:
             pass
         self.isRunning = False
         errors = self._process.errorText()
-        if code != 0 or self._report is None:
+        if code != EXIT_DONE or self._report is None:
             LOGGER.warning("The registration worker ended with code %s: %s", code, errors.strip())
-        if code == 0 and self._report is not None:
+        if code == EXIT_DONE and self._report is not None:
             self.finished.emit(self._report)
-        elif code == CANCELLED:
+        elif code == EXIT_CANCELLED:
             self.cancelled.emit()
         else:
             self.failed.emit(explain(code, errors))
@@ -145,14 +143,14 @@ class Answer:
             return
         errors = self._process.errorText()
         answer: Any = "\n".join(self._lines)
-        if code == 0 and self._fetch is not None and self._folder is not None:
+        if code == EXIT_DONE and self._fetch is not None and self._folder is not None:
             try:
                 answer = self._fetch(self._folder)
             except (OSError, ValueError):
                 LOGGER.exception("Reading what the worker wrote")
                 code = 1
         self.stop()
-        if code == 0:
+        if code == EXIT_DONE:
             self.finished.emit(answer)
         else:
             LOGGER.warning("The worker said (exit code %s): %s", code, errors.strip())
@@ -203,7 +201,7 @@ def explain(code: int, errors: str) -> str:
     isSentence = last.endswith(".") and not re.match(r"\w+(Error|Exception|Warning)\b", last)
     if code > 0 and isSentence and "Traceback (most recent call last)" not in errors:
         return last
-    if code == 0:
+    if code == EXIT_DONE:
         return _("The registration ended without a result; try again, and report it if it happens again.")
     return _(
         "The registration stopped unexpectedly (code {code}); the details are in the application log "

@@ -22,7 +22,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodEntry:
     """One entry: what ``register`` calls it, what the user reads, what it is for, for which images it can be used.
 
     Attributes:
@@ -84,8 +84,8 @@ class Method:
 
 def bestAvailable(
     takes: Mapping[int, str] | None = None, takesFor: Mapping[str, Mapping[int, str]] | None = None
-) -> Method:
-    return Method(
+) -> MethodEntry:
+    return MethodEntry(
         AUTO,
         _("Best available"),
         _("Takes the best that is here: a network where it helps, else refinement alone."),
@@ -94,8 +94,8 @@ def bestAvailable(
     )
 
 
-def refinementAlone() -> Method:
-    return Method(
+def refinementAlone() -> MethodEntry:
+    return MethodEntry(
         NO_NETWORK,
         _("Refinement alone"),
         _("For any two images; needs no trained network."),
@@ -112,10 +112,10 @@ class MethodCatalog:
         self.answer = Answer(makeProcess, ticker)
         self.answer.finished.connect(self._onAnswer)
 
-    def find(self, name: str) -> Method | None:
+    def find(self, name: str) -> MethodEntry | None:
         return next((method for method in self.methods if method.name == name), None)
 
-    def taken(self, name: str, dimensions: int | None, similarity: str = AUTO) -> Method | None:
+    def taken(self, name: str, dimensions: int | None, similarity: str = AUTO) -> MethodEntry | None:
         """The method that runs when ``name`` is chosen and images are compared so; None if that is not known."""
         method = self.find(name)
         if method is None or method.name != AUTO:
@@ -145,7 +145,7 @@ class MethodCatalog:
         self.changed.emit()
 
 
-def parseMethods(text: str) -> list[Method]:
+def parseMethods(text: str) -> list[MethodEntry]:
     """The library's JSON list, those that can be used first.
 
     Entries without a name are left out, and so is all that is not such a list; of those of one name the first counts.
@@ -162,7 +162,7 @@ def parseMethods(text: str) -> list[Method]:
     return sorted(kept, key=lambda method: not method.isAvailable)
 
 
-def _method(entry: dict[str, Any]) -> Method:
+def _method(entry: dict[str, Any]) -> MethodEntry:
     name = str(entry["name"])
     if name == AUTO:  # ours in words; which method it is now is the library's
         takesFor = entry.get("takes_for")
@@ -171,7 +171,7 @@ def _method(entry: dict[str, Any]) -> Method:
     trained = entry.get("trained")
     if not isinstance(trained, list):
         trained = None if entry.get("available", True) else []
-    return Method(
+    return MethodEntry(
         name,
         str(entry.get("title") or name),
         _sentence(str(entry.get("purpose") or "")),

@@ -14,10 +14,10 @@ from typing import Any
 
 import slicer
 
-from DeepRegistrationLib.errors import InputError as LibraryInputError
+from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models.header import BOX, ENDING, USER_FOLDER_VARIABLE, Header, read_header
 
-from ..errors import InputError, RegistrationError
+from ..errors import RegistrationError, SceneInputError
 from ..texts import tr as _
 
 SETTING = "DeepRegistration/ModelsFolder"
@@ -100,7 +100,7 @@ def listModels() -> list[ModelFile]:
             try:
                 state = path.stat()
                 found.append(ModelFile(path, isInTheBox, _headerOf(path, state.st_mtime_ns, state.st_size)))
-            except (InputError, OSError):
+            except (SceneInputError, OSError):
                 continue
     return found
 
@@ -115,25 +115,25 @@ def readHeader(path: Path) -> Header:
     """What the file says about itself, by the reader and the limits of the library.
 
     Raises:
-        InputError: if it is not a model of this module.
+        SceneInputError: if it is not a model of this module.
     """
     try:
         return read_header(path)
-    except LibraryInputError as error:
-        raise InputError(str(error)) from error
+    except InputError as error:
+        raise SceneInputError(str(error)) from error
 
 
 def importModel(path: Path) -> ModelFile:
     """Copy a model into the user's folder.
 
     Raises:
-        InputError: if it is no model, or one of that name is there.
+        SceneInputError: if it is no model, or one of that name is there.
         RegistrationError: if it cannot be copied.
     """
     header = readHeader(path)
     target = userFolder() / path.name
     if target.exists():
-        raise InputError(_("There is a model named {name} already; remove it first.").format(name=path.stem))
+        raise SceneInputError(_("There is a model named {name} already; remove it first.").format(name=path.stem))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -150,11 +150,11 @@ def removeModel(model: ModelFile) -> None:
     """Delete a model of the user's folder.
 
     Raises:
-        InputError: if it came with the module.
+        SceneInputError: if it came with the module.
         RegistrationError: if it cannot be deleted.
     """
     if model.isInTheBox:
-        raise InputError(_("{name} came with the module and stays.").format(name=model.name))
+        raise SceneInputError(_("{name} came with the module and stays.").format(name=model.name))
     try:
         model.path.unlink()
     except OSError as error:

@@ -20,11 +20,11 @@ from typing import Any, Protocol
 
 import slicer
 
+from DeepRegistrationLib.command_line.protocol import ERRORS_FILE, OUTPUT_FILE
+
 from ..texts import tr as _
 
 POLL_SECONDS = 0.03
-
-OUTPUT_NAME, ERROR_NAME = "worker-output.jsonl", "worker-errors.txt"
 
 
 class Process(Protocol):
@@ -87,7 +87,7 @@ def libraryFolder() -> Path:
     raise FileNotFoundError(f"DeepRegistrationLib is neither beside nor above {here.parent}")
 
 
-class Child:
+class LibraryChild:
     """``python -m DeepRegistrationLib`` as a child process; or ``code`` in its place, or a whole ``command``."""
 
     def __init__(self, command: list[str] | None = None, code: str = "") -> None:
@@ -179,7 +179,7 @@ class Written:
 
     def newData(self, most: int) -> bytes:
         try:
-            with (self._folder / OUTPUT_NAME).open("rb") as file:
+            with (self._folder / OUTPUT_FILE).open("rb") as file:
                 file.seek(self._offset)
                 return file.read(most)
         except OSError:
@@ -194,7 +194,7 @@ class Written:
 
     def errorText(self) -> str:
         try:
-            return (self._folder / ERROR_NAME).read_text("utf-8", "replace")
+            return (self._folder / ERRORS_FILE).read_text("utf-8", "replace")
         except OSError:
             return ""
 
@@ -203,12 +203,12 @@ class LibraryProcess:
     """One command in a process of its own."""
 
     def __init__(self, command: list[str] | None = None, code: str = "") -> None:
-        self._child = Child(command, code)
+        self._child = LibraryChild(command, code)
         self._written = Written(Path())
 
     def start(self, arguments: list[str], folder: Path) -> None:
         self._written = Written(folder)
-        with (folder / OUTPUT_NAME).open("wb") as output, (folder / ERROR_NAME).open("wb") as errors:
+        with (folder / OUTPUT_FILE).open("wb") as output, (folder / ERRORS_FILE).open("wb") as errors:
             self._child.start(arguments, folder, stdout=output, stderr=errors)
 
     @property

@@ -16,13 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from DeepRegistrationLib.command_line.protocol import ENDED_FILE, EXIT_FAILED, IDLE_SECONDS
+
 from .install import torchState
-from .process import Child, LibraryProcess, Process, Written
+from .process import LibraryChild, LibraryProcess, Process, Written
 
 LOGGER = logging.getLogger(__name__)
-IDLE_SECONDS = 600
-ENDED_NAME = "worker-ended.json"
-"""Written last, whole or not at all: how a request ended, and whether the worker stays."""
 PASSING = ("PYTEST_", "QT_", "_")
 """Variables of the environment that mean nothing to the worker, by how they begin."""
 
@@ -32,7 +31,7 @@ class StayingWorker:
 
     def __init__(self, command: list[str] | None = None, idleSeconds: float = IDLE_SECONDS) -> None:
         self._command, self._idleSeconds = command, idleSeconds
-        self._child: Child | None = None
+        self._child: LibraryChild | None = None
         self._state: Any = None
         self._isBusy = False
 
@@ -52,7 +51,7 @@ class StayingWorker:
         state = _stateFor(arguments)
         if self.processId is None or state != self._state:
             self.end()
-            self._child, self._state = Child(self._command), state
+            self._child, self._state = LibraryChild(self._command), state
             where = Path(tempfile.gettempdir())  # nothing of its own lies there
             self._child.start(["serve", str(self._idleSeconds)], where, stdin=subprocess.PIPE)
         assert self._child is not None
@@ -125,7 +124,7 @@ class StayingProcess:
         died = self._worker.exitCode()  # before its last word, so that this is not missed
         ended = self._ended()
         if ended is not None:
-            self._isRunning, self._code = False, int(ended.get("code", 1))
+            self._isRunning, self._code = False, int(ended.get("code", EXIT_FAILED))
             self._worker.release(bool(ended.get("stays")))
         elif died is not None:
             self._isRunning = False
@@ -165,7 +164,7 @@ class StayingProcess:
 
     def _ended(self) -> dict[str, Any] | None:
         try:
-            ended = json.loads((self._folder / ENDED_NAME).read_text("utf-8"))
+            ended = json.loads((self._folder / ENDED_FILE).read_text("utf-8"))
         except (OSError, ValueError):
             return None
         return ended if isinstance(ended, dict) else None

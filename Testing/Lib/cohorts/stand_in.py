@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from DeepRegistrationLib.cohorts.child import answer_to
-from DeepRegistrationLib.cohorts.content import DONE, REPORT, Hashes, Task, made_output, write_json
+from DeepRegistrationLib.cohorts.finished import DONE, REPORT, Hashes, Task, made_output, write_json
 from DeepRegistrationLib.errors import NotWritten
 
 hashes = Hashes()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from DeepRegistrationLib.command_line.guard import Parser
+from DeepRegistrationLib.command_line.exit import Parser
 from DeepRegistrationLib.command_line.parsers import add_commands
 from Testing.Lib.geometry.geometries import oblique
 from Testing.Lib.quality.test_doubt import picture

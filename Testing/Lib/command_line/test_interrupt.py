@@ -1,3 +1,4 @@
+import ast
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from DeepRegistrationLib.command_line import protocol
 from DeepRegistrationLib.command_line.interrupt import leave_at_once, on_interrupt
 from DeepRegistrationLib.progress import CancelToken
 
@@ -96,3 +98,8 @@ def test_in_another_thread_it_does_nothing():
     thread.start()
     thread.join()
     assert entered == [before]
+
+
+def test_what_is_agreed_with_slicer_loads_nothing():
+    tree = ast.parse(Path(protocol.__file__).read_text(encoding="utf-8"))
+    assert not any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(tree))

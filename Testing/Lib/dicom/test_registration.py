@@ -285,7 +285,7 @@ def test_without_pydicom_nothing_of_it_is_loaded_and_one_sentence_says_what_to_i
     folder_of(tmp_path / "b", "2", "6")
     code = (
         "import sys; sys.modules['pydicom'] = None\n"
-        "from DeepRegistrationLib.command_line.guard import guarded\nimport runpy\n"
+        "from DeepRegistrationLib.command_line.exit import guarded\nimport runpy\n"
         f"sys.argv = ['x', 'register', {str(tmp_path / 'a')!r}, {str(tmp_path / 'b')!r}, '--output-transform', "
         f"{str(tmp_path / 'x.dcm')!r}]\n"
         "runpy.run_module('DeepRegistrationLib', run_name='__main__')"

@@ -21,7 +21,7 @@ from DeepRegistrationLib.models.methods import (
     methods_as_json,
     model_for,
 )
-from DeepRegistrationLib.models.worth import KEY, Worth, as_scores
+from DeepRegistrationLib.models.worth import WORTH_KEY, Worth, as_scores
 from DeepRegistrationLib.settings import Settings
 from Testing.data import ROOT
 
@@ -177,7 +177,9 @@ def test_a_universal_model_that_hardly_helps_as_a_start_is_no_default(tmp_path):
 def worth(*gains):
     """Scores of a model with these gains on images of one contrast, of two, and so on."""
     return {
-        KEY: as_scores([Worth(f"kind {n}", n, "dice", 4, 0.5, 0.6, 0.8, 0.8 + g) for n, g in enumerate(gains, 1)], "")
+        WORTH_KEY: as_scores(
+            [Worth(f"kind {n}", n, "dice", 4, 0.5, 0.6, 0.8, 0.8 + g) for n, g in enumerate(gains, 1)], ""
+        )
     }
 
 

@@ -12,7 +12,7 @@ from DeepRegistrationLib.geometry.transform import read_transform
 from DeepRegistrationLib.models import bundle
 from DeepRegistrationLib.models.header import read_header
 from DeepRegistrationLib.models.methods import default_method, find_method, taken_bundle
-from DeepRegistrationLib.models.worth import HARM, KEY, sentence, worths
+from DeepRegistrationLib.models.worth import HARM, WORTH_KEY, sentence, worths
 from Testing.Lib.test_pipeline import pair
 
 BOX = sorted(bundle.BOX.glob("*.safetensors"))
@@ -41,14 +41,14 @@ def test_the_command_methods_lists_every_one_as_available(capsys):
 
 def test_headers_docs_and_defaults_say_one_thing_and_auto_harms_no_kind():
     page = (BOX[0].parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
-    measured = [path for path in BOX if KEY in read_header(path).scores]
+    measured = [path for path in BOX if WORTH_KEY in read_header(path).scores]
     for path in measured:
         header = read_header(path)
         for row in worths(header.scores):
             start, alone = (row.words(row.none, value) for value in (row.start, row.alone))
             assert f"| {path.stem} | {row.images} | {row.pairs} | {start} | {alone} |" in page
         assert sentence(header.scores) in path.with_suffix(".md").read_text(encoding="utf-8")
-    assert len({read_header(path).scores[KEY]["engine"] for path in measured}) <= 1
+    assert len({read_header(path).scores[WORTH_KEY]["engine"] for path in measured}) <= 1
     for ndim in (2, 3):
         for contrasts in (None, 1, 2):
             taken = default_method(ndim, contrasts)

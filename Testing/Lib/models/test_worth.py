@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from DeepRegistrationLib.models.worth import KEY, Worth, as_scores, helps, sentence, worths
+from DeepRegistrationLib.models.worth import WORTH_KEY, Worth, as_scores, helps, sentence, worths
 
 LUNGS = Worth("chest X-rays", 1, "dice", 8, 0.86, 0.91, 0.932, 0.940)
 SLICES = Worth("T1 with T2 slices", 2, "end_point", 6, 9.2, 1.52, 1.30, 0.95)
@@ -13,7 +13,7 @@ TUMORS = Worth("brains with a tumor", 0, "tre", 4, 2.33, 1.86, 1.39, 1.46)
 
 
 def scores(*rows):
-    return {KEY: as_scores(rows, "abc")}
+    return {WORTH_KEY: as_scores(rows, "abc")}
 
 
 def test_five_percent_of_an_error_count_as_much_as_half_a_point_of_dice():
@@ -66,8 +66,8 @@ def test_a_default_for_one_contrast_is_judged_by_images_of_one_contrast():
     ],
 )
 def test_a_table_that_cannot_be_understood_says_nothing(table):
-    assert worths({KEY: table}) == []
-    assert sentence({KEY: table}) == ""
+    assert worths({WORTH_KEY: table}) == []
+    assert sentence({WORTH_KEY: table}) == ""
 
 
 def test_rows_are_read_back():

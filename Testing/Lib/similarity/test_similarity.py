@@ -17,7 +17,6 @@ from DeepRegistrationLib.similarity.measures import (
     lncc,
     lncc_map,
     mse,
-    mutual_information,
     nmi,
     ssim,
 )
@@ -158,6 +157,12 @@ def test_the_joint_histogram_equals_a_product_of_b_spline_weights(monkeypatch):
         np.testing.assert_allclose(joint_histogram(a, b, 16, given)[0].numpy(), expected, atol=1e-15)
 
 
+def mutual_information(a, b, bins=32):
+    """Nats, from the joint histogram: what ``nmi`` puts into relation to the entropy of both."""
+    p = joint_histogram(a, b, bins)[0]
+    return torch.xlogy(p, p).sum() - torch.xlogy(p, p.sum(1, keepdim=True) * p.sum(0, keepdim=True)).sum()
+
+
 def test_mutual_information_equals_a_plain_histogram_of_few_gray_levels():
     # Levels 8 bins apart fall on bins of their own, so that the Parzen window moves no mass from one to another: each
     # level's blur is the same, and adds its own entropy to all three.
@@ -195,7 +200,6 @@ MEASURES = {
     "lncc": lambda a, b: lncc(a, b, 5),
     "signed lncc": lambda a, b: lncc(a, b, 5, signed=True),
     "ssim": ssim,
-    "mutual information": mutual_information,
     "nmi": nmi,
 }
 
@@ -214,7 +218,6 @@ def test_each_measure_is_best_at_identity(name, shape):
 FIXED_RANGE = {"range_a": (-0.5, 1.5), "range_b": (-0.5, 1.5), "bins": 8}
 GRADIENTS = MEASURES | {
     "ssim": lambda a, b: ssim(a, b, sigma=0.7),
-    "mutual information": lambda a, b: mutual_information(a, b, **FIXED_RANGE),
     "nmi": lambda a, b: nmi(a, b, **FIXED_RANGE),
 }
 
@@ -226,7 +229,7 @@ def test_each_gradient_agrees_with_finite_differences(name, shape):
     assert torch.autograd.gradcheck(GRADIENTS[name], (a.requires_grad_(), b.requires_grad_()), fast_mode=True)
 
 
-@pytest.mark.parametrize("measure", [mse, l1, lncc, ssim, mutual_information, nmi])
+@pytest.mark.parametrize("measure", [mse, l1, lncc, ssim, nmi])
 def test_shapes_that_do_not_fit_are_refused_in_a_sentence(measure):
     a = torch.rand(1, 1, 12, 12, 12)
     with pytest.raises(InputError, match="same shape"):
@@ -239,7 +242,7 @@ def test_shapes_that_do_not_fit_are_refused_in_a_sentence(measure):
         measure(a.int(), a.int())
 
 
-@pytest.mark.parametrize("measure", [mse, l1, mutual_information, nmi])
+@pytest.mark.parametrize("measure", [mse, l1, nmi])
 def test_voxels_outside_the_mask_do_not_count(measure):
     a, b = images(12, 12, 12)
     mask = torch.zeros(1, 1, 12, 12, 12)

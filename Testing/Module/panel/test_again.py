@@ -11,7 +11,7 @@ from ..cases import OTHER, addVolume, blobs
 from .test_result_kinds import said
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer.errors import InputError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError  # isort: skip
 from DeepRegistrationSlicer.scene import nodes  # isort: skip
 
 
@@ -52,7 +52,7 @@ def test_without_a_new_image_it_says_so(faked, ui):
 
 def test_from_the_console(faked, monkeypatch):
     logic = faked.logic
-    with pytest.raises(InputError, match="call register first"):
+    with pytest.raises(SceneInputError, match="call register first"):
         logic.again(slicer.util.getNode("T2"))
     before = logic.register(slicer.util.getNode("T1"), slicer.util.getNode("T2"), smoothness=2.0, fixedMask=None)
     new, found = addVolume(blobs(), OTHER, "next"), []
@@ -61,6 +61,6 @@ def test_from_the_console(faked, monkeypatch):
     assert "--initial-transform" in arguments
     assert nodes.movingOf(found[0]) is new
     assert found[0] is not before
-    with pytest.raises(InputError, match="Choose the new moving volume first"):
+    with pytest.raises(SceneInputError, match="Choose the new moving volume first"):
         logic.again(new)
     assert np.isfinite(found[0].GetTransformFromParent().TransformPoint((0, 0, 0))).all()

@@ -24,7 +24,7 @@ import slicer  # isort: skip
 from DeepRegistrationSlicer.registration import report_words, results  # isort: skip
 from DeepRegistrationSlicer.scene import nodes  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
-from DeepRegistrationSlicer.worker.methods import Method  # isort: skip
+from DeepRegistrationSlicer.worker.methods import MethodEntry  # isort: skip
 
 PASSIVE = {"QLabel", "qMRMLWidget", "QWidget", "QProgressBar"}
 STAGES = ("read", "affine", "prepare", "network", "refine", "output")
@@ -49,7 +49,7 @@ OUTPUTS = {
 
 
 def pretend(panel, method):
-    panel.panel.catalog.methods.append(Method(method, method, ""))
+    panel.panel.catalog.methods.append(MethodEntry(method, method, ""))
     panel.panel.parameters.method = method
 
 

@@ -14,7 +14,7 @@ import slicer  # isort: skip
 from DeepRegistrationSlicer.registration import live, results  # isort: skip
 from DeepRegistrationSlicer.scene import nodes, views  # isort: skip
 from DeepRegistrationSlicer.worker import process, staying  # isort: skip
-from DeepRegistrationSlicer.worker.methods import Method  # isort: skip
+from DeepRegistrationSlicer.worker.methods import MethodEntry  # isort: skip
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def served(faked, monkeypatch):
     monkeypatch.setattr(live, "SECONDS", 0.0)
     worker = staying.StayingWorker(FAKE)
     faked.logic.registration.makeProcess = lambda: staying.StayingProcess(worker)
-    faked.panel.catalog.methods.append(Method("live", "live", ""))
+    faked.panel.catalog.methods.append(MethodEntry("live", "live", ""))
     faked.panel.parameters.method = "live"
     yield faked
     worker.end()
@@ -137,7 +137,7 @@ def test_views_that_the_user_turned_to_stay_there_at_the_end(served):
 
 def test_a_process_of_its_own_cannot_be_stopped_and_says_so(served):
     served.logic.registration.makeProcess = lambda: process.LibraryProcess([*FAKE])
-    served.panel.catalog.methods.append(Method("slow", "slow", ""))
+    served.panel.catalog.methods.append(MethodEntry("slow", "slow", ""))
     served.panel.parameters.method = "slow"
     interact.click(served.ui.applyButton)
     interact.wait_until(lambda: served.ui.stopHereButton.enabled, 30)

@@ -131,6 +131,8 @@ def test_bounds_and_defaults_are_those_of_the_library(answered, ui):
     parameters, defaults = answered.panel.parameters, library.Settings()
     assert ui.smoothnessSlider.minimum == library.SMOOTHNESS.low
     assert ui.smoothnessSlider.maximum == library.SMOOTHNESS.high
+    assert ui.smoothInTimeSlider.minimum == library.SMOOTH_IN_TIME.low == parameters.smoothInTime
+    assert ui.smoothInTimeSlider.maximum == library.SMOOTH_IN_TIME.high
     request, _into = parametersModule.requestFrom(parameters, answered.panel.catalog)
     assert request.settings == defaults
     assert request.settings.arguments() == []

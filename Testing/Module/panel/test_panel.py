@@ -53,9 +53,9 @@ def pair(ui):
 
 def pretend(panel, method):
     """Let the worker do what ``method`` of the fake says, whatever the panel offers."""
-    from DeepRegistrationSlicer.worker.methods import Method
+    from DeepRegistrationSlicer.worker.methods import MethodEntry
 
-    panel.panel.catalog.methods.append(Method(method, method, ""))
+    panel.panel.catalog.methods.append(MethodEntry(method, method, ""))
     panel.panel.parameters.method = method
 
 

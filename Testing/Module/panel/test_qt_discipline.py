@@ -19,8 +19,9 @@ ALLOWED_IMPORTS = set(sys.stdlib_module_names) | {"slicer", "vtk", "vtkmodules",
 LIGHT = {
     f"DeepRegistrationLib.{name}"
     for name in (
-        *("errors", "settings", "dicom", "files", "files.linear_mark", "geometry.image", "geometry.volume_change"),
-        *("models.header", "quality.slices", "quality.verdict", "quality.viewer"),
+        *("errors", "settings", "dicom", "files", "files.axes", "files.linear_mark", "geometry.image"),
+        *("geometry.volume_change", "models.header", "quality.slices", "quality.verdict", "quality.viewer"),
+        "command_line.protocol",
     )
 }
 # Properties in PythonQt, methods in C++ and PySide. The reader of a list or table item is a method in both.

@@ -15,7 +15,7 @@ from ..viewing.test_resampled import structures
 from .test_result_kinds import said
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer.errors import InputError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError  # isort: skip
 from DeepRegistrationSlicer.panel import parameters as parametersModule  # isort: skip
 from DeepRegistrationSlicer.registration import report_words, results  # isort: skip
 
@@ -62,7 +62,7 @@ def test_a_label_map_from_the_console_with_any_numbers(faked, monkeypatch):
     _arguments, parts = written(faked, monkeypatch, lambda: logic.register(fixed, moving, rigidLabels=node))
     assert [int((parts == label).sum()) for label in (1, 2)] == [64, 64]
     empty = addVolume(np.zeros((4, 4, 4), np.uint8), OBLIQUE, "nothing", "vtkMRMLLabelMapVolumeNode")
-    with pytest.raises(InputError, match="The rigid parts nothing are empty on T1"):
+    with pytest.raises(SceneInputError, match="The rigid parts nothing are empty on T1"):
         logic.register(fixed, moving, rigidLabels=empty)
 
 

@@ -14,7 +14,7 @@ from ..cases import FAKE, OBLIQUE, addVolume, blobs, sceneContent
 
 import slicer  # isort: skip
 from DeepRegistrationLib.settings import Settings  # isort: skip
-from DeepRegistrationSlicer.errors import InputError, RegistrationError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError, RegistrationError  # isort: skip
 from DeepRegistrationSlicer.registration import atlas, results  # isort: skip
 from DeepRegistrationSlicer.scene import nodes  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
@@ -138,7 +138,7 @@ def test_what_cannot_be_made_is_said_and_nothing_starts(several):
         (volumes, Settings(result="rigid"), "deformable result"),
         (volumes, Settings(refine="none"), "deformable result"),
     ):
-        with pytest.raises(InputError, match=words):
+        with pytest.raises(SceneInputError, match=words):
             maker.start(chosen, settings)
     assert maker._folder is None
     several.panel.parameters.resultKind = type(several.panel.parameters.resultKind)("rigid")

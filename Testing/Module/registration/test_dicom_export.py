@@ -16,7 +16,7 @@ import slicer  # isort: skip
 from DeepRegistrationLib.geometry.transform import read_transform  # isort: skip
 from DeepRegistrationSlicer.scene import nodes  # isort: skip
 from DeepRegistrationSlicer.registration.dicom_export import exportDicom  # isort: skip
-from DeepRegistrationSlicer.errors import InputError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError  # isort: skip
 
 pydicom = pytest.importorskip("pydicom")
 pytestmark = pytest.mark.usefixtures("host")
@@ -59,23 +59,23 @@ def test_it_leads_from_the_fixed_to_the_moving_frame(scene):
 def test_what_is_not_from_the_database_or_was_moved_is_one_sentence(scene):
     turn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "turn")
     scene.volumes[0].SetAndObserveTransformNodeID(turn.GetID())
-    with pytest.raises(InputError, match="CT was moved by another transform"):
+    with pytest.raises(SceneInputError, match="CT was moved by another transform"):
         exportDicom(scene.node, scene.path)
     scene.volumes[0].SetAndObserveTransformNodeID(None)
     scene.volumes[1].SetAndObserveTransformNodeID(scene.node.GetID())
     exportDicom(scene.node, scene.path)
     scene.volumes[1].RemoveAttribute("DICOM.instanceUIDs")
-    with pytest.raises(InputError, match="CT later was not loaded from Slicer's DICOM database"):
+    with pytest.raises(SceneInputError, match="CT later was not loaded from Slicer's DICOM database"):
         exportDicom(scene.node, scene.path)
     slicer.mrmlScene.RemoveNode(scene.volumes[1])
-    with pytest.raises(InputError, match="no longer in the scene"):
+    with pytest.raises(SceneInputError, match="no longer in the scene"):
         exportDicom(scene.node, scene.path)
 
 
 def test_two_patients_are_refused_unless_asked(scene, tmp_path):
     other = folder_of(tmp_path / "other", "3", "6", PATIENT | {"t0010_0020": "18"})
     scene.files.update({f"{UID}2.{k + 1}": str(other / f"3_{5 - k}.dcm") for k in range(6)})
-    with pytest.raises(InputError, match=r"different patients.*differentPatients=True"):
+    with pytest.raises(SceneInputError, match=r"different patients.*differentPatients=True"):
         exportDicom(scene.node, scene.path)
     assert not scene.path.exists()
     exportDicom(scene.node, scene.path, differentPatients=True)

@@ -11,7 +11,7 @@ from Testing.Lib.dicom.test_registration import PATIENT, UID, folder_of
 from .test_dicom_export import scene  # noqa: F401 - a fixture
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer.errors import InputError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError  # isort: skip
 from DeepRegistrationSlicer.registration.dicom_export import exportDicom  # isort: skip
 from DeepRegistrationSlicer.registration.dicom_import import importDicom  # isort: skip
 from DeepRegistrationSlicer.scene import nodes  # isort: skip
@@ -101,17 +101,17 @@ def test_what_does_not_fit_is_one_sentence_and_leaves_the_scene(scene, tmp_path)
     exportDicom(scene.node, scene.path)
     before = slicer.mrmlScene.GetNumberOfNodes()
     fixed, moving = scene.volumes
-    with pytest.raises(InputError, match=r"leads from another frame|does not lead to|brings CT later onto CT"):
+    with pytest.raises(SceneInputError, match=r"leads from another frame|does not lead to|brings CT later onto CT"):
         importDicom(scene.path, moving, fixed)
     (tmp_path / "text.dcm").write_text("nonsense", encoding="utf-8")
-    with pytest.raises(InputError, match="no whole DICOM registration"):
+    with pytest.raises(SceneInputError, match="no whole DICOM registration"):
         importDicom(tmp_path / "text.dcm", fixed, moving)
-    with pytest.raises(InputError, match="another kind"):
+    with pytest.raises(SceneInputError, match="another kind"):
         importDicom(next((tmp_path / "fixed").iterdir()), fixed, moving)
-    with pytest.raises(InputError, match="are the same"):
+    with pytest.raises(SceneInputError, match="are the same"):
         importDicom(scene.path, fixed, fixed)
     moving.RemoveAttribute("DICOM.instanceUIDs")
-    with pytest.raises(InputError, match="CT later was not loaded from"):
+    with pytest.raises(SceneInputError, match="CT later was not loaded from"):
         importDicom(scene.path, fixed, moving)
     assert slicer.mrmlScene.GetNumberOfNodes() == before
 

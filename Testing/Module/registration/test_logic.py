@@ -20,7 +20,7 @@ from DeepRegistrationSlicer.scene import nodes  # isort: skip
 from DeepRegistrationSlicer.registration import results  # isort: skip
 from DeepRegistrationSlicer.registration.request import SETTINGS, Request, settingsFrom  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
-from DeepRegistrationSlicer.errors import CancelledError, InputError, RegistrationError  # isort: skip
+from DeepRegistrationSlicer.errors import CancelledError, SceneInputError, RegistrationError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
 FAKE = [sys.executable, str(Path(__file__).parents[1] / "fake_worker.py")]
@@ -181,7 +181,7 @@ def test_defaults_are_left_to_the_library(pair, tmp_path):
     ],
 )
 def test_a_misspelled_or_impossible_setting_is_one_sentence(logic, pair, wrong, sentence):
-    with unchangedScene(), pytest.raises(InputError, match=re.escape(sentence)):
+    with unchangedScene(), pytest.raises(SceneInputError, match=re.escape(sentence)):
         logic.register(*pair, **wrong)
     assert folders() == []
 
@@ -313,7 +313,7 @@ def test_two_at_once_are_refused_with_a_sentence(logic, pair):
     ],
 )
 def test_bad_input_is_refused_before_anything_is_started(logic, pair, arrange, sentence):
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(SceneInputError, match=sentence):
         logic.register(*arrange(*pair))
     assert folders() == []
 
@@ -336,7 +336,7 @@ def test_landmarks_that_are_no_pairs_are_one_sentence(logic, pair, counts, sente
         for index in range(count or 0):
             node.AddControlPoint([index, 0, 0])
         points.append(node)
-    with unchangedScene(), pytest.raises(InputError, match=sentence):
+    with unchangedScene(), pytest.raises(SceneInputError, match=sentence):
         logic.register(*pair, fixedLandmarks=points[0], movingLandmarks=points[1])
 
 
@@ -345,7 +345,7 @@ def test_a_second_run_does_not_count_the_first_ones_transform(logic, pair):
     node = logic.register(fixed, moving)
     moving.SetAndObserveTransformNodeID(node.GetID())
     assert logic.register(fixed, moving, outputTransform=node) is node
-    with pytest.raises(InputError, match="which bends it"):
+    with pytest.raises(SceneInputError, match="which bends it"):
         logic.register(fixed, moving)
 
 

@@ -13,7 +13,7 @@ from Testing.host import interact, plot_view
 from ..cases import FAKE, OBLIQUE, addVolume, blobs
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer.errors import InputError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError  # isort: skip
 from DeepRegistrationSlicer.registration import motion, request  # isort: skip
 from DeepRegistrationSlicer.registration.logic import RegistrationLogic  # isort: skip
 from DeepRegistrationSlicer.registration.loop import loopGap  # isort: skip
@@ -130,7 +130,7 @@ def test_the_gap_of_a_loop_is_how_far_its_ends_are_apart(fixed):
 
 
 def test_what_is_no_result_is_refused(fixed):
-    with pytest.raises(InputError, match="Register a sequence first"):
+    with pytest.raises(SceneInputError, match="Register a sequence first"):
         motion.MotionMaker().start(breathing(2))
 
 

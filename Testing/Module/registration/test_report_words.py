@@ -14,7 +14,8 @@ import slicer  # isort: skip
 from DeepRegistrationSlicer.scene import derived, display, nodes  # isort: skip
 from DeepRegistrationSlicer.registration import report_words, results  # isort: skip
 from DeepRegistrationSlicer.viewing import report_page  # isort: skip
-from DeepRegistrationSlicer.errors import InputError, RegistrationError  # isort: skip
+from DeepRegistrationLib.quality.verdict import VERDICT_COLORS  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError, RegistrationError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
 REPORT = {
@@ -210,13 +211,13 @@ def test_a_page_that_cannot_be_written_is_one_sentence(transformNode, tmp_path):
     with pytest.raises(RegistrationError, match="cannot be written to"):
         report_page.write(transformNode, tmp_path / "nowhere" / "report.html")
     other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "other")
-    with pytest.raises(InputError, match="other has no report"):
+    with pytest.raises(SceneInputError, match="other has no report"):
         report_page.write(other, tmp_path / "report.html")
 
 
 def test_another_kind_of_transform_is_one_sentence():
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "linear")
-    with pytest.raises(InputError, match="linear is not a displacement field"):
+    with pytest.raises(SceneInputError, match="linear is not a displacement field"):
         derived.fieldOf(node)
 
 
@@ -237,7 +238,7 @@ def test_the_panel_shows_the_report_of_the_chosen_transform_also_after_loading(p
     assert "No registration yet" in ui.verdictLabel.text
     panel.panel.parameters.outputTransform = transformNode
     assert "Good. The field is smooth." in ui.verdictLabel.text
-    assert report_words.COLORS["good"] in ui.verdictLabel.text
+    assert VERDICT_COLORS["good"] in ui.verdictLabel.text
     path = tmp_path / "scene.mrb"
     assert slicer.util.saveScene(str(path))
     slicer.mrmlScene.Clear(0)

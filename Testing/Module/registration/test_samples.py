@@ -56,7 +56,7 @@ def test_the_pair_comes_with_labels_and_landmarks(sampleData, monkeypatch):
     monkeypatch.setattr(
         samples, "MAKE", samples.MAKE.replace("demo_pair()", "demo_pair(shape=(40, 48, 40), spacing=4.5)")
     )
-    samples.register(MODULE / "Resources" / "Icons")
+    samples.registerSamples(MODULE / "Resources" / "Icons")
     made = sampleData[0].load(None)
     assert [n.GetName() for n in made] == [
         "Head T1", "Head T1 labels", "Head T1 points", "Head T2", "Head T2 labels", "Head T2 points",
@@ -78,11 +78,11 @@ def test_a_click_that_fails_is_a_window_and_no_traceback(sampleData, monkeypatch
         raise RegistrationError("PyTorch is needed.")
 
     monkeypatch.setattr(samples.TorchInstaller, "ensure", refuse)
-    samples.register(MODULE)
+    samples.registerSamples(MODULE)
     assert sampleData[0].load(None) == []
     assert shown == ["PyTorch is needed."]
 
 
 def test_without_the_sample_data_module_nothing_happens(monkeypatch):
     monkeypatch.setitem(sys.modules, "SampleData", None)
-    samples.register(MODULE)
+    samples.registerSamples(MODULE)

@@ -16,7 +16,7 @@ from DeepRegistrationLib.settings import Settings  # isort: skip
 from DeepRegistrationSlicer.scene import nodes  # isort: skip
 from DeepRegistrationSlicer.panel import parameters  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
-from DeepRegistrationSlicer.errors import InputError, RegistrationError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError, RegistrationError  # isort: skip
 from DeepRegistrationSlicer.registration.logic import RegistrationLogic  # isort: skip
 from DeepRegistrationSlicer.registration.request import Request  # isort: skip
 from DeepRegistrationSlicer.registration.series import Series  # isort: skip
@@ -163,9 +163,9 @@ def test_a_cancelled_sequence_goes_on_where_it_stopped(counted, fixed):
 
 
 def test_nothing_to_register_is_one_sentence(counted, fixed):
-    with pytest.raises(InputError, match="Check the moving volumes"):
+    with pytest.raises(SceneInputError, match="Check the moving volumes"):
         Series(counted.logic).start(Request(fixed, None), [])
-    with pytest.raises(InputError, match="Choose the fixed volume"):
+    with pytest.raises(SceneInputError, match="Choose the fixed volume"):
         Series(counted.logic).start(Request(None, None), volumes())
 
 

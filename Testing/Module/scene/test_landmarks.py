@@ -11,7 +11,7 @@ from ..cases import OTHER
 
 from DeepRegistrationSlicer.registration import report_words  # isort: skip
 from DeepRegistrationSlicer.scene import landmarks  # isort: skip
-from DeepRegistrationSlicer.errors import InputError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
 LPS = np.array([-1, -1, 1])
@@ -55,7 +55,7 @@ def test_where_names_tell_nothing_the_order_counts():
     assert pairs.notes == []
     same = {"F": [1, 0, 0]}
     assert len(landmarks.pairsOf(points(["F", "F"], at=same), points(["F", "F"], at=same)).names) == 2
-    with pytest.raises(InputError, match="has 2 and more has 1; make them the same number, or give pairs"):
+    with pytest.raises(SceneInputError, match="has 2 and more has 1; make them the same number, or give pairs"):
         landmarks.pairsOf(first, points(["x"], "more", {"x": [0, 0, 0]}))
 
 
@@ -76,10 +76,10 @@ def test_nothing_placed_on_both_sides_is_one_sentence():
     fixed, moving = points(["nose", "ear"], "one"), points(["nose", "ear"], "two")
     fixed.UnsetNthControlPointPosition(0)
     moving.UnsetNthControlPointPosition(1)
-    with pytest.raises(InputError, match="No landmark is placed in both one and two"):
+    with pytest.raises(SceneInputError, match="No landmark is placed in both one and two"):
         landmarks.pairsOf(fixed, moving)
     fixed.UnsetNthControlPointPosition(1)
-    with pytest.raises(InputError, match="one has no points"):
+    with pytest.raises(SceneInputError, match="one has no points"):
         landmarks.pairsOf(fixed, moving)
 
 
@@ -87,7 +87,7 @@ def test_nothing_placed_on_both_sides_is_one_sentence():
 def test_a_position_that_is_no_number_is_one_sentence(value):
     fixed = points(["nose", "ear"], "one")
     fixed.SetNthControlPointPosition(1, 1.0, value, 2.0)
-    with pytest.raises(InputError, match="point ear of one has no valid position"):
+    with pytest.raises(SceneInputError, match="point ear of one has no valid position"):
         landmarks.pairsOf(fixed, points(["nose", "ear"]))
 
 

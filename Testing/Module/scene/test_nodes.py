@@ -13,7 +13,7 @@ from .. import cases
 from ..cases import OBLIQUE, OTHER, PLAIN, addVolume, blobs, randomPoints, smoothField
 
 from DeepRegistrationSlicer.scene import masks, nodes  # isort: skip
-from DeepRegistrationSlicer.errors import InputError, RegistrationError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError, RegistrationError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
 
@@ -93,7 +93,7 @@ def test_linear_parents_count_as_part_of_the_place():
 def test_a_bending_parent_is_refused_with_a_sentence():
     volume = addVolume(blobs(SHAPE), name="CT")
     volume.SetAndObserveTransformNodeID(cases.bendingTransform("warp").GetID())
-    with pytest.raises(InputError, match="CT is under the transform warp, which bends it; harden"):
+    with pytest.raises(SceneInputError, match="CT is under the transform warp, which bends it; harden"):
         nodes.imageOf(volume)
 
 
@@ -102,14 +102,14 @@ def test_a_sheared_grid_is_refused_as_fixed_but_not_as_moving():
     shear = np.eye(4)
     shear[0, 1] = 0.3
     volume.SetAndObserveTransformNodeID(cases.linearTransform(shear).GetID())
-    with pytest.raises(InputError, match="shears its axes"):
+    with pytest.raises(SceneInputError, match="shears its axes"):
         nodes.fixedImageOf(volume)
     corner = nodes.imageOf(volume).TransformIndexToPhysicalPoint((3, 4, 5))
     assert corner == pytest.approx(((shear @ PLAIN @ [3, 4, 5, 1])[:3] * LPS).tolist())
 
 
 def test_an_empty_volume_is_refused_with_a_sentence():
-    with pytest.raises(InputError, match="has no voxels"):
+    with pytest.raises(SceneInputError, match="has no voxels"):
         nodes.imageOf(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "nothing"))
 
 
@@ -279,7 +279,7 @@ def test_a_mask_beside_the_volume_is_refused_with_a_sentence():
     away = PLAIN.copy()
     away[:3, 3] += 500
     mask = addVolume(np.ones(SHAPE, np.uint8), away, "mask", "vtkMRMLLabelMapVolumeNode")
-    with pytest.raises(InputError, match="The mask mask is empty on CT"):
+    with pytest.raises(SceneInputError, match="The mask mask is empty on CT"):
         masks.maskOf(mask, nodes.imageOf(volume), "CT")
 
 
@@ -306,7 +306,7 @@ def test_segments_of_the_same_name_get_the_same_number():
 def test_label_maps_with_nothing_in_common_are_refused_with_a_sentence():
     first = addVolume(np.full(SHAPE, 3, np.uint8), PLAIN, "A", "vtkMRMLLabelMapVolumeNode")
     second = addVolume(np.full(SHAPE, 4, np.uint8), PLAIN, "B", "vtkMRMLLabelMapVolumeNode")
-    with pytest.raises(InputError, match="A and B have no label values in common"):
+    with pytest.raises(SceneInputError, match="A and B have no label values in common"):
         masks.commonLabels(first, second)
 
 

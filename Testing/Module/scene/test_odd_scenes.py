@@ -14,7 +14,7 @@ from ..cases import OBLIQUE, PLAIN, addVolume, blobs
 
 import slicer  # isort: skip
 from DeepRegistrationSlicer.viewing.looks import Look  # isort: skip
-from DeepRegistrationSlicer.worker.methods import Method  # isort: skip
+from DeepRegistrationSlicer.worker.methods import MethodEntry  # isort: skip
 
 
 def finish(ui):
@@ -28,7 +28,7 @@ def run(ui):
 
 
 def startSlowly(faked):
-    faked.panel.catalog.methods.append(Method("slow", "slow", ""))
+    faked.panel.catalog.methods.append(MethodEntry("slow", "slow", ""))
     faked.panel.parameters.method = "slow"
     interact.click(faked.ui.applyButton)
     interact.wait_until(lambda: "step" in faked.ui.statusLabel.text)

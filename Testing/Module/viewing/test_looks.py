@@ -15,7 +15,7 @@ import slicer  # isort: skip
 from DeepRegistrationSlicer.registration.showing import showResult  # isort: skip
 from DeepRegistrationSlicer.scene import derived, display, nodes  # isort: skip
 from DeepRegistrationSlicer.registration import results  # isort: skip
-from DeepRegistrationSlicer.errors import InputError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError  # isort: skip
 from DeepRegistrationSlicer.viewing.looks import Look, Viewer  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
 
@@ -40,7 +40,7 @@ def result():
     nodes.setRoles(transformNode, fixed, moving)
     volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "moved")
     nodes.setVolume(volume, derived.moved(moving, fixed, transformNode))
-    made = results.Result(transformNode, volume=volume, report={"verdict": "good", "reasons": ["Fine."]})
+    made = results.ResultNodes(transformNode, volume=volume, report={"verdict": "good", "reasons": ["Fine."]})
     transformNode.SetNodeReferenceID(results.VOLUME_ROLE, volume.GetID())
     results.setReport(transformNode, made.report)
     showResult(fixed, moving, made)
@@ -274,7 +274,7 @@ def test_before_is_before_even_if_the_moving_volume_is_under_the_transform(resul
 
 def test_a_transform_without_its_volumes_is_one_sentence(result, viewer):
     slicer.mrmlScene.RemoveNode(slicer.util.getNode("moving"))
-    with pytest.raises(InputError, match="no longer in the scene"):
+    with pytest.raises(SceneInputError, match="no longer in the scene"):
         viewer.show("overlay", result.transform)
 
 

@@ -15,7 +15,7 @@ import slicer  # isort: skip
 import vtk  # isort: skip
 from DeepRegistrationSlicer.scene import nodes  # isort: skip
 from DeepRegistrationSlicer.viewing.mover import Mover  # isort: skip
-from DeepRegistrationSlicer.errors import InputError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
 
@@ -117,9 +117,9 @@ def test_steps_are_undone_one_by_one(transformNode):
 
 
 def test_the_fixed_volume_is_not_moved_onto_itself(transformNode):
-    with pytest.raises(InputError, match="fixed is where it belongs already"):
+    with pytest.raises(SceneInputError, match="fixed is where it belongs already"):
         Mover().move(transformNode, [slicer.util.getNode("fixed")])
-    with pytest.raises(InputError, match="Check what should be moved"):
+    with pytest.raises(SceneInputError, match="Check what should be moved"):
         Mover().move(transformNode, [])
 
 

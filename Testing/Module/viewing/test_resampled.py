@@ -12,7 +12,7 @@ from .. import cases
 from ..cases import OTHER, PLAIN, addVolume, blobs, sceneContent
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer.errors import InputError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError  # isort: skip
 from DeepRegistrationSlicer.scene import masks, nodes  # isort: skip
 from DeepRegistrationSlicer.viewing.mover import Mover  # isort: skip
 
@@ -127,7 +127,7 @@ def test_a_structure_set_keeps_its_names_and_colors_segment_by_segment(transform
 def test_what_has_no_voxels_is_told_where_to_go_and_nothing_is_left_behind(transformNode):
     points, ct = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "points"), dose()
     before, mover = sceneContent(), Mover()
-    with pytest.raises(InputError, match="use Move them for models and points"):
+    with pytest.raises(SceneInputError, match="use Move them for models and points"):
         mover.resample(transformNode, [ct, points])
     assert [n for n in sceneContent() if n not in before and "Display" not in n and "Hierarchy" not in n] == []
     assert not mover.canUndo

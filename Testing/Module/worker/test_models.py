@@ -17,7 +17,7 @@ from DeepRegistrationLib.models import header  # isort: skip
 
 import slicer  # isort: skip
 from DeepRegistrationSlicer.worker import devices, models  # isort: skip
-from DeepRegistrationSlicer.errors import InputError  # isort: skip
+from DeepRegistrationSlicer.errors import SceneInputError  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
 HEADER = header.Header(
@@ -59,7 +59,7 @@ def test_importing_copies_and_removing_deletes(folder, tmp_path):
     model = models.importModel(path)
     assert [m.name for m in models.listModels() if not m.isInTheBox] == ["knee"]
     assert ("Scores", "dice 0.8123") in model.details()
-    with pytest.raises(InputError, match="already"):
+    with pytest.raises(SceneInputError, match="already"):
         models.importModel(path)
     models.removeModel(model)
     assert path.is_file()
@@ -110,7 +110,7 @@ def test_other_files_are_refused_with_the_sentence_of_the_library_and_not_listed
     path.write_bytes(content)
     with pytest.raises(header.InputError) as expected:
         header.read_header(path)
-    with pytest.raises(InputError) as found:
+    with pytest.raises(SceneInputError) as found:
         models.importModel(path)
     assert str(found.value) == str(expected.value)
     folder.mkdir()
@@ -121,12 +121,12 @@ def test_other_files_are_refused_with_the_sentence_of_the_library_and_not_listed
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_a_pipe_is_refused_not_waited_for(folder, tmp_path):
     os.mkfifo(tmp_path / "pipe.safetensors")
-    with pytest.raises(InputError, match="not a file"):
+    with pytest.raises(SceneInputError, match="not a file"):
         models.importModel(tmp_path / "pipe.safetensors")
 
 
 def test_what_is_in_the_box_stays(tmp_path):
-    with pytest.raises(InputError, match="came with the module"):
+    with pytest.raises(SceneInputError, match="came with the module"):
         models.removeModel(models.ModelFile(tmp_path / "x.safetensors", True, HEADER))
 
 
@@ -155,13 +155,15 @@ def test_it_is_clicked_together(panel, tmp_path):
 
 
 def test_the_devices_are_said_with_their_memory():
-    assert devices.describe({"cpu": 8e9, "cuda": None}) == (
+    assert devices.describeDevices({"cpu": 8e9, "cuda": None}) == (
         "No graphics card that PyTorch can use; processor: 8.0 GB free."
     )
-    assert devices.describe({"cpu": 8e9, "cuda": None, "mps": True}) == (
+    assert devices.describeDevices({"cpu": 8e9, "cuda": None, "mps": True}) == (
         "Apple graphics processor; processor: 8.0 GB free."
     )
-    assert devices.describe({"cpu": 8e9, "cuda": ["H200", 1.4e11]}) == ("H200: 140.0 GB free; processor: 8.0 GB free.")
+    assert devices.describeDevices({"cpu": 8e9, "cuda": ["H200", 1.4e11]}) == (
+        "H200: 140.0 GB free; processor: 8.0 GB free."
+    )
 
 
 def test_opening_advanced_shows_the_devices(panel):

@@ -215,7 +215,7 @@ serve.serve(command)
     folder = Path(slicer.app.temporaryPath)
     stayed = []
     for _request in range(3):
-        (folder / staying.ENDED_NAME).unlink(missing_ok=True)
+        (folder / staying.ENDED_FILE).unlink(missing_ok=True)
         process = staying.StayingProcess(worker, alone)
         process.start([], folder)
         until(lambda p=process: p.exitCode() is not None)

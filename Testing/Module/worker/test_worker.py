@@ -24,7 +24,7 @@ class Told:
 
     def __init__(self, child, folder, method):
         self.process, self.events = child, []
-        self.job = job.Job(child)
+        self.job = job.WorkerRun(child)
         self.job.progressed.connect(
             lambda stage, fraction, message: self.events.append(("progress", fraction, message))
         )

@@ -6,7 +6,7 @@ from benchmarks.networks import page, page_blocks, worth
 from benchmarks.networks.papers import PAPERS
 from benchmarks.networks.real import GROUPS
 from DeepRegistrationLib.models.methods import find_method
-from DeepRegistrationLib.models.worth import KEY, as_scores
+from DeepRegistrationLib.models.worth import WORTH_KEY, as_scores
 
 
 def model(variant, dice, method="dual-branch", **more):
@@ -91,7 +91,7 @@ def test_what_a_model_is_worth_is_a_row_for_each_group_that_was_gone_through():
 def test_the_page_and_the_card_say_the_worth_that_the_header_holds_and_of_which_engine():
     scores = as_scores(worth.worth_of(REAL), "abc12345")
     m = model("gated", [0.6, 0.7], **REAL, engine="abc12345")
-    m["model"]["header"]["scores"] = {KEY: scores}
+    m["model"]["header"]["scores"] = {WORTH_KEY: scores}
     text = page.page([m])
     assert "| dual-gated | chest X-rays | 1 | Dice +0.040 | Dice -0.020 | abc12345 |" in text
     assert "Real pairs (engine abc12345):" in text

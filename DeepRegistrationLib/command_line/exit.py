@@ -13,9 +13,9 @@ from typing import NoReturn
 
 from ..errors import NO_MEMORY, Cancelled, DeepRegistrationError, InputError
 from ..files.writing import FULL, shown
-from .interrupt import CANCELLED, SENTENCE
+from .interrupt import SENTENCE
+from .protocol import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, EXIT_FAILED
 
-DONE, FAILED, BAD_INPUT = 0, 1, 2
 _BAD_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 
 
@@ -38,24 +38,24 @@ def guarded(work: Callable[[], None], cancelled: str = SENTENCE) -> int:
             work()
             sys.stdout.flush()
     except InputError as error:
-        return _say(error, BAD_INPUT)
+        return _say(error, EXIT_BAD_INPUT)
     except (Cancelled, KeyboardInterrupt) as error:
-        return _say(str(error) or cancelled, CANCELLED)
+        return _say(str(error) or cancelled, EXIT_CANCELLED)
     except DeepRegistrationError as error:
-        return _say(error, FAILED)
+        return _say(error, EXIT_FAILED)
     except MemoryError:
-        return _say("There is not enough memory; close other programs, or crop or resample the images.", FAILED)
+        return _say("There is not enough memory; close other programs, or crop or resample the images.", EXIT_FAILED)
     except BrokenPipeError:
-        return FAILED
+        return EXIT_FAILED
     except OSError as error:
-        return _say(_about_file(error), BAD_INPUT if error.errno in _BAD_NAME else FAILED)
+        return _say(_about_file(error), EXIT_BAD_INPUT if error.errno in _BAD_NAME else EXIT_FAILED)
     except Exception as error:
         if isinstance(error, ValueError) and "null byte" in str(error):
-            return _say("A path cannot contain a NUL character; correct it.", BAD_INPUT)
+            return _say("A path cannot contain a NUL character; correct it.", EXIT_BAD_INPUT)
         if any(words in str(error).lower() for words in NO_MEMORY):
-            return _say("There is not enough memory; close other programs, or use the device cpu.", FAILED)
-        return _say(f"The work failed unexpectedly ({type(error).__name__}: {_first_line(error)}).", FAILED)
-    return DONE
+            return _say("There is not enough memory; close other programs, or use the device cpu.", EXIT_FAILED)
+        return _say(f"The work failed unexpectedly ({type(error).__name__}: {_first_line(error)}).", EXIT_FAILED)
+    return EXIT_DONE
 
 
 def end_process(code: int) -> NoReturn:
