@@ -27,6 +27,7 @@ def main(folder: Path, names: list[str]) -> None:
     import slicer
 
     host.load_module(ROOT / "DeepRegistration" / "DeepRegistration.py")
+    folder = folder.resolve()  # some go into a folder of their own meanwhile
     folder.mkdir(parents=True, exist_ok=True)
     slicer.util.selectModule("DeepRegistration")
     widget = slicer.modules.deepregistration.widgetRepresentation()
@@ -69,6 +70,9 @@ def report(camera: Camera, panel: Any) -> None:
         with browser.Page(path, Path(made) / "profile") as page:
             page.wait_for("document.querySelector('.viewer')?.dataset.ready === 'yes'")
             camera.picture("report", page.photograph())
+            first = "[...document.querySelectorAll('tr')].find(row => row.innerText.startsWith('TG-132'))"
+            page.ask(f"{first}.scrollIntoView()")
+            camera.picture("report-tg132", page.photograph())
 
 
 def follow(camera: Camera, ui: Any, panel: Any) -> None:

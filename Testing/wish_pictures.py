@@ -102,7 +102,9 @@ def rigid(camera: Camera, ui: Any, panel: Any) -> None:
     implant.CreateDefaultDisplayNodes()
     slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(drawn, implant)
     slicer.mrmlScene.RemoveNode(drawn)
-    implant.GetSegmentation().GetNthSegment(0).SetColor(1, 0.6, 0)
+    implant.GetSegmentation().GetNthSegment(0).SetColor(1, 0.8, 0)
+    implant.GetDisplayNode().SetVisibility2DFill(False)  # the grid is to be seen through it
+    implant.GetDisplayNode().SetSliceIntersectionThickness(3)
     place = (matrix @ [34, 62, 56, 1])[:3]
     pictures = []
     for name in ("None", "Implant"):
@@ -115,7 +117,8 @@ def rigid(camera: Camera, ui: Any, panel: Any) -> None:
             node.JumpSliceByCentering(*place)
             width, height, depth = node.GetFieldOfView()
             node.SetFieldOfView(80, 80 * height / width, depth)
-            panel.parameters.outputTransform.GetDisplayNode().SetGridSpacingMm(5)
+            if look is ui.gridButton:
+                panel.parameters.outputTransform.GetDisplayNode().SetGridSpacingMm(5)
             pictures.append(camera.now())
         interact.click(ui.overlayButton)
     camera.pictures("keep-rigid", [pictures[1], pictures[3], pictures[2]])
