@@ -251,8 +251,10 @@ def dose(camera: Camera, ui: Any, panel: Any) -> None:
         interact.check(ui.applyToSelector, name)
     interact.click(ui.resampleButton)
     camera.panel("panel-dose")
-    structures.SetDisplayVisibility(False)
     pictures = []
+    for node in (structures, slicer.util.getNode("RTSTRUCT on Head T1")):
+        node.GetDisplayNode().SetVisibility2DFill(False)  # the dose is to be seen through it
+        node.GetDisplayNode().SetSliceIntersectionThickness(2)
     for below, above in ((moving, given), (fixed, slicer.util.getNode("RTDOSE on Head T1"))):
         slicer.util.setSliceViewerLayers(background=below, foreground=above, foregroundOpacity=0.5, fit=True)
         slicer.util.getNode("RTSTRUCT on Head T1").SetDisplayVisibility(below is fixed)
