@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from Testing import host
 from Testing.host import interact
 
@@ -102,6 +104,42 @@ def count() -> tuple[list[str], float, float, str]:
     return steps, finished - opened, finished - applied, verdict
 
 
+def first_walk() -> list[tuple[str, int, float, float]]:
+    """From an empty scene to the first result, after the installation: (step, clicks, seconds, seconds of a core)."""
+    running = host.boot()
+    import slicer
+
+    host.load_module(ROOT / "DeepRegistration" / "DeepRegistration.py")
+    walked, began, used = [], time.monotonic(), _core_seconds()
+
+    def step(what: str, clicks: int) -> None:
+        nonlocal began, used
+        now, by_now = time.monotonic(), _core_seconds()
+        walked.append((what, clicks, now - began, by_now - used))
+        began, used = now, by_now
+
+    slicer.util.selectModule("DeepRegistration")
+    slicer.modules.deepregistration.widgetRepresentation().show()
+    widget = slicer.modules.DeepRegistrationWidget
+    step("the module Deep Registration is opened", LIST)
+    interact.click(widget.ui.hintButton)
+    step(widget.ui.hintButton.text, BUTTON)
+    interact.click(widget.ui.applyButton)
+    interact.wait_until(lambda: not widget.panel.logic.isRunning, 1800)
+    assert widget.panel.parameters.outputVolume is not None, widget.ui.statusLabel.text
+    step("Apply, to the overlay and the judgment", BUTTON)
+    widget.panel.close()
+    running.reset()
+    return walked
+
+
+def _core_seconds() -> float:
+    """Of this program and of what it started, ended or not: the same on a busy computer."""
+    own = psutil.Process()
+    spent = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return sum(t.user + t.system + t.children_user + t.children_system for t in spent)
+
+
 def table(steps: list[str], seconds: float) -> str:
     """The comparison in Markdown."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -137,7 +175,13 @@ def main() -> None:
     """Count, print, and write if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, metavar="FILE")
+    parser.add_argument("--walk", action="store_true", help="from an empty scene to the first result instead")
     options = parser.parse_args()
+    if options.walk:
+        for what, clicks, seconds, core in first_walk():
+            print(f"| {what} | {clicks} | {seconds:.1f} s | {core:.1f} s |")
+        print("load of the computer:", *(f"{value:.1f}" for value in os.getloadavg()))
+        return
     steps, seconds, working, verdict = count()
     text = table(steps, seconds)
     print(text)

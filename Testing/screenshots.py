@@ -1,11 +1,11 @@
-"""Pictures of the panel and of every look, on the generated pair: ``python -m Testing.screenshots [FOLDER]``.
+"""Pictures of the panel, of every look and of each wish: ``python -m Testing.screenshots [FOLDER [NAME ...]]``.
 
-The panel is drawn by the test host, so frames and fonts are not Slicer's; what it says and where is.
+NAME: only these of ``Testing.wish_pictures``; "walk": the generated pair from the first click on. The panel is drawn by
+the test host, so frames and fonts are not Slicer's; what it says and where is.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,51 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from Testing import host
+from Testing import browser, host, wish_pictures
+from Testing.camera import Camera
 from Testing.host import interact, plot_view
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDTH = 440
-"""Slicer's own panels are below 450 pixels."""
 
 
-class Camera:
-    """Takes pictures of the panel and of the slice views into a folder."""
-
-    def __init__(self, running: Any, widget: Any, folder: Path) -> None:
-        self._running, self._widget, self._folder = running, widget, folder
-
-    def panel(self, name: str) -> None:
-        for _again in range(4):  # word-wrapped labels and selectors settle slowly
-            interact.process_events(50)
-            self._widget.resize(WIDTH, self._widget.layout().totalHeightForWidth(WIDTH))
-        interact.process_events(50)
-        path = self._folder / f"{name}.png"
-        self._widget.grab().save(str(path))
-        Image.open(path).convert("RGB").save(path, optimize=True)  # all colors: the light is a small dot
-
-    def views(self, name: str, *names: str) -> None:
-        self.pictures(name, [self._running.slice_view(view).render() for view in names or ("Red", "Yellow", "Green")])
-
-    def now(self) -> np.ndarray:
-        """What one slice view shows at this moment."""
-        return np.array(self._running.slice_view("Red").render())
-
-    def pictures(self, name: str, pictures: list[np.ndarray]) -> None:
-        picture = Image.fromarray(np.concatenate(pictures, axis=1))
-        picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).quantize(256).save(
-            self._folder / f"{name}.png", optimize=True
-        )
-
-
-def main(folder: Path) -> None:
-    """Register the generated pair by clicks and take pictures on the way."""
+def main(folder: Path, names: list[str]) -> None:
+    """Take the pictures of these names, or all."""
     running = host.boot()
     import slicer
 
     host.load_module(ROOT / "DeepRegistration" / "DeepRegistration.py")
+    folder = folder.resolve()  # some go into a folder of their own meanwhile
     folder.mkdir(parents=True, exist_ok=True)
     slicer.util.selectModule("DeepRegistration")
     widget = slicer.modules.deepregistration.widgetRepresentation()
@@ -65,6 +35,15 @@ def main(folder: Path) -> None:
     widget.show()
     camera = Camera(running, widget, folder)
     interact.wait_until(lambda: not panel.catalog.answer.isRunning, 60)
+    for name, take in {"walk": walk, **wish_pictures.PICTURES}.items():
+        if not names or name in names:
+            print(name)
+            take(camera, ui, panel)
+    panel.close()
+
+
+def walk(camera: Camera, ui: Any, panel: Any) -> None:
+    """Register the generated pair by clicks and take pictures on the way."""
     camera.panel("panel-first")
     interact.click(ui.hintButton)
     opened = time.monotonic()
@@ -73,28 +52,27 @@ def main(folder: Path) -> None:
     register(camera, ui, panel)
     finished = time.monotonic()
     look_at(camera, ui, panel)
-    report(panel, folder)
+    report(camera, panel)
     follow(camera, ui, panel)
     ui.imagesButton.collapsed, ui.lookButton.collapsed, ui.judgmentButton.collapsed = False, True, True
     interact.choose(ui.movingSelector, "Head T1")
     camera.panel("panel-error")
     over_time(camera, ui, panel)
-    dicom(camera, ui, panel)
     print(f"panel opened to overlay: {finished - opened:.0f} s, of which {finished - started:.0f} s after Apply")
     print(ui.verdictLabel.text)
-    panel.close()
 
 
-def report(panel: Any, folder: Path) -> None:
-    """The exported page, as a browser shows it."""
+def report(camera: Camera, panel: Any) -> None:
+    """The exported page, as a browser shows it once its slices are drawn."""
     with tempfile.TemporaryDirectory() as made:
-        page = Path(made) / "report.html"
-        panel.sections["judgment"].export(page)
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--timeout=4000"]
-        picture = folder / "report.png"
-        size = [f"--user-data-dir={made}/user", "--window-size=1000,1100", f"--screenshot={picture}"]
-        subprocess.run(["chromium", *flags, *size, page.as_uri()], check=True, capture_output=True, timeout=120)
-    Image.open(picture).convert("RGB").save(picture, optimize=True)
+        path = Path(made) / "report.html"
+        panel.sections["judgment"].export(path)
+        with browser.Page(path, Path(made) / "profile") as page:
+            page.wait_for("document.querySelector('.viewer')?.dataset.ready === 'yes'")
+            camera.picture("report", page.photograph())
+            first = "[...document.querySelectorAll('tr')].find(row => row.innerText.startsWith('TG-132'))"
+            page.ask(f"{first}.scrollIntoView()")
+            camera.picture("report-tg132", page.photograph())
 
 
 def follow(camera: Camera, ui: Any, panel: Any) -> None:
@@ -124,14 +102,6 @@ def follow(camera: Camera, ui: Any, panel: Any) -> None:
     ui.procedureButton.collapsed = True
     for node in (fixed, moving):
         node.SetDisplayVisibility(False)
-
-
-def dicom(camera: Camera, ui: Any, panel: Any) -> None:
-    """The section, with what it says where the volumes are not from the DICOM database."""
-    ui.procedureButton.collapsed, ui.imagesButton.collapsed, ui.dicomButton.collapsed = True, False, False
-    with tempfile.TemporaryDirectory() as made:
-        panel.sections["dicom"].export(Path(made))
-    camera.panel("panel-dicom")
 
 
 def set_up(camera: Camera, ui: Any, panel: Any) -> None:
@@ -252,4 +222,4 @@ def look_at(camera: Camera, ui: Any, panel: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "Resources" / "Screenshots")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "Resources" / "Screenshots", sys.argv[2:])

@@ -106,7 +106,7 @@ def check_same_patient(one: Any, other: Any, names: tuple[str, str]) -> None:
     differing = [word for key, word in _WORDS.items() if _differ(one, other, key)]
     if differing:
         raise InputError(
-            f"The {names[0]} and the {names[1]} are of different patients (their {' and '.join(differing)} differ); "
+            f"The {names[0]} and the {names[1]} are of different patients (they differ in {' and '.join(differing)}); "
             "add --different-patients if that is meant."
         )
 

@@ -127,6 +127,8 @@ def main(stop: Callable[[], bool] = lambda: True) -> int:
         Path(value("--output-volume")).write_text("nonsense", encoding="utf-8")
     say(0.9, "almost")
     report = {"similarity_before": 0.1, "similarity_after": 0.8, "verdict": "good", "reasons": ["Fine."]}
+    if method == "folds":
+        report |= {"verdict": "check", "reasons": ["The field folds in 0.0100 % of the image."]}
     print(json.dumps({"stage": "done", "fraction": 1.0, "message": "done", "report": report}), flush=True)
     return 0
 

@@ -85,11 +85,28 @@ def test_the_icons_are_128_pixels_wide():
         assert [int.from_bytes(data[i : i + 4], "big") for i in (16, 20)] == [128, 128]
 
 
+OLDEST, NEWEST = "3.20.6", "3.28.0"
+"""What Slicer 5.10.0 itself asks of CMake, and what the extension template of Slicer's main does."""
+
+
+def test_any_cmake_that_builds_slicer_5_10_builds_it_with_the_templates_policies():
+    first = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8").splitlines()[0]
+    assert first == f"cmake_minimum_required(VERSION {OLDEST}...{NEWEST} FATAL_ERROR)"
+
+
+def cmake_version() -> tuple[int, ...] | None:
+    """Of the one on the path; None if there is none."""
+    if shutil.which("cmake") is None:
+        return None
+    return tuple(int(n) for n in re.search(r"version (\d+)\.(\d+)\.(\d+)", _run("cmake", "--version")).groups())
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
     """The folder of the scripted modules after cmake, build, test and install against the stand-in for Slicer."""
-    if shutil.which("cmake") is None:
-        pytest.skip("cmake is not installed here")
+    found, needed = cmake_version(), tuple(int(n) for n in OLDEST.split("."))
+    if found is None or found < needed:
+        pytest.skip(f"CMake {OLDEST} or newer is needed to build an extension; here is {found or 'none'}")
     folder = tmp_path_factory.mktemp("package")
     # Copied, so that nothing of the checkout can be found by accident.
     for name in ("DeepRegistration", "DeepRegistrationLib", "Resources"):

@@ -21,6 +21,9 @@ def draw(chart: Any, size: tuple[int, int] = (600, 400)) -> np.ndarray:
     plot.SetShowLegend(chart.GetLegendVisibility())
     for axis, title in ((vtk.vtkAxis.BOTTOM, chart.GetXAxisTitle()), (vtk.vtkAxis.LEFT, chart.GetYAxisTitle())):
         plot.GetAxis(axis).SetTitle(title)
+    if not chart.GetYAxisRangeAuto():
+        plot.GetAxis(vtk.vtkAxis.LEFT).SetBehavior(vtk.vtkAxis.FIXED)
+        plot.GetAxis(vtk.vtkAxis.LEFT).SetRange(*chart.GetYAxisRange())
     for index in range(chart.GetNumberOfPlotSeriesNodes()):
         series = chart.GetNthPlotSeriesNode(index)
         line = plot.AddPlot(vtk.vtkChart.LINE)

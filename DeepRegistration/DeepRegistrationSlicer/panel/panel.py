@@ -190,7 +190,7 @@ class RegistrationPanel:
         similarity = self.parameters.imageKind.similarity
         method, taken = self.catalog.find(name), self.catalog.taken(name, dimensions, similarity)
         text = method.purpose if method is not None else ""
-        if taken is not None and taken is not method:
+        if taken is not None and taken is not method and dimensions is not None:
             text = _("{purpose} For these images: {title}.").format(purpose=text, title=taken.title)
         self.ui.methodLabel.text = " ".join(filter(None, [text, taken.worthFor(dimensions) if taken else ""]))
         isLinear = wantsMatrix(self.parameters)

@@ -214,7 +214,11 @@ def _keptRigid(report: dict[str, Any]) -> str:
     parts = report.get("rigid_parts")
     if not parts:
         return ""
-    form = _("{count} parts, each to {left} or less; {moved} of bending taken out")
+    form = (
+        _("1 part, to {left} or less; {moved} of bending taken out")
+        if len(parts) == 1
+        else _("{count} parts, each to {left} or less; {moved} of bending taken out")
+    )
     left = report.get("rigid_left_mm")
     left = max(left, 0.001) if isMeasured(left) else left
     return form.format(count=len(parts), left=_length(left, 3), moved=_length(report.get("rigid_moved_mm"), 1))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import slicer
 import vtk
 
 from .nodes import Node, newNode
 
 COLORS = ((0.12, 0.47, 0.71), (0.84, 0.15, 0.16), (0.17, 0.63, 0.17), (1.0, 0.5, 0.05), (0.58, 0.4, 0.74))
+
+LEGEND_ROOM, MOST_ROOM = 0.1, 1.0
+"""Share of the curves' height that the legend takes for each line; and at most, so that the curves stay readable."""
 
 
 def fillCurves(tableNode: Node, index: tuple[str, Sequence[float]], curves: Mapping[str, Sequence[float]]) -> None:
@@ -40,7 +44,20 @@ def chartOf(tableNode: Node, name: str, xTitle: str, yTitle: str, columns: Seque
         series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
         series.SetColor(*COLORS[number % len(COLORS)])
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    _leaveRoom(tableNode, chart, columns)
     return chart
+
+
+def _leaveRoom(tableNode: Node, chart: Node, columns: Sequence[str]) -> None:
+    """Room above the curves for the legend, which Slicer puts into the upper right corner, over what is there."""
+    values = np.concatenate([slicer.util.arrayFromTableColumn(tableNode, column) for column in columns])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return
+    low, high = float(values.min()), float(values.max())
+    height = high - low or abs(high) / 10 or 1.0
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(low - height / 20, high + height * min(LEGEND_ROOM * (len(columns) + 1), MOST_ROOM))
 
 
 def _shortly(column: str) -> str:

@@ -37,9 +37,10 @@ class ModelFile:
 
     def details(self) -> list[tuple[str, str]]:
         """(what, value) pairs for the user."""
-        from DeepRegistrationLib.models.worth import sentence
+        from DeepRegistrationLib.models.worth import KEY, sentence
 
         header = self.header
+        others = {name: value for name, value in header.scores.items() if name != KEY}  # those have a sentence
         spoken = [
             (_("Method"), header.method),
             (_("Variant"), header.variant),
@@ -47,7 +48,7 @@ class ModelFile:
             (_("Dimensions"), header.dimensions),
             (_("Trained on"), _trainedOn(header.training.get("data"))),
             (_("Worth"), sentence(header.scores)),
-            (_("Scores"), _scores(header.scores)),
+            (_("Scores"), _scores(others)),
             (_("License"), header.license),
             (_("Source"), header.source),
             (_("Size"), _("{size:.1f} MB").format(size=self.path.stat().st_size / 1e6)),

@@ -62,8 +62,11 @@ def never(monkeypatch):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"t0010_0020": "18"}, "different patients (their ID differ)"),
-        ({"t0010_0010": "Roe^Jane", "t0010_0030": "19700102"}, "different patients (their name and birth date differ)"),
+        ({"t0010_0020": "18"}, "different patients (they differ in ID)"),
+        (
+            {"t0010_0010": "Roe^Jane", "t0010_0030": "19700102"},
+            "different patients (they differ in name and birth date)",
+        ),
     ],
 )
 def test_two_patients_are_refused_before_anything_is_computed(tmp_path, capsys, changed, words):

@@ -93,6 +93,8 @@ def test_best_available_says_what_it_takes_and_counts_as_that(answered, ui):
     assert "For these images: SAR-Net." in ui.methodLabel.text
     assert ui.fineTuneCheckBox.enabled
     assert ui.refineCheckBox.enabled
+    answered.panel.parameters.fixedVolume = None
+    assert "these images" not in ui.methodLabel.text  # there are none
 
 
 def test_what_a_network_is_worth_stands_beside_its_purpose_before_it_is_chosen(answered, ui):

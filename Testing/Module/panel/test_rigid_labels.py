@@ -72,6 +72,8 @@ def test_what_was_kept_rigid_is_in_the_numbers():
         dict(report_words.rows(report))["Kept rigid"]
         == "2 parts, each to 0.0010 mm or less; 2.3 mm of bending taken out"
     )
+    one = dict(report_words.rows(report | {"rigid_parts": [1]}))
+    assert one["Kept rigid"] == "1 part, to 0.0010 mm or less; 2.3 mm of bending taken out"
 
 
 def test_landmarks_go_with_a_rigid_result_by_click(faked, ui, monkeypatch):

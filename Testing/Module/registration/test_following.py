@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from ..cases import FAKE, OTHER, addVolume, blobs, sceneContent
 
 import slicer  # isort: skip
 from DeepRegistrationSlicer.registration import request, results  # isort: skip
+from DeepRegistrationSlicer.registration.following import Following  # isort: skip
+from DeepRegistrationSlicer.registration.logic import RegistrationLogic  # isort: skip
 from DeepRegistrationSlicer.worker import process  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("host")
@@ -127,6 +131,41 @@ def test_the_fixed_volume_cannot_be_watched(ui, section):
     interact.click(ui.watchButton)
     assert ui.procedureLabel.text == "The fixed volume stays as it is; choose what changes."
     assert not section.following.isFollowing
+
+
+@pytest.fixture
+def console(faked):
+    """A result and what follows it, by calls alone; the worker pretends."""
+    pair = [slicer.util.getNode(name) for name in ("T1", "T2")]
+    logic = RegistrationLogic()
+    logic.makeProcess, logic.installer = faked.logic.registration.makeProcess, faked.logic.registration.installer
+    made = SimpleNamespace(following=Following(logic), ask=lambda: request.Request(*pair), said=[])
+    made.node, made.moving = faked.logic.register(*pair), pair[1]
+    made.following.updated.connect(made.said.append)
+    yield made
+    made.following.stop()
+
+
+def test_a_volume_is_watched_from_the_console(console, lines):
+    console.following.watch(console.ask, console.node, console.moving)
+    for number in (1, 2):
+        frame(console.moving, number)
+        interact.wait_until(lambda number=number: len(console.said) == number, 60)
+    assert console.following.done == 2
+    assert all("--from-here" in line and "--initial-transform" in line for line in lines)
+    assert results.reportOf(console.node)["verdict"] == "good"
+    console.following.stop()
+    frame(console.moving, 3)
+    interact.process_events(200)
+    assert len(lines) == 2
+
+
+def test_landmarks_are_followed_from_the_console(console, lines):
+    lists = [points(name, [2.0, 3.0, 4.0]) for name in ("here", "there")]
+    console.following.follow(console.ask, console.node, lists)
+    drag(lists[1], 0, (0, 2, 0))
+    interact.wait_until(lambda: console.said, 60)
+    assert {"--fixed-points", "--moving-points", "--from-here"} <= set(lines[0])
 
 
 def points(name, *places):

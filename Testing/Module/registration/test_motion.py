@@ -129,6 +129,26 @@ def test_the_gap_of_a_loop_is_how_far_its_ends_are_apart(fixed):
     assert loopGap(shifted(1, 2, 3), shifted(4, 6, 3), fixed) == pytest.approx(5)
 
 
+@pytest.mark.parametrize("size", [(600, 400), (400, 300)])
+@pytest.mark.parametrize("values", [[1, 2, 4, 8], [300, 305, 310, 330], [0, 0, 0, 0], [float("nan"), 1, 2, 9]])
+def test_the_legend_lies_over_no_curve(fixed, values, size):
+    """Where the chart looks different with it, there is no curve without it; and the curves are not squeezed."""
+    table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "curves")
+    curves = {f"{name} (mm)": np.array(values) * (1 + k / 20) for k, name in enumerate(("Mean displacement", "tip"))}
+    plots.fillCurves(table, ("time (s)", range(4)), curves)
+    chart = plots.chartOf(table, "motion", "time (s)", "Displacement (mm)", list(curves))
+    with_legend = plot_view.draw(chart, size).astype(int)
+    chart.SetLegendVisibility(False)
+    without = plot_view.draw(chart, size).astype(int)
+    legend = np.argwhere(np.abs(with_legend - without).sum(-1) > 0)
+    (top, left), (bottom, right) = legend.min(0), legend.max(0) + 1
+    colored = np.ptp(without, axis=-1) > 40  # grid and letters are gray
+    assert not colored[top:bottom, left:right].any()
+    rows = np.flatnonzero(colored.any(1))
+    if values[-1] > values[0]:
+        assert np.ptp(rows) > size[1] / 3
+
+
 def test_what_is_no_result_is_refused(fixed):
     with pytest.raises(SceneInputError, match="Register a sequence first"):
         motion.MotionMaker().start(breathing(2))

@@ -303,6 +303,19 @@ class TestPanel:
         interact.click(button)
         assert section.viewer.look is Look.OVERLAY
 
+    @pytest.mark.parametrize(
+        ("look", "title"),
+        [(Look.DOUBT, "Doubt"), (Look.JACOBIAN, "Volume change"), (Look.ARROWS, "Moved by (mm)")],
+    )
+    def test_colors_have_their_legend_by_click(self, panel, ui, look, title):
+        section = panel.panel.sections["look"]
+        interact.click(section.buttons[look])
+        section.viewer.wait()  # doubt is made by the worker
+        legends = slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")
+        assert [legend.GetTitleText() for legend in legends] == [title]
+        interact.click(ui.overlayButton)
+        assert slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode") == []
+
     def test_before_and_after_with_a_click_or_a_key(self, panel, ui):
         interact.click(ui.overlayButton)
         after = picture()

@@ -152,6 +152,23 @@ def test_a_dose_by_one_click_and_back(faked, ui):
     assert given.GetParentTransformNode() is None
 
 
+def test_a_structure_set_by_one_click_and_back(faked, ui):
+    interact.click(ui.applyButton)
+    interact.wait_until(lambda: ui.applyButton.text == "Apply", 60)
+    structures(cases.OBLIQUE)
+    ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
+    ui.judgmentButton.collapsed = ui.lookButton.collapsed = True
+    interact.click(ui.applyToButton)
+    interact.check(ui.applyToSelector, "RTSTRUCT")
+    interact.click(ui.resampleButton)
+    assert ui.applyToLabel.text == "Made: RTSTRUCT on T1."
+    made = slicer.util.getNode("RTSTRUCT on T1")
+    assert [name for _id, name, _array, _matrix in masks.segmentsOf(made)] == ["GTV", "Cord"]
+    assert made.GetSegmentation().GetNthSegment(1).GetColor() == pytest.approx((0.2, 0.5, 0.1))
+    interact.click(ui.undoButton)
+    assert slicer.mrmlScene.GetFirstNodeByName("RTSTRUCT on T1") is None
+
+
 def test_the_other_way_lies_on_the_moving_voxels(transformNode):
     given = dose()
     (made,) = Mover().resample(transformNode, [given], inverse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,8 @@ HEADER = header.Header(
 )
 
 
-def bundle(path: Path, key=header.KEY) -> Path:
-    text = json.dumps({"__metadata__": {key: HEADER.to_json()}}).encode()
+def bundle(path: Path, key=header.KEY, **changed) -> Path:
+    text = json.dumps({"__metadata__": {key: replace(HEADER, **changed).to_json()}}).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     return path
 
@@ -52,6 +53,16 @@ def test_a_model_of_the_library_is_read(folder, tmp_path):
     model = models.importModel(tmp_path / "small.safetensors")
     assert model.header.method == "voxelmorph-1"
     assert "small" in [b.name for b in library.list_bundles()]
+
+
+def test_what_a_model_is_worth_is_a_sentence_and_no_table_of_numbers(folder, tmp_path):
+    from DeepRegistrationLib.models.worth import KEY, Worth, as_scores
+
+    rows = as_scores([Worth("T1 brains", 1, "dice", 8, 0.57, 0.74, 0.790, 0.801)], "abc")
+    path = bundle(tmp_path / "knee.safetensors", scores={"dice": 0.81234, KEY: rows})
+    details = dict(models.importModel(path).details())
+    assert details["Worth"] == "Measured as a start: better than no network on T1 brains (Dice +0.011)."
+    assert details["Scores"] == "dice 0.8123"
 
 
 def test_importing_copies_and_removing_deletes(folder, tmp_path):
