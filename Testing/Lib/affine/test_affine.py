@@ -8,7 +8,7 @@ import SimpleITK as sitk
 import torch
 
 from DeepRegistrationLib.affine.align import AffineSettings, align, find_alignment
-from DeepRegistrationLib.affine.content import find_content
+from DeepRegistrationLib.affine.content import find_content, find_contents
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.progress import Cancelled, CancelToken, Reporter
@@ -250,3 +250,17 @@ def test_gradients_stay_off() -> None:
     assert torch.is_grad_enabled()
     align(tissues, tissues)
     assert torch.is_grad_enabled()
+
+
+def test_uneven_light_is_leveled_and_even_light_is_not() -> None:
+    grid = Grid.from_shape((64, 64))
+    noise = grid.to_sitk(np.random.default_rng(3).random(grid.shape, dtype=np.float32))
+    even = Image(sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(noise, 1.5)), grid)
+    light = np.exp(np.linspace(-1, 1, 64, dtype=np.float32))[:, None]
+    uneven = Image((even.array - even.array.min()) * light, grid)
+    untouched, _ = find_contents(even, even)
+    assert torch.equal(untouched.values, find_content(even).values)
+    leveled, other = find_contents(uneven, even)
+    for content in (leveled, other):  # both, or they would differ in what they show
+        assert not torch.equal(content.values, content.level)
+        assert float(content.values.mean(-1).std()) < 0.7 * float(find_content(uneven).values.mean(-1).std())
