@@ -31,7 +31,7 @@ ARROWS = {
         "geometry": "errors files fields dicom",
         "inputs": "errors device fields geometry refinement",
         "quality": "errors settings progress files fields similarity geometry inputs refinement",
-        "affine": "errors progress fields geometry quality",
+        "affine": "errors progress geometry quality",
         "refinement": "errors settings progress fields similarity",
         "losses": "errors fields similarity",
         "networks": "errors fields similarity",

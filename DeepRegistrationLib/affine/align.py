@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..geometry.image import Image
 from ..progress import SILENT, Reporter
-from .content import Content, block_factors, find_contents
+from .content import Content, block_factors, find_content
 from .measure import JointMeasure, make_side
 from .search import angle, far_candidates, near_candidates
 from .solver import Prior, distinct, effort, far_apart, improve, plausible
@@ -129,7 +129,9 @@ def find_alignment(
         )
     with torch.no_grad():
         reporter(0.0, "finding the anatomy")
-        a, b = find_contents(fixed, moving, fixed_mask, moving_mask)
+        a = find_content(fixed, fixed_mask)
+        reporter(0.2, "finding the anatomy")
+        b = find_content(moving, moving_mask)
         search = _Search(a, b, settings, reporter)
         return search.run() if start is None else search.run_from(start)
 

@@ -6,7 +6,7 @@ slab by slab, so that a large CT never exists in floating point.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,15 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from ..fields.operations import smooth
 from ..geometry.image import Grid, Image
 
 _LONGEST_SIDE = 128
 _MARGIN = 0.08  # of the content's size: where points are scattered
 _REACH = 0.3  # likewise: what is kept for the other image's points to fall on
-_AROUND = 0.12  # likewise: standard deviation of the window in which it is leveled
-_FLAT = 0.02  # of the foreground's variance: what counts as flat
-_SLOW = (0.25, 0.35)  # share of what varies slowly from which on leveling begins, and is whole
 _LEVELS = 512
 _RANK_SHARE = 0.5
 
@@ -40,8 +36,6 @@ class Content:
         middle: (ndim,) LPS mm, middle of the foreground's bounding box.
         size: mm, geometric mean of the bounding box's sides.
         slices: (ndim,) voxels of the original image along each array axis of the bounding box.
-        level: (1, 1, *S) as ``values``, of the leveled image; ``values`` itself where nothing is left of that.
-        slow: the share of the foreground's variance that leveling takes away.
     """
 
     values: Tensor
@@ -52,8 +46,6 @@ class Content:
     middle: np.ndarray
     size: float
     slices: np.ndarray
-    level: Tensor
-    slow: float
 
 
 def pooled(grid: Grid, factors: np.ndarray) -> Grid:
@@ -77,20 +69,6 @@ def block_factors(grid: Grid, spacing: float) -> np.ndarray:
     """Voxels to average along each array axis to come near ``spacing`` mm."""
     factors = np.round(spacing / grid.spacing).astype(int)
     return np.clip(factors, 1, np.asarray(grid.shape))
-
-
-def find_contents(
-    fixed: Image, moving: Image, fixed_mask: np.ndarray | None = None, moving_mask: np.ndarray | None = None
-) -> tuple[Content, Content]:
-    """``find_content`` of both, half leveled where much of either image varies slowly, as under a bias field.
-
-    Where little does, leveling costs more than it gives: contrasts that are not monotone lose by it.
-    """
-    found = find_content(fixed, fixed_mask), find_content(moving, moving_mask)
-    low, high = _SLOW
-    share = min(max((max(c.slow for c in found) - low) / (high - low), 0.0), 1.0) / 2
-    a, b = (replace(c, values=(1 - share) * c.values + share * c.level) if share else c for c in found)
-    return a, b
 
 
 def find_content(image: Image, mask: np.ndarray | None = None) -> Content:
@@ -121,9 +99,8 @@ def find_content(image: Image, mask: np.ndarray | None = None) -> Content:
     near, (start, stop) = (_widened(box, share * size / grid.spacing, grid) for share in (_MARGIN, _REACH))
     window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
 
-    whole = _equalized(values, foreground, low, high)
-    level, slow = _leveled(values, foreground, valid, size * _AROUND / grid.spacing)
-    part = whole[window][None, None]
+    table = _equalization(values[foreground], low, high)
+    part = _look_up(table, values[window], low, high)[None, None]
     return Content(
         part,
         weight[window][None, None],
@@ -133,8 +110,6 @@ def find_content(image: Image, mask: np.ndarray | None = None) -> Content:
         grid.to_world((box[0] + box[1] - 1) / 2),
         size,
         (box[1] - box[0]) * factors,
-        part if level is None else level[window][None, None],
-        slow,
     )
 
 
@@ -234,33 +209,6 @@ def _bounding_box(foreground: Tensor) -> np.ndarray:
         box[0, axis] = int((share < 0.002).sum())
         box[1, axis] = int((share < 0.998).sum()) + 1
     return box
-
-
-def _equalized(values: Tensor, foreground: Tensor, low: float, high: float) -> Tensor:
-    return _look_up(_equalization(values[foreground], low, high), values, low, high)
-
-
-def _leveled(values: Tensor, foreground: Tensor, valid: Tensor, sigma: np.ndarray) -> tuple[Tensor | None, float]:
-    """``values`` less their mean around, over their deviation around, equalized, and the share of what is gone.
-
-    Both of the foreground; ``sigma``: (ndim,) voxels. None where the foreground has one value.
-    """
-    there = foreground.float()
-    share = smooth(there[None, None], sigma.tolist()).clamp_min(1e-3)[0, 0]
-    spread = float(values[foreground].var())
-    if not spread > 0:
-        return None, 0.0
-
-    def around(x: Tensor) -> Tensor:
-        return smooth((x * there)[None, None], sigma.tolist())[0, 0] / share
-
-    mean = around(values)
-    off = values - mean
-    level = off / (around(off.square()) + _FLAT * spread).sqrt()
-    low, high = _quantiles(level[valid], (0.001, 0.999))
-    if not high > low:
-        return None, 0.0
-    return _equalized(level, foreground, low, high), float(mean[foreground].var()) / spread
 
 
 def _equalization(foreground: Tensor, low: float, high: float) -> Tensor:

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..geometry.image import Grid, Image
 from ..progress import SILENT, Reporter
 from ..quality.shape import Mirror
-from .content import Content, find_contents
+from .content import Content, find_content
 from .measure import JointMeasure, make_side
 from .solver import Prior, improve
 
@@ -50,7 +50,7 @@ def measure_mirror(
         Cancelled: if the reporter's token is set.
     """
     try:
-        still, content = contents or find_contents(fixed, moving, fixed_mask, moving_mask)
+        still, content = contents or (find_content(fixed, fixed_mask), find_content(moving, moving_mask))
     except InputError:  # nothing to compare
         return Mirror()
     ways = _Ways(still, content, matrix)

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 import torch
 
 from DeepRegistrationLib.affine.align import AffineSettings, align, find_alignment
-from DeepRegistrationLib.affine.content import find_content, find_contents
+from DeepRegistrationLib.affine.content import find_content
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.progress import Cancelled, CancelToken, Reporter
@@ -250,23 +250,3 @@ def test_gradients_stay_off() -> None:
     assert torch.is_grad_enabled()
     align(tissues, tissues)
     assert torch.is_grad_enabled()
-
-
-def test_uneven_light_is_leveled_and_even_light_is_not() -> None:
-    grid = Grid.from_shape((64, 64))
-    noise = grid.to_sitk(np.random.default_rng(3).random(grid.shape, dtype=np.float32))
-    tissue = sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(noise, 1.5))
-    shown = np.pad(np.ones((48, 48), np.float32), 8)
-    light = np.exp(np.linspace(-0.7, 0.7, 64, dtype=np.float32))[:, None]
-    even, uneven = (Image((tissue + 0.2) * x * shown, grid) for x in (1, light))
-    untouched, _ = find_contents(even, even)
-    assert torch.equal(untouched.values, find_content(even).values)
-    inside = torch.from_numpy(shown).bool()
-
-    def slope(values: torch.Tensor) -> float:
-        rows = values[0, 0][inside].view(48, 48).mean(1)
-        return float(rows[-12:].mean() - rows[:12].mean())
-
-    leveled, other = find_contents(uneven, even)
-    assert slope(leveled.values) < 0.7 * slope(find_content(uneven).values)
-    assert not torch.equal(other.values, untouched.values)  # both, or they would differ in what they show
