@@ -1,7 +1,7 @@
 """Fields in voxels to transforms in LPS millimeters, and back.
 
-This is the one place where that happens for fields of the library; ``volume_change.py``, which Slicer imports without
-PyTorch, goes back by itself.
+What leaves the library as a transform is made here; ``volume_change.py``, which Slicer imports without PyTorch, and
+``refinement/rigid_parts.py`` go to mm and back for themselves.
 
 A ``Transform`` is a SimpleITK transform that maps a fixed point to a moving point (LPS mm), ITK's resampling direction
 and Slicer's TransformFromParent. It can be given to every SimpleITK function.
