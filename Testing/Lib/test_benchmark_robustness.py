@@ -62,7 +62,7 @@ def test_a_peer_is_compared_on_the_cases_that_both_came_through(tmp_path):
     page = (tmp_path / "robustness.md").read_text(encoding="utf-8")
     assert "On the 2 cases that both came through." in page
     assert "| liver | mm | 2 | 5.000 | 2.000 | 2.250 | 1 |" in page
-    assert "* ConvexAdam, MIND on c: it fell over" in page
+    assert "* ConvexAdam, MIND on 1 case (liver): it fell over" in page
 
 
 def test_the_estimated_error_stands_against_the_true_one(tmp_path):
@@ -91,3 +91,18 @@ def test_a_change_is_the_same_for_the_same_seed_and_another_for_another(change):
         assert any(
             not np.array_equal(a.array, b.array) for a, b in ((one.fixed, other.fixed), (one.moving, other.moving))
         )
+
+
+def test_failures_of_one_reason_are_one_line_without_places_in_memory(tmp_path):
+    why = "RuntimeError: /build/itkFilter.hxx:223:\nITK ERROR: Filter(0x{:x}): too few voxels"
+    failed = [
+        {
+            **record("heart", {"dice": 0.5}, {}, error=why.format(number)),
+            "method": "greedy, NCC",
+            "case": f"heart | {number}",
+        }
+        for number in (10, 11)
+    ]
+    write([record("heart", {"dice": 0.5}, {"dice": 0.6}, verdict="good"), *failed], tmp_path, "one core")
+    page = (tmp_path / "robustness.md").read_text(encoding="utf-8")
+    assert "* greedy, NCC on 2 cases (heart): RuntimeError: ITK ERROR: Filter: too few voxels\n" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def write(records: Sequence[Record], output: Path, machine: str, note: str = "")
         lines += ["", "## The harm guard", "", *_guard(acted)]
     failed = [r for r in records if "error" in r]
     if failed:
-        lines += ["", "## Failed", "", *(f"* {r['method']} on {r['case']}: {r['error']}" for r in failed)]
+        lines += ["", "## Failed", "", *_failures(failed)]
     output.mkdir(parents=True, exist_ok=True)
     if _plot(good, methods, output / "robustness.png"):
         lines[6:6] = ["![Loss after the affine stage and after each method](robustness.png)", ""]
@@ -50,6 +51,18 @@ def write(records: Sequence[Record], output: Path, machine: str, note: str = "")
         place = lines.index("## The estimated error against the true one") + 1
         lines[place:place] = ["", "![True against estimated error](reliability.png)"]
     (output / "robustness.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _failures(records: Sequence[Record]) -> list[str]:
+    """One line for each method and reason, without the places in memory and on disk that libraries put into theirs."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        reason = re.sub(r"\(?0x[0-9a-f]+\)?|\s*\(T: [^)]*\)|\S*/\S+:\d+:\s*", "", " ".join(record["error"].split()))
+        found.setdefault((record["method"], reason), []).append(record)
+    return [
+        f"* {method} on {len(those)} case{'s' if len(those) > 1 else ''} ({', '.join(dict.fromkeys(r['kind'] for r in those))}): {reason}"
+        for (method, reason), those in found.items()
+    ]
 
 
 def _table(records: Sequence[Record], methods: Sequence[str], key: str) -> list[str]:
