@@ -59,10 +59,11 @@ def _failures(records: Sequence[Record]) -> list[str]:
     for record in records:
         reason = re.sub(r"\(?0x[0-9a-f]+\)?|\s*\(T: [^)]*\)|\S*/\S+:\d+:\s*", "", " ".join(record["error"].split()))
         found.setdefault((record["method"], reason), []).append(record)
-    return [
-        f"* {method} on {len(those)} case{'s' if len(those) > 1 else ''} ({', '.join(dict.fromkeys(r['kind'] for r in those))}): {reason}"
-        for (method, reason), those in found.items()
-    ]
+    lines = []
+    for (method, reason), those in found.items():
+        kinds = ", ".join(dict.fromkeys(r["kind"] for r in those))
+        lines.append(f"* {method} on {len(those)} case{'s' if len(those) > 1 else ''} ({kinds}): {reason}")
+    return lines
 
 
 def _table(records: Sequence[Record], methods: Sequence[str], key: str) -> list[str]:
