@@ -76,10 +76,16 @@ def read_folder(folder: PathLike, pairs: str | None, suffix: str = "T1w") -> lis
 
 def _scans(source: Path, suffix: str) -> Iterator[Scan]:
     found = {*source.glob("sub-*/anat/*.nii*"), *source.glob("sub-*/ses-*/anat/*.nii*")}
-    for path in sorted(found):
+    for path in sorted(found, key=_as_counted):
         parts = _IMAGE.fullmatch(path.name)
         if parts and parts[4] == suffix:
             yield Scan(path, parts[1], parts[2] or "", parts[3] or "", suffix)
+
+
+def _as_counted(path: Path) -> list[tuple[int, str]]:
+    """A key that puts ses-9 before ses-10."""
+    parts = re.findall(r"\d+|\D+", path.as_posix())
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def _chosen(scans: list[Scan], pairs: str) -> Iterator[tuple[Scan, Scan]]:

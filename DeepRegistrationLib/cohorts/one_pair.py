@@ -7,6 +7,7 @@ import os
 import platform
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def _save(task: Task, result: Result, inputs: dict[str, Any], started: float) ->
         "halfway_to_moving": lambda: result.halfway.to_moving,
     }
     images = result.fixed, result.moving
+    task = _with_a_half(task, result)
     with together():
         for name, path in task.outputs.items():
             if name == "displacement":
@@ -96,13 +98,25 @@ def _save(task: Task, result: Result, inputs: dict[str, Any], started: float) ->
     return read_json(folder / REPORT)
 
 
+def _with_a_half(task: Task, result: Result) -> Task:
+    """Without the outputs that lie halfway, and with a warning, where the transform has no half: the rest is kept."""
+    kept = {name: path for name, path in task.outputs.items() if not name.startswith("halfway")}
+    if len(kept) < len(task.outputs):
+        try:
+            _ = result.halfway
+        except InputError as error:
+            result.report.warnings.append(str(error))
+            return replace(task, outputs=kept)
+    return task
+
+
 def _provenance(task: Task, inputs: dict[str, Any], started: float) -> dict[str, Any]:
     arguments = [task.inputs["fixed"], task.inputs["moving"]]
     for name, path in task.inputs.items():
         if name not in ("fixed", "moving"):
             arguments += [f"--{name.replace('_', '-')}", path]
     for name, path in task.outputs.items():
-        if name == "displacement":  # batch's alone
+        if name == "displacement" or name.startswith("halfway"):  # batch's alone
             continue
         arguments += [f"--output-{name}", path]
     return {

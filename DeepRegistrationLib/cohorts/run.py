@@ -106,10 +106,10 @@ def run_batch(
         InputError: if the folder cannot be written or an argument cannot be used.
         RegistrationFailed: if the scheduler was lost.
     """
-    outputs = outputs_of(outputs)
-    unknown = [name for name in outputs if name not in OUTPUT_FILES]
+    unknown = [name for name in outputs if name not in named_outputs()]
     if unknown or not outputs:
         raise InputError(f"The outputs can be {', '.join(named_outputs())}, not {', '.join(unknown) or 'nothing'}.")
+    outputs = outputs_of(outputs)
     index, count = shard
     if not 1 <= index <= count:
         raise InputError(f"--shard is i/n with i from 1 to n, not {index}/{count}.")

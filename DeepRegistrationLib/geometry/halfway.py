@@ -23,13 +23,15 @@ from .transform_files import parts_of
 ROUNDS = 60
 CLOSE = 0.01
 """Voxels that twice the half may miss the whole by, on average."""
+MOST_TURNED = 160.0
+"""Degrees: nearer to half a turn it is chance to which side the half lies."""
 MISSED = 0.1
 """The same, from which on there is no half."""
 
 
 @dataclass(frozen=True)
 class Halfway:
-    """Both images halfway, on the fixed image's grid.
+    """Both images halfway, on the fixed image's grid, which is carried half of the turn and shift, too.
 
     Attributes:
         to_fixed, to_moving: from a point halfway to one of the fixed and of the moving image, LPS mm.
@@ -49,9 +51,10 @@ class Halfway:
             InputError: if the transform has no half: it mirrors, turns by half a turn, or folds.
         """
         u, affine = half_of(transform)
+        grid = _carried(fixed.grid, affine)
         to_moving = Transform.from_field(u, transform.domain, affine)
         to_fixed = Transform.inverse_of(fields.invert(u, tolerance=CLOSE), transform.domain, affine, fixed.grid)
-        seen = (resample(image, fixed.grid, onto) for image, onto in ((fixed, to_fixed), (moving, to_moving)))
+        seen = (resample(image, grid, onto) for image, onto in ((fixed, to_fixed), (moving, to_moving)))
         return cls(to_fixed, to_moving, *seen)
 
 
@@ -96,9 +99,22 @@ def square_root(matrix: np.ndarray) -> np.ndarray:
             y, z = (y + np.linalg.inv(z)) / 2, (z + np.linalg.inv(y)) / 2
         except np.linalg.LinAlgError:
             break
-    if not np.allclose(y @ y, matrix, atol=1e-6 * max(1.0, float(np.abs(matrix).max()))):
-        raise InputError("The transform has no half, as it mirrors or turns by half a turn; leave halfway out.")
+    found = np.allclose(y @ y, matrix, atol=1e-6 * max(1.0, float(np.abs(matrix).max())))
+    if not found or _turn(y[:-1, :-1]) > MOST_TURNED / 2:
+        raise InputError(
+            f"The transform has no half, as it mirrors or turns by more than {MOST_TURNED:.0f} degrees; leave it out."
+        )
     return y
+
+
+def _turn(linear: np.ndarray) -> float:
+    """Degrees by which a matrix (ndim, ndim) turns; 180 for a mirror."""
+    u, _, v = np.linalg.svd(linear)
+    turn = u @ v
+    if np.linalg.det(turn) < 0:
+        return 180.0
+    cosine = (np.trace(turn) - 1) / 2 if len(turn) == 3 else np.trace(turn) / 2
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
 def _affine_of(transform: sitk.Transform) -> np.ndarray:
@@ -106,6 +122,16 @@ def _affine_of(transform: sitk.Transform) -> np.ndarray:
     known = (linear_part(part) for part in parts_of(transform))
     found = [matrix for matrix in known if matrix is not None]
     return functools.reduce(np.matmul, found, np.eye(transform.GetDimension() + 1))
+
+
+def _carried(grid: Grid, matrix: np.ndarray) -> Grid:
+    """The grid after the turn and the shift of its center that a matrix (LPS mm) gives it."""
+    n = grid.ndim
+    u, _, v = np.linalg.svd(matrix[:n, :n])
+    moved = np.eye(n + 1)
+    moved[:n, :n] = u @ v
+    moved[:n, n] = (matrix @ [*grid.center, 1])[:n] - moved[:n, :n] @ grid.center
+    return Grid(grid.shape, moved @ grid.matrix)
 
 
 def _in_voxels(matrix: np.ndarray, grid: Grid) -> Tensor:

@@ -11,6 +11,8 @@ from ..geometry.transform import resample
 from .label_maps import read_inside
 
 SMALLEST_AXIS = 4
+FEWEST_IN_MASK = 16
+"""Voxels of a mask; in fewer there is nothing that could be aligned or measured."""
 
 
 def read_pair(fixed: ImageSource, moving: ImageSource) -> tuple[Image, Image]:
@@ -98,4 +100,9 @@ def read_mask(source: ImageSource | None, image: Image, name: str) -> np.ndarray
     inside = mask.array != 0
     if not inside.any():
         raise InputError(f"The {name} is empty inside the {image.name}; draw it over the part that matters.")
+    if int(inside.sum()) < FEWEST_IN_MASK:
+        raise InputError(
+            f"The {name} has {int(inside.sum())} voxels inside the {image.name}, too few to align anything; draw it "
+            "over the part that matters."
+        )
     return inside

@@ -75,6 +75,11 @@ def judge(report: Report) -> tuple[str, list[str]]:
     before, interpolated = report.similarity_before, report.similarity_interpolated
     if report.similarity_after < (min(before, interpolated) if math.isfinite(interpolated) else before):
         bad.append("The images are less alike after the registration than before.")
+    if report.similarity and not math.isfinite(report.similarity_after):
+        check.append(
+            "How alike the images are could not be measured, as too little of both is seen together: check the masks, "
+            "and where the images lie."
+        )
     if report.inverse_error_mm > INVERSE_CHECK * min(report.working_spacing_mm, default=1.0):
         check.append(f"Forward and back do not cancel: {mm(report.inverse_error_mm)} remain on average.")
     if report.rigid_left_mm > RIGID_CHECK:

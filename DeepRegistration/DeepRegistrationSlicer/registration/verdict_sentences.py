@@ -22,6 +22,10 @@ def forms(_: Callable[[str], str]) -> tuple[str, ...]:
         _("The images are less alike after the registration than before."),
         _("Forward and back do not cancel: {length} remain on average."),
         _(
+            "How alike the images are could not be measured, as too little of both is seen together: check the masks, "
+            "and where the images lie."
+        ),
+        _(
             "A part that should stay rigid bends by {length}: parts come too close to each other to move apart; join "
             "them under one label, or check them."
         ),

@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.cohorts import run as runs
+from DeepRegistrationLib.cohorts.bids import read_folder
 from DeepRegistrationLib.command_line.batch_command import parse_shard, parse_size, weights_for
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.models import bundle
 from DeepRegistrationLib.models.bundle import save_bundle
 from DeepRegistrationLib.models.methods import find_method, fresh_model
@@ -178,6 +181,38 @@ def test_a_bids_data_set_becomes_a_bids_derivative(images):
         assert xfm.GetDimension() == 3
     assert main(same) == 0
     assert [row["status"] for row in table(out)] == ["skipped"]
+
+
+def test_a_session_ten_comes_after_a_session_nine(tmp_path):
+    for session in ("9", "10"):
+        place = tmp_path / "sub-01" / f"ses-{session}" / "anat"
+        place.mkdir(parents=True)
+        (place / f"sub-01_ses-{session}_T1w.nii.gz").touch()
+    (job,) = read_folder(tmp_path, None)
+    assert "ses-9" in job.fixed.name
+    assert "ses-10" in job.moving.name
+
+
+def test_a_pair_that_has_no_half_keeps_all_else_and_its_command_can_be_typed(images):
+    fixed = picture(oblique((20, 22, 24)), 1)
+    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    moving = Image(fixed.array, Grid(fixed.grid.shape, turn @ fixed.grid.matrix))
+    start = sitk.AffineTransform(3)
+    start.SetMatrix(turn[:3, :3].ravel().tolist())
+    for name, image in (("f", fixed), ("m", moving)):
+        image.save(images / f"{name}.nii.gz")
+    sitk.WriteTransform(start, str(images / "turn.tfm"))
+    (images / "list.csv").write_text(
+        "name,fixed,moving,initial_transform\nhalf,f.nii.gz,m.nii.gz,turn.tfm\n", encoding="utf-8"
+    )
+    out = images / "out"
+    arguments = ["batch", str(images / "list.csv"), "--output", str(out), "--outputs", "transform,halfway", *QUICK]
+    assert main(arguments) == 0
+    report = json.loads((out / "half" / "report.json").read_text(encoding="utf-8"))
+    assert "no half" in " ".join(report["warnings"])
+    assert (out / "half" / "transform.h5").exists()
+    assert not [*(out / "half").glob("halfway*")]
+    assert not [word for word in report["provenance"]["command"] if "halfway" in word]
 
 
 def test_auto_knows_the_weights_that_it_takes_for_images_of_one_dimension_alone(tmp_path, monkeypatch):

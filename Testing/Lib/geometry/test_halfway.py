@@ -6,7 +6,7 @@ import torch
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.halfway import Halfway, half_of, square_root
-from DeepRegistrationLib.geometry.image import Image
+from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import Transform, displacement_on
 from Testing.Lib.fields.test_fields import smooth_field
 from Testing.Lib.geometry.geometries import GRIDS
@@ -77,6 +77,30 @@ def test_half_of_a_turn_is_half_its_angle():
 def test_what_has_no_half_is_said(diagonal):
     with pytest.raises(InputError, match="no half"):
         square_root(np.diag(np.array(diagonal, float)))
+
+
+@pytest.mark.parametrize("degrees", [150.0, 165.0, 179.9])
+def test_near_half_a_turn_it_is_not_left_to_chance(degrees):
+    angle = np.radians(degrees)
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    if degrees < 160:
+        np.testing.assert_allclose(square_root(matrix) @ square_root(matrix), matrix, atol=1e-9)
+        return
+    with pytest.raises(InputError, match="more than 160 degrees"):
+        square_root(matrix)
+
+
+def test_nothing_is_cut_off_where_the_images_lie_far_apart():
+    grid = Grid.from_shape((20, 22, 24))
+    away = np.eye(4)
+    away[:3, 3] = 300.0, -40.0, 12.0
+    array = np.pad(RNG.random((12, 14, 16), dtype=np.float32) + 1, 4)
+    fixed, moving = Image(array, grid), Image(array, Grid(grid.shape, away @ grid.matrix))
+    halfway = Halfway.of(Transform.linear(away, grid), fixed, moving)
+    for image in (halfway.fixed, halfway.moving):
+        np.testing.assert_allclose(image.array, array, atol=1e-3)
+    np.testing.assert_allclose(halfway.fixed.grid.center, grid.center + away[:3, 3] / 2, atol=1e-6)
 
 
 def test_a_field_that_folds_has_no_half():

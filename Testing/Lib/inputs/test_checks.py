@@ -65,3 +65,11 @@ def test_a_mask_of_another_geometry_is_brought_onto_the_image():
 def test_a_useless_mask_is_refused(mask, sentence):
     with pytest.raises(InputError, match=sentence):
         read_mask(sitk.GetImageFromArray(mask), image(), "fixed mask")
+
+
+def test_a_mask_of_a_few_voxels_is_refused():
+    mask = np.zeros((20, 20, 20), np.uint8)
+    mask[1:3, 1:3, 1:3] = 1
+    fixed = image((20, 20, 20))
+    with pytest.raises(InputError, match="has 8 voxels inside"):
+        read_mask(Image(mask, fixed.grid), fixed, "fixed mask")

@@ -24,6 +24,7 @@ def report(**changes):
         ({"warnings": ["Look here."]}, "check", "Look here."),
         ({"folding_percent": 2.0}, "bad", "more smoothness"),
         ({"similarity_after": 0.1}, "bad", "less alike"),
+        ({"similarity_after": float("nan")}, "check", "could not be measured"),
         ({"chosen": AFFINE_ALONE}, "good", "which is the answer"),
         ({"chosen": NETWORK_ALONE}, "check", "what the universal network proposes"),
     ],
