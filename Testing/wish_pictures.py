@@ -184,7 +184,7 @@ def models(camera: Camera, ui: Any, panel: Any) -> None:
 
     from DeepRegistrationLib.models.bundle import save_bundle
     from DeepRegistrationLib.models.header import Header, NetworkGrid, Normalization
-    from DeepRegistrationLib.models.worth import KEY, Worth, as_scores
+    from DeepRegistrationLib.models.worth import WORTH_KEY, Worth, as_scores
     from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
     from Testing.Module.cases import setModelsFolder
 
@@ -201,7 +201,7 @@ def models(camera: Camera, ui: Any, panel: Any) -> None:
         modality="an example, not trained",
         grid=NetworkGrid("LIA", (1.0, 1.0, 1.2), (32, 48, 32)),
         normalization=Normalization("percentile", 1.0, 99.0),
-        scores={KEY: as_scores(rows, "example")},
+        scores={WORTH_KEY: as_scores(rows, "example")},
         license="Apache-2.0",
     )
     torch.manual_seed(0)

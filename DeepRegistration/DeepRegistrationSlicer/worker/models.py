@@ -37,10 +37,10 @@ class ModelFile:
 
     def details(self) -> list[tuple[str, str]]:
         """(what, value) pairs for the user."""
-        from DeepRegistrationLib.models.worth import KEY, sentence
+        from DeepRegistrationLib.models.worth import WORTH_KEY, sentence
 
         header = self.header
-        others = {name: value for name, value in header.scores.items() if name != KEY}  # those have a sentence
+        others = {name: value for name, value in header.scores.items() if name != WORTH_KEY}  # those have a sentence
         spoken = [
             (_("Method"), header.method),
             (_("Variant"), header.variant),

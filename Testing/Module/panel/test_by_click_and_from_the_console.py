@@ -24,7 +24,7 @@ from DeepRegistrationSlicer.registration.verdict_sentences import translated  # 
 from DeepRegistrationSlicer.scene import masks, nodes  # isort: skip
 from DeepRegistrationSlicer.viewing import report_page  # isort: skip
 from DeepRegistrationSlicer.worker import process, staying  # isort: skip
-from DeepRegistrationSlicer.worker.methods import Method  # isort: skip
+from DeepRegistrationSlicer.worker.methods import MethodEntry  # isort: skip
 
 BOTH = pytest.mark.parametrize("how", ["clicks", "console"])
 LONG = pytest.mark.parametrize("how", ["clicks", pytest.param("console", marks=pytest.mark.slow)])
@@ -198,7 +198,7 @@ def test_the_page_has_the_figures_of_tg_132_and_fades_in_a_browser(faked, how, t
 def test_the_verdict_is_read_in_the_users_language(faked, how, monkeypatch):
     monkeypatch.setattr(report_words, "translated", lambda sentence: translated(sentence, shouting))
     if how == "clicks":
-        faked.panel.catalog.methods.append(Method("folds", "folds", ""))
+        faked.panel.catalog.methods.append(MethodEntry("folds", "folds", ""))
         faked.panel.catalog.changed.emit()
         interact.choose(faked.ui.methodComboBox, "folds")
         applied(faked)

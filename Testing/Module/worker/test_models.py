@@ -56,10 +56,10 @@ def test_a_model_of_the_library_is_read(folder, tmp_path):
 
 
 def test_what_a_model_is_worth_is_a_sentence_and_no_table_of_numbers(folder, tmp_path):
-    from DeepRegistrationLib.models.worth import KEY, Worth, as_scores
+    from DeepRegistrationLib.models.worth import WORTH_KEY, Worth, as_scores
 
     rows = as_scores([Worth("T1 brains", 1, "dice", 8, 0.57, 0.74, 0.790, 0.801)], "abc")
-    path = bundle(tmp_path / "knee.safetensors", scores={"dice": 0.81234, KEY: rows})
+    path = bundle(tmp_path / "knee.safetensors", scores={"dice": 0.81234, WORTH_KEY: rows})
     details = dict(models.importModel(path).details())
     assert details["Worth"] == "Measured as a start: better than no network on T1 brains (Dice +0.011)."
     assert details["Scores"] == "dice 0.8123"
