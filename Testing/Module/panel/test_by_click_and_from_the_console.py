@@ -152,7 +152,7 @@ def test_two_series_are_registered_and_the_result_leaves_as_dicom(panel, ui, how
 
 
 @pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium here")
-@BOTH
+@LONG
 def test_the_page_has_the_figures_of_tg_132_and_fades_in_a_browser(faked, how, tmp_path, monkeypatch):
     """The pretended worker registers; labels are scored by the real library."""
     import qt
