@@ -28,17 +28,18 @@ OUTPUT_FILES = {
 """What can be kept of a pair, and its file."""
 
 _HALFWAY = "halfway"
+HALFWAY_OUTPUTS = tuple(name for name in OUTPUT_FILES if name.startswith(_HALFWAY))
+"""What one word asks for."""
 
 
 def named_outputs() -> list[str]:
     """The names that are typed: one for all that lies halfway."""
-    return [*(name for name in OUTPUT_FILES if not name.startswith(_HALFWAY)), _HALFWAY]
+    return [*(name for name in OUTPUT_FILES if name not in HALFWAY_OUTPUTS), _HALFWAY]
 
 
 def outputs_of(names: Sequence[str]) -> list[str]:
     """The keys of ``OUTPUT_FILES`` behind typed names; those that are none stay as they are."""
-    halfway = [key for key in OUTPUT_FILES if key.startswith(_HALFWAY)]
-    return [key for name in names for key in (halfway if name == _HALFWAY else [name])]
+    return [key for name in names for key in (HALFWAY_OUTPUTS if name == _HALFWAY else [name])]
 
 
 TABLE = "reports.csv"

@@ -27,6 +27,7 @@ from ..settings import Settings
 from ..system import keep_freed_memory
 from .finished import REPORT, Hashes, Task, files_behind, mark_done, read_json, signature, write_json
 from .learn2reg import save_displacement
+from .names import HALFWAY_OUTPUTS
 
 
 @functools.cache
@@ -100,7 +101,7 @@ def _save(task: Task, result: Result, inputs: dict[str, Any], started: float) ->
 
 def _with_a_half(task: Task, result: Result) -> Task:
     """Without the outputs that lie halfway, and with a warning, where the transform has no half: the rest is kept."""
-    kept = {name: path for name, path in task.outputs.items() if not name.startswith("halfway")}
+    kept = {name: path for name, path in task.outputs.items() if name not in HALFWAY_OUTPUTS}
     if len(kept) < len(task.outputs):
         try:
             _ = result.halfway
@@ -116,7 +117,7 @@ def _provenance(task: Task, inputs: dict[str, Any], started: float) -> dict[str,
         if name not in ("fixed", "moving"):
             arguments += [f"--{name.replace('_', '-')}", path]
     for name, path in task.outputs.items():
-        if name == "displacement" or name.startswith("halfway"):  # batch's alone
+        if name == "displacement" or name in HALFWAY_OUTPUTS:  # batch's alone
             continue
         arguments += [f"--output-{name}", path]
     return {

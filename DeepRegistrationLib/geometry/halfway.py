@@ -23,10 +23,10 @@ from .transform_files import parts_of
 ROUNDS = 60
 CLOSE = 0.01
 """Voxels that twice the half may miss the whole by, on average."""
-MOST_TURNED = 160.0
-"""Degrees: nearer to half a turn it is chance to which side the half lies."""
 MISSED = 0.1
 """The same, from which on there is no half."""
+MOST_TURNED = 160.0
+"""Degrees: nearer to half a turn it is chance to which side the half lies."""
 
 
 @dataclass(frozen=True)
