@@ -17,10 +17,10 @@ from .cases import MODULE, OBLIQUE, addVolume, blobs
 assert MODULE.is_dir()
 from DeepRegistrationLib.__main__ import main  # isort: skip
 from DeepRegistrationLib.command_line.protocol import ERRORS_FILE, OUTPUT_FILE  # isort: skip
-from DeepRegistrationSlicer.worker.process import Written  # isort: skip
+from DeepRegistrationSlicer.worker.process import LibraryProcess, Written  # isort: skip
 
 
-class InThisProcess:
+class InThisProcess(LibraryProcess):
     """The library's command line in this process, so that one trace sees both sides."""
 
     processId = None
@@ -38,15 +38,6 @@ class InThisProcess:
 
     def exitCode(self) -> int:
         return self._code
-
-    def newLines(self) -> list[str]:
-        return self._written.newLines()
-
-    def errorText(self) -> str:
-        return self._written.errorText()
-
-    def finishEarly(self) -> bool:
-        return False
 
     def kill(self) -> None:
         pass
