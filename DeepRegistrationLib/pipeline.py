@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import __version__, fields, live
 from .affine.align import AffineSettings, find_alignment, nearest
-from .affine.landmarks import LandmarkFit, start_from
+from .affine.landmarks import LandmarkFit, fit_landmarks
 from .affine.mirror import measure_mirror
 from .device import device_for, or_on_cpu
 from .errors import InputError
@@ -179,7 +179,18 @@ def _read_fit(
         return None
     points = [pair.plane.to_plane(p) for p in landmarks] if pair.plane else landmarks
     kind: Any = settings.result if settings.is_linear and (alone or settings.result != "affine") else "rigid"
-    return start_from(points, kind, report, names, must=settings.is_linear or settings.refine == "none")
+    try:
+        fit = fit_landmarks(points[0], points[1], kind)
+    except InputError as error:
+        if settings.is_linear or settings.refine == "none":
+            raise
+        report.warnings.append(f"{error} They guide the refinement only.")
+        return None
+    report.landmark_pairs, report.landmark_fit_mm = len(fit.errors) - len(fit.apart), fit.error_mm
+    report.landmarks_apart = tuple(k + 1 for k in fit.apart)
+    if fit.apart:
+        report.warnings.append(fit.warning(names))
+    return fit
 
 
 def _read_model(settings: Settings, ndim: int, report: Report) -> tuple[Model | None, str | None]:

@@ -29,9 +29,9 @@ ARROWS = {
         "similarity": "errors fields",
         "dicom": "errors files __init__",
         "geometry": "errors files fields dicom",
-        "inputs": "errors device fields geometry refinement",
-        "quality": "errors settings progress files fields similarity geometry inputs refinement",
-        "affine": "errors progress geometry quality",
+        "inputs": "errors device fields geometry",
+        "quality": "errors settings progress files fields similarity geometry inputs affine refinement",
+        "affine": "errors progress geometry",
         "refinement": "errors settings progress fields similarity",
         "losses": "errors fields similarity",
         "networks": "errors fields similarity",
@@ -42,11 +42,11 @@ ARROWS = {
         "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models result "
         "live __init__",
         "cohorts": "errors settings system files geometry quality result pipeline __init__",
-        "motion": "errors progress settings system files geometry inputs quality result pipeline",
+        "motion": "errors progress settings system files geometry inputs result pipeline",
         "atlas": "errors settings files fields geometry inputs quality pipeline cohorts",
         "command_line": "errors settings progress system files dicom geometry inputs quality models pipeline cohorts "
         "atlas motion",
-        "__main__": "errors progress system command_line",
+        "__main__": "progress system command_line",
         "__init__": "",
     },
     "DeepRegistrationSlicer": {

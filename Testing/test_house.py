@@ -47,6 +47,14 @@ def test_the_plan_itself_has_no_circles_and_no_empty_rooms(package):
     assert not circle(plan), circle(plan)
 
 
+@pytest.mark.parametrize("package", ARROWS)
+def test_the_plan_allows_no_arrow_that_nobody_uses(package):
+    used = {(path[0], target[0]) for path, targets in arrows(package).items() for target in targets}
+    idle = [f"{room} -> {other}" for room, text in ARROWS[package].items() for other in text.split()]
+    idle = [arrow for arrow in idle if tuple(arrow.split(" -> ")) not in used]
+    assert not idle, idle
+
+
 @pytest.mark.parametrize("package", FLOORS)
 def test_no_file_goes_round_in_a_circle(package):
     graph = arrows(package)

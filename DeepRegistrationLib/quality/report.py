@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ..affine.mirror import Mirror
 from ..geometry.image import Image, PathLike
 from ..geometry.transform import resample
 from ..refinement.hypotheses import Evidence
 from ..settings import DEFORMABLE
 from .record import Record
 from .report_page import write_page
-from .shape import Mirror, Shape
+from .shape import Shape
 from .slices import content_center, slice_of, to_unit, upright, views
 from .verdict import judge, mm
 from .viewer import viewer_html
@@ -53,7 +54,7 @@ class Report:
         error_step_mm: the coarse voxel they were looked for with, about a 56th of the content's size.
         doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
         shape: how the anatomy is turned, scaled, bent and squeezed; see ``shape.py``.
-        mirror: how the moving image would fit if it were mirrored; see ``orientation.py``.
+        mirror: how the moving image would fit if it were mirrored; see ``affine/mirror.py``.
         orientation_open: whether the images are about as alike in an orientation far from the one that was found.
         chosen: the measure and start that went on from the coarse levels; "affine" where nothing was better than the
             affine alignment, which then is the answer.

@@ -40,19 +40,6 @@ class Shape:
     scale_high: float = 1.0
 
 
-@dataclass(frozen=True)
-class Mirror:
-    """How the moving image would fit if it were mirrored, see ``orientation.py``.
-
-    Attributes:
-        gain: likeness mirrored along the best axis, relative to that of the image as it is; 0: not measured.
-        direction: that axis in words for the patient, such as "front to back"; empty in 2-D.
-    """
-
-    gain: float = 0.0
-    direction: str = ""
-
-
 def points_of(grid: Grid) -> tuple[list[int], list[float], list[float], list[float]]:
     """Size, origin, spacing and direction as SimpleITK takes them."""
     return (
