@@ -38,9 +38,9 @@ ARROWS = {
         "models": "errors settings progress files fields similarity geometry losses networks",
         "phantom": "errors fields geometry",
         "result": "geometry quality",
-        "live": "progress fields geometry inputs quality",
+        "preview": "progress fields geometry inputs",
         "pipeline": "errors settings progress device fields geometry inputs quality affine refinement models result "
-        "live __init__",
+        "preview __init__",
         "cohorts": "errors settings system files geometry quality result pipeline __init__",
         "motion": "errors progress settings system files geometry inputs result pipeline",
         "atlas": "errors settings files fields geometry inputs quality pipeline cohorts",

@@ -116,6 +116,14 @@ class Report:
     def total_seconds(self) -> float:
         return sum(self.seconds.values())
 
+    def say_stopped(self, where: str) -> None:
+        """Keep ``where`` the user ended the refinement; empty: not at all."""
+        self.stopped_at = where
+        if where:
+            self.warnings.append(
+                f"The refinement was stopped by hand at {where}: what was there by then is the result."
+            )
+
     def _chosen(self) -> str:
         if not self.chosen:
             return "nothing to choose"

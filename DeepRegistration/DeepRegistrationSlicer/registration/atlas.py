@@ -113,11 +113,11 @@ class AtlasMaker:
 
     def cancel(self) -> None:
         """Stop now; what is done is kept for another start."""
-        self.answer.stop()
+        self.answer.end()
 
     def close(self) -> None:
         """Stop, and keep nothing."""
-        self.answer.stop()
+        self.answer.end()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

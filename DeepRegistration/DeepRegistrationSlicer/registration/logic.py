@@ -22,7 +22,7 @@ from ..worker.process import POLL_SECONDS, Process, QtTicker, Ticker, newFolder,
 from ..worker.signals import Signal
 from ..worker.staying import StayingProcess
 from .again import againFrom
-from .live import LiveView
+from .preview import PreviewView
 from .request import Request, settingsFrom
 from .results import ResultNodes, load
 from .showing import showResult
@@ -66,7 +66,7 @@ class RegistrationLogic:
         self._folder: Path | None = None
         self._into: dict[str, Node | None] = {}
         self._show = True
-        self._live: LiveView | None = None
+        self._preview: PreviewView | None = None
         self._sceneObservation: tuple[Any, int] | None = None
         self._error: RegistrationError | None = None
         self.lastResult: ResultNodes | None = None
@@ -204,7 +204,7 @@ class RegistrationLogic:
         self._job = job = WorkerRun(self.makeProcess())
         job.progressed.connect(self.progressed.emit)
         if show:
-            self._live = LiveView(ask.fixedNode, ask.movingNode, ask.replaced)
+            self._preview = PreviewView(ask.fixedNode, ask.movingNode, ask.replaced)
             job.previewed.connect(self._onPreview)
             arguments.append("--previews")
         job.finished.connect(self._onFinished)
@@ -240,8 +240,8 @@ class RegistrationLogic:
         """Look once after the worker."""
         if self._job is not None:
             self._job.poll()
-        if self._live is not None:
-            self._live.update()
+        if self._preview is not None:
+            self._preview.update()
 
     def cancel(self) -> None:
         """Stop at once; when this returns the worker is gone and nothing was changed."""
@@ -256,8 +256,8 @@ class RegistrationLogic:
         return self._job is not None and self._job.finishEarly()
 
     def _onPreview(self, fileName: str) -> None:
-        if self._live is not None and self._folder is not None:
-            self._live.offer(self._folder / fileName)
+        if self._preview is not None and self._folder is not None:
+            self._preview.offer(self._folder / fileName)
 
     # --- The ends of a job ---
 
@@ -274,7 +274,7 @@ class RegistrationLogic:
             self._onFailed(_("The result could not be loaded; the details are in the application log."))
             return
         ask, show = self._request, self._show
-        isSeen = self._live is not None and self._live.isShown and result.volume is not None
+        isSeen = self._preview is not None and self._preview.isShown and result.volume is not None
         self._cleanUp(places=not isSeen)
         self.lastResult, self._last = result, (ask, result.transform)
         if show:
@@ -296,9 +296,9 @@ class RegistrationLogic:
 
     def _cleanUp(self, places: bool = True) -> None:
         self._ticker.stop()
-        if self._live is not None:
-            self._live.close(places)
-            self._live = None
+        if self._preview is not None:
+            self._preview.close(places)
+            self._preview = None
         self._job = self._request = None
         self._into = {}
         if self._sceneObservation is not None:

@@ -133,7 +133,7 @@ class MethodCatalog:
             self.answer.ask(["methods", "--json"], newFolder())
 
     def stop(self) -> None:
-        self.answer.stop()
+        self.answer.end()
 
     def _onAnswer(self, text: str) -> None:
         methods = parseMethods(text)
