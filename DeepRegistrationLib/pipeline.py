@@ -21,18 +21,18 @@ from .fields.inverse import invert
 from .geometry.image import Grid, Image, ImageSource, PathLike
 from .geometry.points import FEWEST_PAIRS
 from .geometry.transform import Transform, affine_to_sitk, resample
-from .inputs.content import content_of
+from .inputs.content_mask import content_of
 from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks, read_rigid_parts
 from .inputs.pair import Pair, PreparedPair, label_tensors, landmark_voxels, working_grid
 from .inputs.start import read_start, split_start
 from .models.bundle import Model
 from .models.methods import chosen_method, find_method, model_for
+from .models.network_proposal import proposal_for
 from .models.predict import predict
-from .models.proposal import proposal_for
 from .preview import Preview, begin_previews, preview_whole
 from .progress import CancelToken, ProgressCallback, Reporter, Watch, check_listeners
 from .quality.doubt import measure_doubt
-from .quality.measure import measure_field, measure_result
+from .quality.measurements import measure_field, measure_result
 from .quality.report import Report
 from .quality.there_and_back import missed_by_fields
 from .refinement.engine import refine as refine_field
@@ -210,7 +210,7 @@ def _read_model(settings: Settings, ndim: int, report: Report) -> tuple[Model | 
     report.model, report.model_hash, report.fine_tune = model.name, model.sha256, settings.fine_tune
     if model.path is None:
         report.warnings.append(f"The method {method.name} has no trained weights here; its start means nothing.")
-    return model, method.similarity if settings.fine_tune else None
+    return model, method.fine_tuned_by if settings.fine_tune else None
 
 
 def _aligned(

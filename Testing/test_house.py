@@ -192,6 +192,18 @@ def test_no_name_of_the_library_is_something_else_in_another_package(package, ki
 
 
 PACKAGES = ("DeepRegistrationLib", "DeepRegistrationSlicer")
+SEEN_FROM_BOTH_SIDES = {"errors.py", "landmarks.py", "methods.py", "preview.py", "report_page.py"}
+"""The library computes, defines or writes it, Slicer shows it."""
+
+
+def test_a_file_name_is_one_thing():
+    names = {
+        package: Counter(path.name for path in FLOORS[package].rglob("*.py") if path.name != "__init__.py")
+        for package in PACKAGES
+    }
+    twice = [name for found in names.values() for name, count in found.items() if count > 1]
+    assert not twice, twice
+    assert set(names[PACKAGES[0]]) & set(names[PACKAGES[1]]) == SEEN_FROM_BOTH_SIDES
 
 
 def test_a_constant_that_other_files_use_is_one_thing():

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..geometry.image import Grid, PathLike
 from ..geometry.transform import displacement_on, linear_part, lps_to_voxels, map_points, read_transform
 from .checks import check_overlap
-from .content import coarse_content
+from .content_mask import coarse_content
 from .pair import Pair
 
 POINTS = 36

@@ -252,7 +252,7 @@ def _describe(method: Method, bundles: list[Bundle], trained: tuple[int, ...]) -
         "purpose": method.purpose,
         "modality": method.modality,
         "dimensions": list(method.dimensions),
-        "similarity": method.similarity,
+        "similarity": method.fine_tuned_by,
         "variants": [{"name": v.name, "title": v.title} for v in method.variants],
         "presets": [{"name": p.name, "about": p.about} for p in method.presets],
         "network": method.network is not None,

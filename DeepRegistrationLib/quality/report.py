@@ -41,8 +41,9 @@ class Report:
         result: "deformable", or what one matrix for the whole image may do: "affine", "similarity" or "rigid".
         model, model_hash: of the network's weights; empty if there is none.
         fine_tune: whether the network was fitted to this pair first.
-        similarity: name of the measure; larger is more alike.
-        similarity_before, similarity_after: without any transform, and with the result.
+        similarity: name of the measure of likeness, always the same one, whatever the refinement compared by; larger is
+            more alike.
+        similarity_before, similarity_after: the likeness without any transform, and with the result.
         similarity_interpolated: as before, shifted by half a voxel: what interpolation alone makes of it.
         folding_percent: voxels of the fixed image where the field folds (determinant <= 0), %.
         log_jacobian_sd: standard deviation of the log Jacobian determinant.

@@ -18,9 +18,9 @@ from ..errors import RegistrationError, SceneInputError
 from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
-from ..worker.job import Answer, parse
 from ..worker.process import LibraryProcess, Process, Ticker, newFolder
 from ..worker.signals import Signal
+from ..worker.worker_run import Answer, parse
 from .results import REPORT_ATTRIBUTE
 from .series import fillSeriesTable
 

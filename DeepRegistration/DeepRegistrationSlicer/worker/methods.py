@@ -13,10 +13,10 @@ from DeepRegistrationLib.settings import AUTO, NO_NETWORK
 
 from ..texts import tr as _
 from .install import isTorchInstalled
-from .job import Answer
 from .process import Process, Ticker, newFolder
 from .signals import Signal
 from .staying import StayingProcess
+from .worker_run import Answer
 
 LOGGER = logging.getLogger(__name__)
 
