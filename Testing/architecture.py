@@ -68,7 +68,7 @@ ARROWS = {
         "plan_checks": "limits synthesis",
         "plan": "setting_types limits safe_files synthesis plan_checks",
         "pairs": "limits safe_files plan synthesis",
-        "steps": "plan pairs",
+        "steps": "setting_types plan pairs",
         "runs": "limits safe_files plan plan_checks synthesis pairs steps",
         "evaluation": "limits safe_files plan pairs runs",
         "__main__": "synthesis pairs runs evaluation",

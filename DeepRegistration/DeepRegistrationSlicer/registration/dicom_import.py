@@ -13,6 +13,7 @@ from ..errors import SceneInputError
 from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
+from ..texts import volumesAlike
 from .dicom_export import seriesOf
 
 
@@ -33,7 +34,7 @@ def importDicom(path: str | Path, fixedNode: Node, movingNode: Node, differentPa
             or a volume was not loaded from DICOM.
     """
     if fixedNode is movingNode:
-        raise SceneInputError(_("The fixed and the moving volume are the same; choose two different volumes."))
+        raise SceneInputError(volumesAlike())
     pair = [seriesOf(node, what) for node, what in ((fixedNode, "fixed"), (movingNode, "moving"))]
     try:
         registration = registration_reading.read_registration(path, "registration")
