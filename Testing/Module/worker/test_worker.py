@@ -24,25 +24,25 @@ class Told:
 
     def __init__(self, child, folder, method):
         self.process, self.events = child, []
-        self.run = worker_run.WorkerRun(child)
-        self.run.progressed.connect(
+        self.worker = worker_run.WorkerRun(child)
+        self.worker.progressed.connect(
             lambda stage, fraction, message: self.events.append(("progress", fraction, message))
         )
-        self.run.finished.connect(lambda report: self.events.append(("finished", report)))
-        self.run.failed.connect(lambda sentence: self.events.append(("failed", sentence)))
-        self.run.cancelled.connect(lambda: self.events.append(("cancelled",)))
+        self.worker.finished.connect(lambda report: self.events.append(("finished", report)))
+        self.worker.failed.connect(lambda sentence: self.events.append(("failed", sentence)))
+        self.worker.cancelled.connect(lambda: self.events.append(("cancelled",)))
         arguments = ["register", "fixed.nrrd", "moving.nrrd", "--output-transform", "t.nrrd", "--method", method]
-        self.run.start(arguments, folder)
+        self.worker.start(arguments, folder)
 
     def until(self, condition, seconds=20):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, self.events
-            self.run.poll()
+            self.worker.poll()
             time.sleep(0.01)
 
     def run(self):
-        self.until(lambda: not self.run.isRunning)
+        self.until(lambda: not self.worker.isRunning)
         return self.events[-1]
 
     @property
@@ -84,7 +84,7 @@ def test_progress_comes_in_order_and_the_report_last(tell, images):
 def test_progress_is_told_while_the_worker_runs(tell, images):
     told = tell("slow")
     told.until(lambda: any(e[0] == "progress" and 0.2 < e[1] < 0.5 for e in told.events))
-    assert told.run.isRunning
+    assert told.worker.isRunning
     assert told.run()[0] == "finished"
 
 
@@ -94,18 +94,18 @@ def test_cancel_ends_the_worker_and_what_it_started_within_a_second(tell):
     child = int(next(e[2] for e in told.events if "child" in e[-1]).split()[1])
     family = [psutil.Process(pid) for pid in (child, told.process.processId)]
     before = time.monotonic()
-    told.run.cancel()
+    told.worker.cancel()
     assert time.monotonic() - before < 1
     assert told.ends == [("cancelled",)]
     assert haveEnded(family)
-    told.run.poll()
+    told.worker.poll()
     assert told.ends == [("cancelled",)]
 
 
 def test_cancel_before_the_first_word_works_too(tell):
     told = tell("hang")
     started = psutil.Process(told.process.processId)
-    told.run.cancel()
+    told.worker.cancel()
     assert told.ends == [("cancelled",)]
     assert haveEnded([started])
 
@@ -118,7 +118,7 @@ def test_cancel_through_the_launcher_ends_the_interpreter_behind_it(tell):
     told.until(lambda: any(e[0] == "progress" and "child" in e[2] for e in told.events))
     family = psutil.Process(told.process.processId).children(recursive=True)
     assert len(family) >= 2
-    told.run.cancel()
+    told.worker.cancel()
     assert haveEnded(family)
 
 
