@@ -11,28 +11,28 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from . import __version__, fields, live
+from . import __version__, fields
 from .affine.align import AffineSettings, find_alignment, nearest
-from .affine.landmarks import LandmarkFit, start_from
+from .affine.landmarks import LandmarkFit, fit_landmarks
 from .affine.mirror import measure_mirror
 from .device import device_for, or_on_cpu
 from .errors import InputError
 from .fields.inverse import invert
 from .geometry.image import Grid, Image, ImageSource, PathLike
 from .geometry.points import FEWEST_PAIRS
-from .geometry.preview import Preview
 from .geometry.transform import Transform, affine_to_sitk, resample
-from .inputs.content import content_of
+from .inputs.content_mask import content_of
 from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks, read_rigid_parts
 from .inputs.pair import Pair, PreparedPair, label_tensors, landmark_voxels, working_grid
 from .inputs.start import read_start, split_start
 from .models.bundle import Model
 from .models.methods import chosen_method, find_method, model_for
+from .models.network_proposal import proposal_for
 from .models.predict import predict
-from .models.proposal import proposal_for
+from .preview import Preview, begin_previews, preview_whole
 from .progress import CancelToken, ProgressCallback, Reporter, Watch, check_listeners
 from .quality.doubt import measure_doubt
-from .quality.measure import measure_field, measure_result
+from .quality.measurements import measure_field, measure_result
 from .quality.report import Report
 from .quality.there_and_back import missed_by_fields
 from .refinement.engine import refine as refine_field
@@ -121,7 +121,7 @@ def register(
         else:
             refined = _refined(prepared, pair, field, matrix, guides, chosen, report, place, stage)
         refined = _stiffened(*refined, stiff, grid, matrix, report, stage)
-        live.show_whole("refined", refined[0], stage)  # first it is seen, then judged
+        preview_whole("refined", refined[0], stage)  # first it is seen, then judged
     del still, prepared, field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
@@ -179,7 +179,18 @@ def _read_fit(
         return None
     points = [pair.plane.to_plane(p) for p in landmarks] if pair.plane else landmarks
     kind: Any = settings.result if settings.is_linear and (alone or settings.result != "affine") else "rigid"
-    return start_from(points, kind, report, names, must=settings.is_linear or settings.refine == "none")
+    try:
+        fit = fit_landmarks(points[0], points[1], kind)
+    except InputError as error:
+        if settings.is_linear or settings.refine == "none":
+            raise
+        report.warnings.append(f"{error} They guide the refinement only.")
+        return None
+    report.landmark_pairs, report.landmark_fit_mm = len(fit.errors) - len(fit.apart), fit.error_mm
+    report.landmarks_apart = tuple(k + 1 for k in fit.apart)
+    if fit.apart:
+        report.warnings.append(fit.warning(names))
+    return fit
 
 
 def _read_model(settings: Settings, ndim: int, report: Report) -> tuple[Model | None, str | None]:
@@ -199,7 +210,7 @@ def _read_model(settings: Settings, ndim: int, report: Report) -> tuple[Model | 
     report.model, report.model_hash, report.fine_tune = model.name, model.sha256, settings.fine_tune
     if model.path is None:
         report.warnings.append(f"The method {method.name} has no trained weights here; its start means nothing.")
-    return model, method.similarity if settings.fine_tune else None
+    return model, method.fine_tuned_by if settings.fine_tune else None
 
 
 def _aligned(
@@ -231,7 +242,7 @@ def _aligned(
     elif kind != "none":
         found = find_alignment(*images, AffineSettings(kind), **pair.masks, start=begin, reporter=reporter)
         matrix, contents, report.orientation_open = found.matrix, found.contents, found.orientation_open
-    live.begin(pair, grid, matrix, field, reporter)
+    begin_previews(pair, grid, matrix, field, reporter)
     if not settings.from_here:
         report.mirror = measure_mirror(*images, matrix, **pair.masks, contents=contents, reporter=reporter)
     return matrix, field
@@ -259,7 +270,7 @@ def _predicted(
     field, place = or_on_cpu(work, place, report.warnings)
     report.device = str(place)
     field = field if start is None else fields.compose(start, field)
-    live.show_whole("network", field, reporter)
+    preview_whole("network", field, reporter)
     return field, place
 
 
@@ -334,7 +345,7 @@ def _stiffened(
 def _finish(
     pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.ndarray, report: Report, reporter: Reporter
 ) -> Result:
-    live.say_stopped(reporter.watch, report)
+    report.say_stopped(reporter.watch.stopped_at)
     moving_grid, fixed_grid = pair.given_moving.grid, pair.given_fixed.grid
     if pair.plane:
         shape = list(grid.shape)

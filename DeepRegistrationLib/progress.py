@@ -31,16 +31,16 @@ class Watch:
     """Looks on while a field is refined, and may end that where it is.
 
     Attributes:
-        on_level: whom it shows to; of a type of the pipeline's.
-        show: called with a name and a function from the number of voxels on each axis to the field so far, on so many
-            voxels of the whole grid and in these voxels; None: nobody looks.
+        on_level: gets each preview (a ``preview.Preview``); None: nobody looks.
+        preview: called with a name and a function from the number of voxels on each axis to the field so far, on so
+            many voxels of the whole grid and in these voxels; None before the alignment, and where nobody looks.
         stop: asked after every step whether to end with what is there; None: never.
         stopped_at: where it ended; empty if it did not.
     """
 
     def __init__(self, on_level: Callable[[Any], None] | None = None, stop: Callable[[], bool] | None = None) -> None:
         self.on_level = on_level
-        self.show: Callable[[str, Callable[[tuple[int, ...]], Any]], None] | None = None
+        self.preview: Callable[[str, Callable[[tuple[int, ...]], Any]], None] | None = None
         self.stop = stop
         self.stopped_at = ""
 
@@ -94,10 +94,10 @@ class Reporter:
         if self._cancel is not None and self._cancel.cancelled:
             raise Cancelled("The registration was cancelled; nothing was changed.")
 
-    def show(self, name: str, field_on: Callable[[tuple[int, ...]], Any]) -> None:
-        """Show the field so far to whoever looks on; see ``Watch``. Costs nothing where nobody does."""
-        if self.watch.show is not None:
-            self.watch.show(name, field_on)
+    def preview(self, name: str, field_on: Callable[[tuple[int, ...]], Any]) -> None:
+        """Hand the field so far to whoever looks on; see ``Watch``. Costs nothing where nobody does."""
+        if self.watch.preview is not None:
+            self.watch.preview(name, field_on)
 
     def stopped(self, where: str) -> bool:
         """Whether to go no further with the field, asked at ``where``."""

@@ -23,9 +23,11 @@ NETWORK_ALONE = "network"
 """In a report: nothing found on the very pair was confirmed, and the field is what a network proposes."""
 DEFORMABLE = "deformable"
 RESULTS = (DEFORMABLE, "affine", "similarity", "rigid")
+"""Here a similarity is the transform of that name: turn, shift and one scale."""
 REFINEMENTS = ("none", "fast", "accurate")
 ALIGNMENTS = ("auto", "rigid", "none")
 SIMILARITIES = ("auto", "lncc", "translated", "information", "mind", "ssd", "gradient")
+"""What the refinement compares images by."""
 FOR_ONE_CONTRAST = ("lncc", "ssd")
 """The similarities that compare images of one contrast; whoever chooses another says that there are two."""
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from DeepRegistrationLib import InputError, register
 from DeepRegistrationLib.command_line.progress_bar import ProgressBar
 from DeepRegistrationLib.geometry.image import Image, read_image
-from DeepRegistrationLib.phantom.pair import DemoPair, demo_pair
+from DeepRegistrationLib.phantom.demo_pair import DemoPair, demo_pair
 from DeepRegistrationLib.quality.report import save_report
 from DeepRegistrationLib.quality.scores import score_labels, score_points
 from DeepRegistrationLib.result import Result

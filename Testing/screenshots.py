@@ -197,7 +197,7 @@ def register(camera: Camera, ui: Any, panel: Any) -> None:
     started = time.monotonic()
     interact.click(ui.applyButton)
     interact.wait_until(looked, 600)
-    camera.pictures("live", [shown[0], shown[len(shown) // 2], camera.now()])
+    camera.pictures("preview", [shown[0], shown[len(shown) // 2], camera.now()])
 
 
 def look_at(camera: Camera, ui: Any, panel: Any) -> None:

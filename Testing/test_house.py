@@ -47,6 +47,14 @@ def test_the_plan_itself_has_no_circles_and_no_empty_rooms(package):
     assert not circle(plan), circle(plan)
 
 
+@pytest.mark.parametrize("package", ARROWS)
+def test_the_plan_allows_no_arrow_that_nobody_uses(package):
+    used = {(path[0], target[0]) for path, targets in arrows(package).items() for target in targets}
+    idle = [f"{room} -> {other}" for room, text in ARROWS[package].items() for other in text.split()]
+    idle = [arrow for arrow in idle if tuple(arrow.split(" -> ")) not in used]
+    assert not idle, idle
+
+
 @pytest.mark.parametrize("package", FLOORS)
 def test_no_file_goes_round_in_a_circle(package):
     graph = arrows(package)
@@ -184,6 +192,18 @@ def test_no_name_of_the_library_is_something_else_in_another_package(package, ki
 
 
 PACKAGES = ("DeepRegistrationLib", "DeepRegistrationSlicer")
+SEEN_FROM_BOTH_SIDES = {"errors.py", "landmarks.py", "methods.py", "preview.py", "report_page.py"}
+"""The library computes, defines or writes it, Slicer shows it."""
+
+
+def test_a_file_name_is_one_thing():
+    names = {
+        package: Counter(path.name for path in FLOORS[package].rglob("*.py") if path.name != "__init__.py")
+        for package in PACKAGES
+    }
+    twice = [name for found in names.values() for name, count in found.items() if count > 1]
+    assert not twice, twice
+    assert set(names[PACKAGES[0]]) & set(names[PACKAGES[1]]) == SEEN_FROM_BOTH_SIDES
 
 
 def test_a_constant_that_other_files_use_is_one_thing():
@@ -229,6 +249,17 @@ def test_the_stops_of_the_walk_are_where_the_page_says():
         assert text, f"no file of {stop}"
         for name in re.findall(r"`(?:[A-Z]\w+\.)?(\w+)`", stop):
             assert f"def {name}(" in text, f"{name} is not in {stop}"
+
+
+NOT_OURS = {"evaluation.py": "Learn2Reg's", "panel/name_section.py": "what a newcomer adds"}
+
+
+def test_every_file_that_a_sentence_names_is_there():
+    there = {"/" + path.relative_to(ROOT).as_posix() for path in [*HOUSE, *(ROOT / "Testing").rglob("*.py")]}
+    for path in [*HOUSE, *(ROOT / "Testing").rglob("*.py"), ROOT / "docs" / "architecture.md"]:
+        for name in re.findall(r"`([\w/]+\.py)`", path.read_text(encoding="utf-8")):
+            found = name in NOT_OURS or any(file.endswith(f"/{name}") for file in there)
+            assert found, f"{path.relative_to(ROOT)} names {name}, which is not there"
 
 
 def names_no_encoding(node: ast.AST) -> bool:

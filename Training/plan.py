@@ -21,7 +21,7 @@ from DeepRegistrationLib.models.presets import Optimizer
 from .limits import LARGEST_SEED
 from .plan_checks import check_data, check_optimizer, check_schedule
 from .safe_files import read_text
-from .setting_types import check_numbers, check_setting
+from .setting_types import check_known, check_numbers, check_setting
 from .synthesis import SynthesisPlan, plan_from
 from .synthesis.plan import LATER, DeformPlan
 
@@ -250,7 +250,7 @@ _TOP = (
 
 def plan_of(table: Mapping[str, Any], folder: Path = Path()) -> TrainingPlan:
     """The plan of a table, see ``read_plan``."""
-    _known("plan", table, _TOP)
+    check_known("plan", table, _TOP)
     if "method" not in table:
         raise InputError('The plan names no method; add a line such as method = "voxelmorph-2".')
     method = find_method(str(table["method"]))
@@ -307,18 +307,10 @@ def _data(table: Mapping[str, Any], normalization: Normalization) -> DataPlan:
     return plan
 
 
-def _known(name: str, table: Mapping[str, Any], known: tuple[str, ...] | set[str]) -> None:
-    for key in table:
-        if key not in known:
-            raise InputError(f"{name}.{key} is not a setting; choose from {', '.join(sorted(known))}.")
-
-
 def _replaced(default: T, table: Any, name: str) -> T:
     """``default`` with the table's values, each of the type of the one it replaces."""
-    if not isinstance(table, Mapping):
-        raise InputError(f"{name} must be a table of settings, not {table!r}.")
     known = {f.name: getattr(default, f.name) for f in fields(default)}  # type: ignore[arg-type]
-    _known(name, table, set(known))
+    check_known(name, table, known)
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
     for key, value in values.items():
         check_setting(type(default), key, value, f"{name}.{key}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -25,6 +25,19 @@ def check_setting(kind: type, key: str, value: Any, name: str) -> None:
     if not _fits(value, hint):
         raise InputError(f"{name} cannot be {_shown(value)}; it should be {_said(hint)}.")
     check_numbers(value, name)
+
+
+def check_known(name: str, table: Any, known: Collection[str]) -> None:
+    """Check that ``table`` is one, with keys that are all ``known``.
+
+    Raises:
+        InputError: it is none, or another key.
+    """
+    if not isinstance(table, Mapping):
+        raise InputError(f"{name} must be a table of settings, not {table!r}.")
+    for key in table:
+        if key not in known:
+            raise InputError(f"{name}.{key} is not a setting; choose from {', '.join(sorted(known)) or 'none'}.")
 
 
 def check_numbers(value: Any, name: str) -> None:

@@ -23,7 +23,7 @@ SIZES = (
 
 def make_pair(name: str, shape: tuple[int, ...], kind: str, folder: Path) -> Pair:
     """Write both images of the demonstration's head at ``shape``; a CT is a small one made fine, in 16 bits."""
-    from DeepRegistrationLib.phantom.pair import demo_pair
+    from DeepRegistrationLib.phantom.demo_pair import demo_pair
 
     small = shape if kind == "head" else (96, 120, 96)
     pair = demo_pair(shape=small, spacing=192 / small[0])

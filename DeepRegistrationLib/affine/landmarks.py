@@ -15,7 +15,6 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry.points import FEWEST_PAIRS
-from ..quality.report import Report
 from .align import Freedom
 
 MOST_TRIPLES = 600
@@ -78,35 +77,13 @@ def fit_landmarks(fixed: np.ndarray, moving: np.ndarray, kind: Freedom = "rigid"
             )
     apart = _apart(fixed, moving, scaled=kind != "rigid")
     used = np.setdiff1d(np.arange(count), apart)
-    matrix = _similarity(fixed[used], moving[used], scaled=kind == "similarity")
+    matrix = _similarity_transform(fixed[used], moving[used], scaled=kind == "similarity")
     if kind == "affine":
         matrix = _affine(fixed[used], moving[used], matrix)
     return LandmarkFit(matrix, _misses(matrix, fixed, moving), tuple(int(k) for k in apart))
 
 
-def start_from(
-    points: Sequence[np.ndarray], kind: Freedom, report: Report, names: Sequence[str] | None, must: bool
-) -> LandmarkFit | None:
-    """``fit_landmarks`` of (fixed, moving), noted in the report; None where it is not possible and none ``must`` be.
-
-    Raises:
-        InputError: if it is not possible, but must be.
-    """
-    try:
-        fit = fit_landmarks(points[0], points[1], kind)
-    except InputError as error:
-        if must:
-            raise
-        report.warnings.append(f"{error} They guide the refinement only.")
-        return None
-    report.landmark_pairs, report.landmark_fit_mm = len(fit.errors) - len(fit.apart), fit.error_mm
-    report.landmarks_apart = tuple(k + 1 for k in fit.apart)
-    if fit.apart:
-        report.warnings.append(fit.warning(names))
-    return fit
-
-
-def _similarity(fixed: np.ndarray, moving: np.ndarray, scaled: bool) -> np.ndarray:
+def _similarity_transform(fixed: np.ndarray, moving: np.ndarray, scaled: bool) -> np.ndarray:
     n = fixed.shape[1]
     middles = fixed.mean(0), moving.mean(0)
     a, b = fixed - middles[0], moving - middles[1]
@@ -146,7 +123,7 @@ def _apart(fixed: np.ndarray, moving: np.ndarray, scaled: bool) -> np.ndarray:
     if len(triples) > MOST_TRIPLES:
         chosen = np.random.default_rng(0).choice(len(triples), MOST_TRIPLES, replace=False)
         triples = [triples[k] for k in chosen]
-    misses = [_misses(_similarity(fixed[list(t)], moving[list(t)], scaled), fixed, moving) for t in triples]
+    misses = [_misses(_similarity_transform(fixed[list(t)], moving[list(t)], scaled), fixed, moving) for t in triples]
     # A triple fits itself, so it is judged by the larger half of all.
     best = min(misses, key=lambda each: float(np.sort(each)[: count // 2 + 2].max()))
     usual = 1.5 * float(np.median(best))

@@ -7,6 +7,8 @@ tells nothing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,7 +16,6 @@ from torch import Tensor
 from ..errors import InputError
 from ..geometry.image import Grid, Image
 from ..progress import SILENT, Reporter
-from ..quality.shape import Mirror
 from .content import Content, find_content
 from .measure import JointMeasure, make_side
 from .solver import Prior, improve
@@ -26,6 +27,19 @@ HOPELESS = 0.7
 is not looked at more closely."""
 LEAST = 0.01
 """Of normalized mutual information: below this the images have nothing in common, mirrored or not."""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """How the moving image would fit if it were mirrored.
+
+    Attributes:
+        gain: likeness mirrored along the best axis, relative to that of the image as it is; 0: not measured.
+        direction: that axis in words for the patient, such as "front to back"; empty in 2-D.
+    """
+
+    gain: float = 0.0
+    direction: str = ""
 
 
 def measure_mirror(

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..dicom.reading import read_registration
-from ..dicom.series import DicomSeries, check_same_patient, is_dicom, read_series
-from ..dicom.writing import write_registration
+from ..dicom.image_series import DicomSeries, check_same_patient, is_dicom, read_series
+from ..dicom.registration_reading import read_registration
+from ..dicom.registration_writing import write_registration
 from ..errors import InputError
 from ..files.endings import transform_endings
 from ..geometry.transform import Transform, read_transform

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..geometry.preview import Preview
+    from ..preview import Preview
 
 
 class JsonLines:

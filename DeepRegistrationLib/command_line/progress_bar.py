@@ -11,11 +11,11 @@ class ProgressBar:
     """A progress callback: one line of a terminal that is drawn anew, else one plain line for each stage."""
 
     def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
+        self.is_terminal = sys.stderr.isatty()
         self._stage = ""
 
     def __call__(self, stage: str, fraction: float, message: str) -> None:
-        if self.live:
+        if self.is_terminal:
             full = round(fraction * _WIDTH)
             bar = "#" * full + "." * (_WIDTH - full)
             print(f"\r[{bar}] {fraction:4.0%} {stage:8} {message:40.40}", end="", file=sys.stderr, flush=True)
@@ -25,5 +25,5 @@ class ProgressBar:
 
     def close(self) -> None:
         """The next thing that is printed gets a line of its own."""
-        if self.live and self._stage:
+        if self.is_terminal and self._stage:
             print("", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Displacement fields (N, ndim, *spatial) in voxels, and what is done with them: ``fields.warp(image, u)``.
 
 ``operations`` the differentiable ones, all here by name · ``kernels`` steps of an iteration in preallocated memory ·
-``inverse`` Newton's method · ``folding`` finding and removing folds.
+``inverse`` Newton's method · ``folding`` finding and removing folds · ``background`` what an image's border shows.
 """
 
 from .inverse import invert

@@ -1,6 +1,6 @@
 """What was measured in an image, and what value stands for nothing: the one place that decides both.
 
-Registration, doubt, similarity and verdict take ``measured_part`` as their mask and compare what ``comparable`` gives;
+Registration, doubt, likeness and verdict take ``measured_part`` as their mask and compare what ``comparable`` gives;
 whatever is resampled is filled with ``background_of`` where it ends. Without torch, for Slicer's own process.
 
 An image that was resampled onto another grid before it came here ends somewhere inside of its own grid. Taken for

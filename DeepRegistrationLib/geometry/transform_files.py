@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..dicom.reading import read_registration
+from ..dicom.registration_reading import read_registration
 from ..errors import InputError
 from ..files.endings import FIELD_FILES
 from ..files.image_files import HDF5_MARK, read_file

@@ -34,7 +34,7 @@ class Pair:
         fixed_mask, moving_mask: bool on those grids: the user's masks, less what was not measured (None: all counts).
         plane: of single slices.
         given_fixed, given_moving: the images untouched, but for voxels without a number (see ``filled``).
-        clean_fixed, clean_moving: the same, ``comparable``: for doubt, similarity and verdict.
+        clean_fixed, clean_moving: the same, ``comparable``: for doubt, likeness and verdict.
     """
 
     fixed: Image

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..geometry.image import Grid, PathLike
 from ..geometry.transform import displacement_on, linear_part, lps_to_voxels, map_points, read_transform
 from .checks import check_overlap
-from .content import coarse_content
+from .content_mask import coarse_content
 from .pair import Pair
 
 POINTS = 36
@@ -24,6 +24,7 @@ FLAT = 1e-4
 """The smallest of the affine part's scalings relative to the largest: below it the image would be squeezed flat."""
 NOTHING = 1e-3
 """Voxels: a rest that is nowhere larger is none."""
+NO_NUMBER = "The initial transform is no number (NaN or infinite) in places; repair it or leave it out."
 
 
 def read_start(
@@ -77,7 +78,7 @@ def split_start(transform: sitk.Transform, grid: Grid, content: Tensor) -> tuple
     matrix = _regular(_best_affine(here, map_points(transform, here)))
     u = _rest(transform, grid, matrix)
     if not bool(torch.isfinite(u).all()):
-        raise InputError("The initial transform is no number (NaN or infinite) in places; repair it or leave it out.")
+        raise InputError(NO_NUMBER)
     return matrix, u if float(u.abs().max()) > NOTHING else None
 
 
@@ -85,7 +86,7 @@ def _best_affine(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Least squares, homogeneous; of few points in a line or plane the smallest change that explains them."""
     n, middle = here.shape[1], here.mean(0)
     if not np.isfinite(there).all():
-        raise InputError("The initial transform is no number (NaN or infinite) in places; repair it or leave it out.")
+        raise InputError(NO_NUMBER)
     moved = there - here
     slope = np.linalg.lstsq(here - middle, moved - moved.mean(0), rcond=1e-6)[0].T
     matrix = np.eye(n + 1)

@@ -47,7 +47,7 @@ class Method:
         purpose: one line: what it is for.
         modality: which images.
         dimensions: of the images it takes.
-        similarity: what fine-tuning to one pair measures; see ``predict``. The refinement asks ``Settings`` instead.
+        fine_tuned_by: the measure of fine-tuning to one pair; see ``predict``. The refinement asks ``Settings``.
         variants: the first is the default. None at all: refinement alone.
         presets: training values, the first is the default.
         grids: where a fresh network works, by number of dimensions; elsewhere on the fixed image's own grid.
@@ -63,7 +63,7 @@ class Method:
     purpose: str
     modality: str
     dimensions: tuple[int, ...] = (2, 3)
-    similarity: str = "auto"
+    fine_tuned_by: str = "auto"
     variants: tuple[Variant, ...] = ()
     presets: tuple[Preset, ...] = ()
     grids: Mapping[int, NetworkGrid] = field(default_factory=dict)
@@ -116,7 +116,7 @@ VOXELMORPH_1 = Method(
     VOXELMORPH_PAPER,
     "one modality, fast",
     "one modality, aligned as a whole",
-    similarity="lncc",
+    fine_tuned_by="lncc",
     variants=(
         Variant("lncc", "VoxelMorph-1", lambda ndim: VoxelMorph(ndim, 1)),
         Variant("mse", "VoxelMorph-1 (MSE)", lambda ndim: VoxelMorph(ndim, 1), {"similarity": "mse", "weight": 0.01}),
@@ -129,7 +129,7 @@ VOXELMORPH_2 = Method(
     VOXELMORPH_PAPER,
     "one modality, a little better and slower than VoxelMorph-1",
     "one modality, aligned as a whole",
-    similarity="lncc",
+    fine_tuned_by="lncc",
     variants=(
         Variant("lncc", "VoxelMorph-2", lambda ndim: VoxelMorph(ndim, 2)),
         Variant("mse", "VoxelMorph-2 (MSE)", lambda ndim: VoxelMorph(ndim, 2), {"similarity": "mse", "weight": 0.01}),
@@ -142,7 +142,7 @@ DUAL_BRANCH = Method(
     "Unsupervised multimodal registration with auxiliary gradient guidance, arXiv 2011.06216",
     "CT with MR and other pairs of modalities whose boundaries agree",
     "two modalities, aligned as a whole",
-    similarity="mind",
+    fine_tuned_by="mind",
     variants=(
         Variant("gated", "Dual branch, gated fusion", lambda ndim: DualBranch(ndim, "gated")),
         Variant("average", "Dual branch, average", lambda ndim: DualBranch(ndim, "average")),
@@ -157,7 +157,7 @@ DEFORM_GAN = Method(
     "Deform-GAN: local gradient loss and adversarial translation for large deformations between modalities",
     "two sequences or modalities that lie far from each other",
     "two modalities",
-    similarity="gradient",
+    fine_tuned_by="gradient",
     variants=(
         Variant("deform-gan-2", "Deform-GAN-2", DeformGAN),
         Variant("deform-gan-1", "Deform-GAN-1", DeformGAN, options={"mu": 0.0}),
@@ -172,7 +172,7 @@ SAR_NET = Method(
     "SAR-Net: segmentation-augmented registration by GANs, with transfer learning for a new kind of image",
     "slices with outlined organs; adapts to a new kind of image on the pair itself",
     "one modality",
-    similarity="lncc",
+    fine_tuned_by="lncc",
     variants=(
         Variant("sar-net", "SAR-Net", SARNet),
         Variant("sar-noseg", "SAR-NoSeg", SARNet, options={"segmentation": False}),
@@ -195,7 +195,7 @@ FLOWNET_ROI = Method(
     "Shan et al., Unsupervised End-to-end Learning for Deformable Medical Image Registration",
     "slices of one modality, with the region of interest found by a network of its own",
     "one modality",
-    similarity="lncc",
+    fine_tuned_by="lncc",
     variants=(
         Variant("pn", "PN", _flownet(False), {"edge_aware": False}, {"overlap": False}),
         Variant("pe", "PE", _flownet(False), {"edge_aware": True}, {"overlap": False}),

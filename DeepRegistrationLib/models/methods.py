@@ -151,9 +151,13 @@ def _general(method: Method) -> list[Bundle]:
     return [bundle for bundle in bundles_of(method) if COHORT not in bundle.header.training]
 
 
+def _without_network(method: Method, ndim: int) -> str:
+    return f"The method {method.name} has no network for {ndim}-D images; choose another method."
+
+
 def _without_weights(method: Method, ndim: int, variant: str | None) -> str:
     if ndim not in method.dimensions or not method.variants:
-        return f"The method {method.name} has no network for {ndim}-D images; choose another method."
+        return _without_network(method, ndim)
     if variant is not None:
         method.variant(variant)  # an unknown one is another mistake
     of_variant = "" if variant is None else f" (variant {variant})"
@@ -172,7 +176,7 @@ def fresh_model(method: Method, ndim: int, *, variant: str | None = None, seed: 
         InputError: if the method has no network or none for ``ndim``.
     """
     if ndim not in method.dimensions or not method.variants:
-        raise InputError(f"The method {method.name} has no network for {ndim}-D images; choose another method.")
+        raise InputError(_without_network(method, ndim))
     chosen = method.variant(variant)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -252,7 +256,7 @@ def _describe(method: Method, bundles: list[Bundle], trained: tuple[int, ...]) -
         "purpose": method.purpose,
         "modality": method.modality,
         "dimensions": list(method.dimensions),
-        "similarity": method.similarity,
+        "similarity": method.fine_tuned_by,
         "variants": [{"name": v.name, "title": v.title} for v in method.variants],
         "presets": [{"name": p.name, "about": p.about} for p in method.presets],
         "network": method.network is not None,

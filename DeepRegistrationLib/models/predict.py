@@ -55,8 +55,8 @@ def predict(
         RegistrationFailed: if the field is not finite.
         Cancelled: if the reporter's token is set.
     """
-    if fit is not None and fit not in _LIKENESSES:
-        raise InputError(f"A network is fine-tuned by {', '.join(_LIKENESSES)}, not by {fit!r}.")
+    if fit is not None and fit not in _MEASURES:
+        raise InputError(f"A network is fine-tuned by {', '.join(_MEASURES)}, not by {fit!r}.")
     place, pair = prepare(model, fixed, moving)
     reporter(0.2, f"the network {model.name} looks at {' x '.join(map(str, place.size))} voxels")
     if fit is None:
@@ -88,25 +88,25 @@ def _lncc_loss(fixed: Tensor, warped: Tensor) -> Tensor:
     return 1 - lncc(fixed, warped)
 
 
-_LIKENESSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+_MEASURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "lncc": _lncc_loss,
     "mind": mind_loss,
     "gradient": local_gradient_loss,
     "auto": mind_loss,  # a method for any two contrasts
 }
-"""What a network can be fine-tuned by: every ``similarity`` of a ``Method`` (a test compares)."""
+"""What a network can be fine-tuned by: every ``fine_tuned_by`` of a ``Method`` (a test compares)."""
 
 
 def _fitted(
     network: RegistrationNetwork, fixed: Tensor, moving: Tensor, device: torch.device, measure: str, reporter: Reporter
 ) -> Prediction:
     """The prediction after fine-tuning without labels: likeness of the warped image and smoothness of the field."""
-    likeness = _LIKENESSES[measure]
+    unlike = _MEASURES[measure]
     fixed, moving = fixed.to(device), moving.to(device)
 
     def cost(prediction: Prediction) -> Tensor:
         u = prediction.displacement
-        return likeness(fixed, warp(moving, u)) + diffusion(u)
+        return unlike(fixed, warp(moving, u)) + diffusion(u)
 
     working = copy.deepcopy(network).to(device)
     with stoppable(working, reporter):

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..files.image_files import existing_file
 from ..geometry.image import Grid, ImageSource, read_image
 from ..geometry.transform import displacement_on
-from ..inputs.content import content_of
+from ..inputs.content_mask import content_of
 from ..inputs.pair import Pair, PreparedPair
 from ..pipeline import register
 from ..progress import CancelToken, ProgressCallback

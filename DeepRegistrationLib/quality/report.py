@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ..affine.mirror import Mirror
 from ..geometry.image import Image, PathLike
 from ..geometry.transform import resample
 from ..refinement.hypotheses import Evidence
 from ..settings import DEFORMABLE
 from .record import Record
 from .report_page import write_page
-from .shape import Mirror, Shape
+from .shape import Shape
 from .slices import content_center, slice_of, to_unit, upright, views
 from .verdict import judge, mm
 from .viewer import viewer_html
@@ -40,8 +41,9 @@ class Report:
         result: "deformable", or what one matrix for the whole image may do: "affine", "similarity" or "rigid".
         model, model_hash: of the network's weights; empty if there is none.
         fine_tune: whether the network was fitted to this pair first.
-        similarity: name of the measure; larger is more alike.
-        similarity_before, similarity_after: without any transform, and with the result.
+        similarity: name of the measure of likeness, always the same one, whatever the refinement compared by; larger is
+            more alike.
+        similarity_before, similarity_after: the likeness without any transform, and with the result.
         similarity_interpolated: as before, shifted by half a voxel: what interpolation alone makes of it.
         folding_percent: voxels of the fixed image where the field folds (determinant <= 0), %.
         log_jacobian_sd: standard deviation of the log Jacobian determinant.
@@ -53,7 +55,7 @@ class Report:
         error_step_mm: the coarse voxel they were looked for with, about a 56th of the content's size.
         doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
         shape: how the anatomy is turned, scaled, bent and squeezed; see ``shape.py``.
-        mirror: how the moving image would fit if it were mirrored; see ``orientation.py``.
+        mirror: how the moving image would fit if it were mirrored; see ``affine/mirror.py``.
         orientation_open: whether the images are about as alike in an orientation far from the one that was found.
         chosen: the measure and start that went on from the coarse levels; "affine" where nothing was better than the
             affine alignment, which then is the answer.
@@ -114,6 +116,14 @@ class Report:
     @property
     def total_seconds(self) -> float:
         return sum(self.seconds.values())
+
+    def say_stopped(self, where: str) -> None:
+        """Keep ``where`` the user ended the refinement; empty: not at all."""
+        self.stopped_at = where
+        if where:
+            self.warnings.append(
+                f"The refinement was stopped by hand at {where}: what was there by then is the result."
+            )
 
     def _chosen(self) -> str:
         if not self.chosen:

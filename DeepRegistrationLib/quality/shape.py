@@ -40,19 +40,6 @@ class Shape:
     scale_high: float = 1.0
 
 
-@dataclass(frozen=True)
-class Mirror:
-    """How the moving image would fit if it were mirrored, see ``orientation.py``.
-
-    Attributes:
-        gain: likeness mirrored along the best axis, relative to that of the image as it is; 0: not measured.
-        direction: that axis in words for the patient, such as "front to back"; empty in 2-D.
-    """
-
-    gain: float = 0.0
-    direction: str = ""
-
-
 def points_of(grid: Grid) -> tuple[list[int], list[float], list[float], list[float]]:
     """Size, origin, spacing and direction as SimpleITK takes them."""
     return (
@@ -65,24 +52,24 @@ def points_of(grid: Grid) -> tuple[list[int], list[float], list[float], list[flo
 
 def measure_shape(transform: sitk.Transform | None, grid: Grid, anatomy: np.ndarray) -> Shape:
     """Look at ``transform`` (LPS mm) over the voxels of ``anatomy`` (*grid.shape, bool)."""
-    live = [axis for axis, size in enumerate(grid.shape) if size > 1]
-    if transform is None or np.count_nonzero(anatomy) < 10 * (len(live) + 1):
+    wide = [axis for axis, size in enumerate(grid.shape) if size > 1]
+    if transform is None or np.count_nonzero(anatomy) < 10 * (len(wide) + 1):
         return Shape()
     # Coordinates along the grid's own axes, so that a single slice is two-dimensional.
-    axes = grid.directions[:, live]
+    axes = grid.directions[:, wide]
     field = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat32, *points_of(grid))
     displacement = sitk.GetArrayViewFromImage(field)
     index = np.stack(np.nonzero(anatomy), -1)
     here = grid.to_world(index) @ axes
     there = displacement[anatomy] @ axes
-    size = float(np.ptp(here, axis=0).prod() ** (1 / len(live))) or 1.0
+    size = float(np.ptp(here, axis=0).prod() ** (1 / len(wide))) or 1.0
     basis = np.c_[here - here.mean(0), np.ones(len(here))]
     fit = np.linalg.pinv(basis.T @ basis, hermitian=True) @ (basis.T @ there)  # centered: well conditioned
     left = np.linalg.norm(there - basis @ fit, axis=1)
     usual, largest = (float(v) for v in np.percentile(left, (95, 99.9)))
-    left_turn, scales, right_turn = np.linalg.svd(np.eye(len(live)) + fit[:-1].T)
+    left_turn, scales, right_turn = np.linalg.svd(np.eye(len(wide)) + fit[:-1].T)
     trace = float(np.trace(left_turn @ right_turn))
-    cosine = (trace - 1) / 2 if len(live) == 3 else trace / 2
+    cosine = (trace - 1) / 2 if len(wide) == 3 else trace / 2
     changes = volume_change(displacement, grid)[anatomy]
     return Shape(
         usual,

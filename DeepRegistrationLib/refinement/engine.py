@@ -185,7 +185,7 @@ def _descend(
             levels = plans(choice.similarity)
             coarse = coarse_levels(levels)
             counts = [level.iterations for level in levels[:coarse]]
-        reporter.show("coarse levels", partial(images.field_on, choice.there, levels[coarse - 1]))
+        reporter.preview("coarse levels", partial(images.field_on, choice.there, levels[coarse - 1]))
         u, taken = go_on(levels, coarse, choice, counts)
         if reporter.stopped("the last level") or confirmed(images, levels[coarse - 1], choice, u):
             return u, taken, choice
@@ -230,7 +230,7 @@ def _fine_levels(
         u = _carry(u, level, begin)
         rim = Rim(level, images.window, images.shape, u.device)
         counts.append(run_level(level, images.on(level), u, rim, trust, part, message))
-        reporter.show(message, partial(images.field_on, u, level))
+        reporter.preview(message, partial(images.field_on, u, level))
         if reporter.stopped(message):
             break
     return u, tuple(counts)
@@ -256,7 +256,7 @@ def _one_way(
         rim, message = Rim(level, images.window, images.shape, u.device), f"coarse level {number + 1} of {len(levels)}"
         counts.append(run_level(level, images.on(level), u, rim, None, part, message))
         if shows:
-            reporter.show(message, partial(images.field_on, u, level))
+            reporter.preview(message, partial(images.field_on, u, level))
     return u, counts
 
 

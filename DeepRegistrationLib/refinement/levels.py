@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..fields.background import border_value
+
 MARGIN = 8
 """Voxels of background kept around what is seen in either image."""
 FEWEST_ALONG_AN_AXIS = 12
@@ -47,20 +49,6 @@ class Window:
         for a, b, n in zip(reversed(self.low), reversed(self.high), reversed(list(full)), strict=True):
             edges += [max(0, a), max(0, n - b)]
         return F.pad(x, edges, mode="replicate") if any(edges) else x.contiguous()
-
-
-def border_value(image: Tensor, measured: Tensor | None = None) -> Tensor:
-    """The typical (median) intensity on the faces of (1, 1, *S), of what is ``measured`` there: the background's."""
-    faces = _faces(image)
-    if measured is not None:
-        inside = faces[_faces(measured)]
-        faces = inside if len(inside) else image[measured]
-    return faces.median()
-
-
-def _faces(image: Tensor) -> Tensor:
-    volume = image[0, 0]
-    return torch.cat([volume.select(a, i).flatten()[::7] for a in range(volume.ndim) for i in (0, -1)])
 
 
 def seen(image: Tensor) -> tuple[list[int], list[int]]:

@@ -11,7 +11,7 @@ import pytest
 from DeepRegistrationLib import register
 from DeepRegistrationLib.geometry.image import Image
 from DeepRegistrationLib.geometry.transform import Transform, resample
-from DeepRegistrationLib.phantom.pair import head_phantom
+from DeepRegistrationLib.phantom.demo_pair import head_phantom
 from Testing.Lib.test_pipeline import bump
 
 SHAPE = (30, 38, 32)

@@ -8,9 +8,9 @@ import SimpleITK as sitk
 import torch
 
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.inputs.content import coarse_content, content_of
+from DeepRegistrationLib.inputs.content_mask import coarse_content, content_of
 from DeepRegistrationLib.quality.doubt import measure_doubt
-from DeepRegistrationLib.quality.measure import measure_field
+from DeepRegistrationLib.quality.measurements import measure_field
 from DeepRegistrationLib.quality.report import Report
 from DeepRegistrationLib.quality.there_and_back import missed_by_transforms
 from DeepRegistrationLib.quality.verdict import mm

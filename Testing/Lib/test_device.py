@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from DeepRegistrationLib import InputError, device, register
+from DeepRegistrationLib.affine.mirror import Mirror
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import Transform
-from DeepRegistrationLib.quality.shape import Mirror
 from Testing.Lib.strict_device import Lacking, MixedDevicesError, StrictDevice
 from Testing.Lib.test_pipeline import bump, pair
 

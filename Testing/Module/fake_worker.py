@@ -95,7 +95,7 @@ def main(stop: Callable[[], bool] = lambda: True) -> int:
         os.write(1, b"\xff\xfe\x00 not json\n{\n[1, 2]\nnull\n" + b'{"stage": "x", "fraction": "high"}\n' * 3)
         os.write(1, b'{"stage": "done"}\n')
         return 0
-    if method == "live":
+    if method == "previews":
         for number, size in enumerate((2.0, 4.0)):
             write(f"preview-{number}.nrrd", "fixed.nrrd", vectors=True, size=size)
             say(0.2 + 0.2 * number, f"level {number}", preview=f"preview-{number}.nrrd")

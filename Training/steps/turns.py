@@ -17,6 +17,7 @@ from DeepRegistrationLib.networks import Prediction, RegistrationNetwork, build_
 
 from ..pairs.batch import Batch
 from ..plan import TrainingPlan
+from ..setting_types import check_known
 
 Terms = dict[str, Tensor]
 REGISTRATION = "registration"
@@ -94,9 +95,7 @@ def registration_network(plan: TrainingPlan, ndim: int) -> RegistrationNetwork:
     if not plan.network:
         return model.network.train()
     known = set(inspect.signature(type(model.network).__init__).parameters) - {"self", "ndim"}
-    unknown = set(plan.network) - known
-    if unknown:
-        raise InputError(f"network.{min(unknown)} is not a setting; choose from {', '.join(sorted(known)) or 'none'}.")
+    check_known("network", plan.network, known)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         return build_network(model.header.network, {**model.network.arguments, **plan.network}).train()

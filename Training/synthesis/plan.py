@@ -9,7 +9,7 @@ from typing import Any
 from DeepRegistrationLib.errors import InputError
 
 from ..limits import LARGEST_SIDE
-from ..setting_types import check_setting
+from ..setting_types import check_known, check_setting
 
 Range = tuple[float, float]
 LATER = {"later": True}
@@ -222,12 +222,7 @@ def check_deform(plan: DeformPlan, name: str) -> None:
 
 
 def _changed(plan: Any, table: Any, name: str) -> Any:
-    if not isinstance(table, Mapping):
-        raise InputError(f"{name} must be a table of settings, not {table!r}.")
-    known = {f.name for f in fields(plan)}
-    for key in table:
-        if key not in known:
-            raise InputError(f"{name}.{key} is not a setting; choose from {', '.join(sorted(known))}.")
+    check_known(name, table, {f.name for f in fields(plan)})
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
     for key, value in values.items():
         check_setting(type(plan), key, value, f"{name}.{key}")

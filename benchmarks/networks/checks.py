@@ -15,7 +15,7 @@ from DeepRegistrationLib.geometry.image import Image, read_image
 from DeepRegistrationLib.geometry.transform import displacement_on
 from DeepRegistrationLib.models.bundle import Model
 from DeepRegistrationLib.models.predict import predict
-from DeepRegistrationLib.phantom.pair import DemoPair, demo_pair
+from DeepRegistrationLib.phantom.demo_pair import DemoPair, demo_pair
 from DeepRegistrationLib.quality import metrics
 
 from ..pairs import BRAIN_LABELS

@@ -17,7 +17,7 @@ from DeepRegistrationLib import fields
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
 from DeepRegistrationLib.geometry.points import read_points
 from DeepRegistrationLib.geometry.transform import displacement_on, map_points, resample
-from DeepRegistrationLib.phantom.pair import demo_pair
+from DeepRegistrationLib.phantom.demo_pair import demo_pair
 
 from ..pairs import BRAIN_LABELS
 from .changes import bias, contrast, elastic_field, low_resolution, missing, noise, sliding_field

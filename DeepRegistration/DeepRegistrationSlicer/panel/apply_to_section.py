@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import RegistrationError
+from ..texts import nothingChecked, transformMissing
 from ..texts import tr as _
 from ..viewing.mover import Mover
 from .parameters import resultOf
@@ -33,9 +34,9 @@ class ApplyToSection(Section):
         hasTransform, hasNodes = resultOf(self._parameters) is not None, bool(self.ui.applyToSelector.checkedNodes())
         button.enabled = hasTransform and hasNodes
         if not hasTransform:
-            button.toolTip = _("Choose a transform under Results first.")
+            button.toolTip = transformMissing()
         elif not hasNodes:
-            button.toolTip = _("Check what should be moved first.")
+            button.toolTip = nothingChecked()
         else:
             button.toolTip = _("Move all checked nodes with the transform.")
         self.ui.resampleButton.enabled = button.enabled

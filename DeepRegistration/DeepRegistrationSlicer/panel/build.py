@@ -21,13 +21,13 @@ from .device_section import DeviceSection
 from .dicom_section import DicomSection
 from .hint_section import HintSection
 from .judgment_section import JudgmentSection
-from .live_section import LiveSection
 from .look_section import LookSection
 from .models_section import ModelsSection
 from .motion_section import MotionSection
 from .panel import RegistrationPanel
 from .procedure_section import ProcedureSection
 from .several_section import SeveralSection
+from .stop_here_section import StopHereSection
 
 
 def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None = None) -> RegistrationPanel:
@@ -42,7 +42,7 @@ def buildPanel(ui: Any, logic: RegistrationLogic, catalog: MethodCatalog | None 
         "models": ModelsSection(ui, panel.catalog),
         "device": DeviceSection(ui, DeviceFinder()),
         "again": AgainSection(ui, logic, panel.catalog),
-        "live": LiveSection(ui, logic),
+        "stop_here": StopHereSection(ui, logic),
         "motion": MotionSection(ui, series, MotionMaker()),
         "atlas": AtlasSection(ui, AtlasMaker(), logic, panel.catalog),
         "dicom": DicomSection(ui),

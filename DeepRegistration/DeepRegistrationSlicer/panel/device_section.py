@@ -26,4 +26,4 @@ class DeviceSection(Section):
         self.ui.deviceLabel.visible = True
 
     def close(self) -> None:
-        self.finder.answer.stop()
+        self.finder.answer.end()

@@ -11,6 +11,7 @@ from ..errors import RegistrationError
 from ..registration.dicom_export import exportDicom
 from ..registration.dicom_import import importDicom
 from ..texts import tr as _
+from ..texts import transformMissing
 from .buttons import pathOf
 from .parameters import resultOf
 from .section import Section
@@ -32,7 +33,7 @@ class DicomSection(Section):
         self.ui.exportDicomButton.toolTip = (
             _("As a Spatial or Deformable Spatial Registration of the series that the volumes were loaded from.")
             if hasResult
-            else _("Choose a transform under Results first.")
+            else transformMissing()
         )
         hasVolumes = parameters is not None and None not in (parameters.fixedVolume, parameters.movingVolume)
         self.ui.importDicomButton.enabled = hasVolumes

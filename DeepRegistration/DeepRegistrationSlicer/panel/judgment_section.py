@@ -88,7 +88,7 @@ class JudgmentSection(Section):
             self._say(_("Written to {path}.").format(path=path))
 
     def close(self) -> None:
-        self.scorer.answer.stop()
+        self.scorer.answer.end()
 
 
 def _scoreNodes(parameters: Any) -> tuple[Node | None, ...]:

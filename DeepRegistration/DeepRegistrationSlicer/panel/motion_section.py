@@ -79,4 +79,4 @@ class MotionSection(Section):
         self._update()
 
     def close(self) -> None:
-        self.maker.answer.stop()
+        self.maker.answer.end()

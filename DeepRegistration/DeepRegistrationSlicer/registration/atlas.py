@@ -17,10 +17,11 @@ from DeepRegistrationLib.settings import Settings
 from ..errors import RegistrationError, SceneInputError
 from ..scene import derived, nodes
 from ..scene.nodes import Node
+from ..texts import imagesNotWritten
 from ..texts import tr as _
-from ..worker.job import Answer, parse
 from ..worker.process import LibraryProcess, Process, Ticker, newFolder
 from ..worker.signals import Signal
+from ..worker.worker_run import Answer, parse
 from .results import REPORT_ATTRIBUTE
 from .series import fillSeriesTable
 
@@ -104,8 +105,7 @@ class AtlasMaker:
             raise
         except OSError as error:
             shutil.rmtree(running, ignore_errors=True)
-            form = _("The images could not be written to {folder}; is the disk full?")
-            raise RegistrationError(form.format(folder=self._folder)) from error
+            raise RegistrationError(imagesNotWritten(self._folder)) from error
         self._volumes, self._rounds = volumes, 1
         arguments = ["template", str(self._folder / "list.csv"), "--output", str(self._folder / "out")]
         arguments += ["--rounds", str(ROUNDS), *settings.arguments(), "--progress", "json"]
@@ -113,11 +113,11 @@ class AtlasMaker:
 
     def cancel(self) -> None:
         """Stop now; what is done is kept for another start."""
-        self.answer.stop()
+        self.answer.end()
 
     def close(self) -> None:
         """Stop, and keep nothing."""
-        self.answer.stop()
+        self.answer.end()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

@@ -7,7 +7,7 @@ from pathlib import Path
 import SimpleITK as sitk
 import slicer
 
-from DeepRegistrationLib.dicom import series, writing
+from DeepRegistrationLib.dicom import image_series, registration_writing
 from DeepRegistrationLib.errors import DeepRegistrationError as LibraryError
 
 from ..errors import RegistrationError, SceneInputError
@@ -37,14 +37,14 @@ def exportDicom(transformNode: Node, path: str | Path, differentPatients: bool =
     onto.CopyInformation(image)
     try:
         if not differentPatients:
-            series.check_same_patient(pair[0].head, pair[1].head, ("fixed volume", "moving volume"))
-        writing.write_registration(derived.mapOf(transformNode), path, onto, *pair)
+            image_series.check_same_patient(pair[0].head, pair[1].head, ("fixed volume", "moving volume"))
+        registration_writing.write_registration(derived.mapOf(transformNode), path, onto, *pair)
     except LibraryError as error:
         kind = SceneInputError if isinstance(error, ValueError) else RegistrationError
         raise kind(str(error).replace("--different-patients", "differentPatients=True")) from error
 
 
-def seriesOf(node: Node | None, what: str, transformNode: Node | None = None) -> series.DicomSeries:
+def seriesOf(node: Node | None, what: str, transformNode: Node | None = None) -> image_series.DicomSeries:
     """What a registration must know of the DICOM series that a volume was loaded from; ``transformNode`` may move it.
 
     Raises:
@@ -68,6 +68,6 @@ def seriesOf(node: Node | None, what: str, transformNode: Node | None = None) ->
             )
         )
     try:
-        return series.series_of(files, f"{what} volume", node.GetName())
+        return image_series.series_of(files, f"{what} volume", node.GetName())
     except LibraryError as error:
         raise SceneInputError(str(error)) from error

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from DeepRegistrationLib.dicom import reading, series
+from DeepRegistrationLib.dicom import image_series, registration_reading
 from DeepRegistrationLib.errors import DeepRegistrationError as LibraryError
 
 from ..errors import SceneInputError
 from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
+from ..texts import volumesAlike
 from .dicom_export import seriesOf
 
 
@@ -33,13 +34,13 @@ def importDicom(path: str | Path, fixedNode: Node, movingNode: Node, differentPa
             or a volume was not loaded from DICOM.
     """
     if fixedNode is movingNode:
-        raise SceneInputError(_("The fixed and the moving volume are the same; choose two different volumes."))
+        raise SceneInputError(volumesAlike())
     pair = [seriesOf(node, what) for node, what in ((fixedNode, "fixed"), (movingNode, "moving"))]
     try:
-        registration = reading.read_registration(path, "registration")
+        registration = registration_reading.read_registration(path, "registration")
         if not differentPatients:
             for one, name in zip(pair, ("fixed volume", "moving volume"), strict=True):
-                series.check_same_patient(registration.head, one.head, ("registration", name))
+                image_series.check_same_patient(registration.head, one.head, ("registration", name))
         moved = [any(instance in registration.moved for _class, instance in one.instances) for one in pair]
         if moved == [True, False]:  # in one frame of reference this alone tells
             raise SceneInputError(

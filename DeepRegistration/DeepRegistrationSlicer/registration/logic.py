@@ -17,12 +17,12 @@ from ..scene.nodes import Node
 from ..texts import registrationRuns
 from ..texts import tr as _
 from ..worker.install import Installer, TorchInstaller
-from ..worker.job import WorkerRun
 from ..worker.process import POLL_SECONDS, Process, QtTicker, Ticker, newFolder, processEvents
 from ..worker.signals import Signal
 from ..worker.staying import StayingProcess
+from ..worker.worker_run import WorkerRun
 from .again import againFrom
-from .live import LiveView
+from .preview import PreviewView
 from .request import Request, settingsFrom
 from .results import ResultNodes, load
 from .showing import showResult
@@ -60,20 +60,20 @@ class RegistrationLogic:
         self.makeProcess = makeProcess
         self._ticker = ticker or QtTicker()
         self.installer = installer or TorchInstaller()
-        self._job: WorkerRun | None = None
+        self._run: WorkerRun | None = None
         self._request: Request | None = None
         self._last: tuple[Request, Node] | None = None
         self._folder: Path | None = None
         self._into: dict[str, Node | None] = {}
         self._show = True
-        self._live: LiveView | None = None
+        self._preview: PreviewView | None = None
         self._sceneObservation: tuple[Any, int] | None = None
         self._error: RegistrationError | None = None
         self.lastResult: ResultNodes | None = None
 
     @property
     def isRunning(self) -> bool:
-        return self._job is not None
+        return self._run is not None
 
     def register(
         self,
@@ -201,19 +201,19 @@ class RegistrationLogic:
             self._removeFolder()
             raise
         self._request, self._into, self._show, self._error, self.lastResult = ask, into, show, None, None
-        self._job = job = WorkerRun(self.makeProcess())
-        job.progressed.connect(self.progressed.emit)
+        self._run = run = WorkerRun(self.makeProcess())
+        run.progressed.connect(self.progressed.emit)
         if show:
-            self._live = LiveView(ask.fixedNode, ask.movingNode, ask.replaced)
-            job.previewed.connect(self._onPreview)
+            self._preview = PreviewView(ask.fixedNode, ask.movingNode, ask.replaced)
+            run.previewed.connect(self._onPreview)
             arguments.append("--previews")
-        job.finished.connect(self._onFinished)
-        job.failed.connect(self._onFailed)
-        job.cancelled.connect(self._onCancelled)
+        run.finished.connect(self._onFinished)
+        run.failed.connect(self._onFailed)
+        run.cancelled.connect(self._onCancelled)
         scene = slicer.mrmlScene
         self._sceneObservation = (scene, scene.AddObserver(scene.StartCloseEvent, lambda *_: self.cancel()))
         self.started.emit()
-        job.start(arguments, self._folder)
+        run.start(arguments, self._folder)
         if tick and self.isRunning:
             self._ticker.start(self.poll)
 
@@ -238,28 +238,28 @@ class RegistrationLogic:
 
     def poll(self) -> None:
         """Look once after the worker."""
-        if self._job is not None:
-            self._job.poll()
-        if self._live is not None:
-            self._live.update()
+        if self._run is not None:
+            self._run.poll()
+        if self._preview is not None:
+            self._preview.update()
 
     def cancel(self) -> None:
         """Stop at once; when this returns the worker is gone and nothing was changed."""
-        if self._job is not None:
-            self._job.cancel()
+        if self._run is not None:
+            self._run.cancel()
 
     def finishEarly(self) -> bool:
         """Stop here and keep: what the refinement has found so far becomes the result, in some seconds.
 
         False if that cannot be asked for: nothing runs, or it runs in a process that does not listen.
         """
-        return self._job is not None and self._job.finishEarly()
+        return self._run is not None and self._run.finishEarly()
 
     def _onPreview(self, fileName: str) -> None:
-        if self._live is not None and self._folder is not None:
-            self._live.offer(self._folder / fileName)
+        if self._preview is not None and self._folder is not None:
+            self._preview.offer(self._folder / fileName)
 
-    # --- The ends of a job ---
+    # --- The ends of a run ---
 
     def _onFinished(self, report: dict[str, Any]) -> None:
         assert self._request is not None
@@ -274,7 +274,7 @@ class RegistrationLogic:
             self._onFailed(_("The result could not be loaded; the details are in the application log."))
             return
         ask, show = self._request, self._show
-        isSeen = self._live is not None and self._live.isShown and result.volume is not None
+        isSeen = self._preview is not None and self._preview.isShown and result.volume is not None
         self._cleanUp(places=not isSeen)
         self.lastResult, self._last = result, (ask, result.transform)
         if show:
@@ -296,10 +296,10 @@ class RegistrationLogic:
 
     def _cleanUp(self, places: bool = True) -> None:
         self._ticker.stop()
-        if self._live is not None:
-            self._live.close(places)
-            self._live = None
-        self._job = self._request = None
+        if self._preview is not None:
+            self._preview.close(places)
+            self._preview = None
+        self._run = self._request = None
         self._into = {}
         if self._sceneObservation is not None:
             scene, tag = self._sceneObservation

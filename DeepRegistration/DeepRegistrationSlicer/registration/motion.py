@@ -15,10 +15,10 @@ from ..errors import RegistrationError, SceneInputError
 from ..scene import derived, landmarks, masks, nodes, plots
 from ..scene.nodes import Node
 from ..texts import tr as _
-from ..worker.job import Answer
 from ..worker.process import Process, Ticker, newFolder
 from ..worker.signals import Signal
 from ..worker.staying import StayingProcess
+from ..worker.worker_run import Answer
 from .report_words import called
 
 SOURCE_ROLE = "DeepRegistration.source"

@@ -17,6 +17,7 @@ from DeepRegistrationLib.settings import NAMES, Settings
 from ..errors import SceneInputError
 from ..scene import landmarks, masks, nodes
 from ..scene.nodes import Node
+from ..texts import fixedMissing, noVoxels, volumesAlike
 from ..texts import tr as _
 
 FILES = {"volume": "warped.nrrd", "doubt": "doubt.nrrd"}
@@ -180,14 +181,14 @@ def writeLabels(
 def volumesProblem(fixedNode: Node | None, movingNode: Node | None) -> str:
     """Why these two cannot be registered; empty if nothing speaks against it. Cheap: the voxels are not looked at."""
     if fixedNode is None:
-        return _("Choose the fixed volume: the image that stays where it is.")
+        return fixedMissing()
     if movingNode is None:
         return _("Choose the moving volume: the image that is brought onto the fixed one.")
     if fixedNode is movingNode:
-        return _("The fixed and the moving volume are the same; choose two different volumes.")
+        return volumesAlike()
     for node in (fixedNode, movingNode):
         if node.GetImageData() is None:
-            return _("{name} has no voxels; load an image into it first.").format(name=node.GetName())
+            return noVoxels(node.GetName())
         if node.GetImageData().GetNumberOfScalarComponents() > 1 and not isColor(node):
             return _("{name} holds several values a voxel and is no color image; choose a volume of one value.").format(
                 name=node.GetName()

@@ -13,12 +13,12 @@ from ..scene import nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
 from ..worker.install import TorchInstaller
-from ..worker.job import explain
 from ..worker.process import LibraryProcess, Process, newFolder, waitFor
+from ..worker.worker_run import explain
 
 CATEGORY, NAME = "Registration", "DeepRegistrationHeads"
 MAKE = """
-from DeepRegistrationLib.phantom.pair import demo_pair
+from DeepRegistrationLib.phantom.demo_pair import demo_pair
 pair = demo_pair()
 for name in ("fixed", "moving", "fixed_labels", "moving_labels"):
     getattr(pair, name).save(name + ".nrrd")

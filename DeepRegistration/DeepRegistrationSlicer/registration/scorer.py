@@ -12,9 +12,9 @@ from ..scene import derived, landmarks, masks, nodes
 from ..scene.nodes import Node
 from ..texts import tr as _
 from ..texts import volumesGone
-from ..worker.job import Answer
 from ..worker.process import LibraryProcess, Process, Ticker, newFolder
 from ..worker.signals import Signal
+from ..worker.worker_run import Answer
 from . import report_words, results
 from .request import writeLabels
 

@@ -13,7 +13,7 @@ from ..errors import RegistrationError, SceneInputError
 from ..scene import masks, nodes
 from ..scene.hidden import hiddenNode
 from ..scene.nodes import Node
-from ..texts import registrationRuns, seriesRuns
+from ..texts import fixedMissing, registrationRuns, seriesRuns
 from ..texts import tr as _
 from ..worker.signals import Signal
 from . import report_words, results
@@ -98,7 +98,7 @@ class Series:
         if self.logic.isRunning:
             raise RegistrationError(registrationRuns())
         if template.fixedNode is None:
-            raise SceneInputError(_("Choose the fixed volume: the image that stays where it is."))
+            raise SceneInputError(fixedMissing())
         if sequenceNode is not None:
             items = self._itemsOf(sequenceNode)
         else:

@@ -15,6 +15,7 @@ from DeepRegistrationLib.geometry.image import Grid
 from DeepRegistrationLib.geometry.volume_change import volume_change
 
 from ..errors import RegistrationError, SceneInputError
+from ..texts import imagesNotWritten
 from ..texts import tr as _
 from . import display, nodes
 from .nodes import Node
@@ -78,9 +79,7 @@ def writeMap(transformNode: Node, folder: Path, name: str) -> str:
     try:
         sitk.WriteTransform(mapOf(transformNode), str(folder / f"{name}.h5"))
     except RuntimeError as error:
-        raise RegistrationError(
-            _("The images could not be written to {folder}; is the disk full?").format(folder=folder)
-        ) from error
+        raise RegistrationError(imagesNotWritten(folder)) from error
     return f"{name}.h5"
 
 

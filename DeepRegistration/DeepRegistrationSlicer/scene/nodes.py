@@ -20,6 +20,7 @@ from DeepRegistrationLib.files import linear_mark
 from DeepRegistrationLib.files.axes import RAS_TO_LPS_MATRIX, RAS_TO_LPS_SIGNS
 
 from ..errors import RegistrationError, SceneInputError
+from ..texts import imagesNotWritten, noVoxels
 from ..texts import tr as _
 
 Node = Any
@@ -62,7 +63,7 @@ def voxels(volumeNode: Node) -> np.ndarray:
     """
     imageData = volumeNode.GetImageData()
     if imageData is None or imageData.GetPointData().GetScalars() is None or not imageData.GetNumberOfPoints():
-        raise SceneInputError(_("{name} has no voxels; load an image into it first.").format(name=volumeNode.GetName()))
+        raise SceneInputError(noVoxels(volumeNode.GetName()))
     scalars = imageData.GetPointData().GetScalars()
     shape = tuple(reversed(imageData.GetDimensions()))
     if scalars.GetNumberOfComponents() > 1:
@@ -137,9 +138,7 @@ def write(image: sitk.Image, path: Path) -> None:
     try:
         sitk.WriteImage(image, str(path), False)
     except RuntimeError as error:
-        raise RegistrationError(
-            _("The images could not be written to {folder}; is the disk full?").format(folder=path.parent)
-        ) from error
+        raise RegistrationError(imagesNotWritten(path.parent)) from error
 
 
 def writeTransform(transformNode: Node, fixedImage: sitk.Image, folder: Path) -> str:
@@ -195,9 +194,7 @@ def read(path: Path) -> sitk.Image:
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise RegistrationError(
-            _("The result {file} could not be read back; is the disk full? Nothing was changed.").format(file=path.name)
-        ) from error
+        raise _notRead(path) from error
 
 
 def readAny(path: Path) -> sitk.Image | sitk.Transform:
@@ -211,9 +208,18 @@ def readAny(path: Path) -> sitk.Image | sitk.Transform:
     try:
         return sitk.ReadTransform(str(path))
     except RuntimeError as error:
-        raise RegistrationError(
-            _("The result {file} could not be read back; is the disk full? Nothing was changed.").format(file=path.name)
-        ) from error
+        raise _notRead(path) from error
+
+
+def _notRead(path: Path) -> RegistrationError:
+    return RegistrationError(
+        _("The result {file} could not be read back; is the disk full? Nothing was changed.").format(file=path.name)
+    )
+
+
+def _checkNumbers(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise RegistrationError(_("The result holds values that are not numbers; nothing was changed."))
 
 
 def canHold(transformNode: Node, isLinear: bool) -> bool:
@@ -235,8 +241,7 @@ def setMap(transformNode: Node, image: sitk.Image | sitk.Transform) -> None:
     lps[:3, 3] = image.TransformPoint((0.0, 0.0, 0.0))
     for axis in range(3):
         lps[:3, axis] = np.asarray(image.TransformPoint(np.eye(3)[axis].tolist())) - lps[:3, 3]
-    if not np.isfinite(lps).all():
-        raise RegistrationError(_("The result holds values that are not numbers; nothing was changed."))
+    _checkNumbers(lps)
     transformNode.SetMatrixTransformFromParent(_vtkMatrix(RAS_TO_LPS_MATRIX @ lps @ RAS_TO_LPS_MATRIX))
 
 
@@ -253,8 +258,7 @@ def setField(transformNode: Node, field: sitk.Image) -> None:
     imageData.SetOrigin(*matrix[:3, 3].tolist())
     target = vtk_to_numpy(imageData.GetPointData().GetScalars()).reshape(*vectors.shape[:3], 3)
     np.multiply(vectors, RAS_TO_LPS_SIGNS.astype(np.float32), out=target)
-    if not np.isfinite(target).all():
-        raise RegistrationError(_("The result holds values that are not numbers; nothing was changed."))
+    _checkNumbers(target)
     linear_mark.mark(target)
     direction = np.eye(4)
     direction[:3, :3] = matrix[:3, :3] / spacing

@@ -12,8 +12,8 @@ import numpy as np
 from ..registration.results import INVERSE_ROLE
 from ..scene import derived, nodes
 from ..scene.nodes import Node
-from ..worker.job import Answer
 from ..worker.process import LibraryProcess, Process, Ticker, newFolder
+from ..worker.worker_run import Answer
 
 MAKE = """
 from pathlib import Path

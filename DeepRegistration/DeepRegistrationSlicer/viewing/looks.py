@@ -333,7 +333,7 @@ class Viewer:
 
     def _forget(self) -> None:
         """What was computed for another result."""
-        self.doubtMaker.answer.stop()
+        self.doubtMaker.answer.end()
         self._once.clear()
         self._asked = ()
 

@@ -12,8 +12,8 @@ from ..registration.results import INVERSE_ROLE
 from ..scene import derived, nodes
 from ..scene.nodes import Node
 from ..scene.resampled import resampled
+from ..texts import nothingChecked, volumesGone
 from ..texts import tr as _
-from ..texts import volumesGone
 
 
 class Mover:
@@ -41,7 +41,7 @@ class Mover:
             SceneInputError: if nothing is chosen, or the fixed volume would be moved onto itself.
         """
         if not movedNodes:
-            raise SceneInputError(_("Check what should be moved first."))
+            raise SceneInputError(nothingChecked())
         still = nodes.movingOf(transformNode) if inverse else nodes.fixedOf(transformNode)
         if still is not None and still in movedNodes:
             raise SceneInputError(
@@ -76,7 +76,7 @@ class Mover:
             SceneInputError: if nothing is chosen, a node has no voxels, or the volumes of the transform are gone.
         """
         if not movedNodes:
-            raise SceneInputError(_("Check what should be moved first."))
+            raise SceneInputError(nothingChecked())
         onto = nodes.movingOf(transformNode) if inverse else nodes.fixedOf(transformNode)
         if onto is None:
             raise SceneInputError(volumesGone())

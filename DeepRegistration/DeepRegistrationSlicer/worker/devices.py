@@ -8,9 +8,9 @@ from typing import Any
 
 from ..texts import tr as _
 from .install import isTorchInstalled
-from .job import Answer
 from .process import LibraryProcess, Process, Ticker, newFolder
 from .signals import Signal
+from .worker_run import Answer
 
 QUESTION = """
 import json, torch

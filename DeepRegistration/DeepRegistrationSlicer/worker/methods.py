@@ -13,10 +13,10 @@ from DeepRegistrationLib.settings import AUTO, NO_NETWORK
 
 from ..texts import tr as _
 from .install import isTorchInstalled
-from .job import Answer
 from .process import Process, Ticker, newFolder
 from .signals import Signal
 from .staying import StayingProcess
+from .worker_run import Answer
 
 LOGGER = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class MethodCatalog:
             self.answer.ask(["methods", "--json"], newFolder())
 
     def stop(self) -> None:
-        self.answer.stop()
+        self.answer.end()
 
     def _onAnswer(self, text: str) -> None:
         methods = parseMethods(text)

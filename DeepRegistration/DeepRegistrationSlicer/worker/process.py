@@ -28,7 +28,7 @@ POLL_SECONDS = 0.03
 
 
 class Process(Protocol):
-    """What a job needs of a process."""
+    """What a run needs of a process."""
 
     def start(self, arguments: list[str], folder: Path) -> None:
         """Run the library's command line with ``arguments``; its output goes to files in ``folder``."""

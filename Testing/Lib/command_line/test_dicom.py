@@ -6,8 +6,8 @@ import SimpleITK as sitk
 
 from DeepRegistrationLib import pipeline
 from DeepRegistrationLib.__main__ import main
-from DeepRegistrationLib.dicom.series import read_series
-from DeepRegistrationLib.dicom.writing import write_registration
+from DeepRegistrationLib.dicom.image_series import read_series
+from DeepRegistrationLib.dicom.registration_writing import write_registration
 from DeepRegistrationLib.geometry.image import read_image
 from Testing.Lib.dicom.test_registration import PATIENT, folder_of
 

@@ -15,7 +15,7 @@ from DeepRegistrationLib.models.catalog import ALL
 from DeepRegistrationLib.models.header import Header, NetworkGrid, Normalization
 from DeepRegistrationLib.models.placement import Placement
 from DeepRegistrationLib.models.predict import (
-    _LIKENESSES,
+    _MEASURES,
     bfloat16_is_good,
     normalize_image,
     predict,
@@ -301,7 +301,7 @@ def test_a_field_of_much_larger_voxels_comes_back_whole(shape, longest):
 
 
 def test_what_a_network_is_fine_tuned_by_is_a_measure_and_no_misspelled_one():
-    assert {method.similarity for method in ALL} <= set(_LIKENESSES)
+    assert {method.fine_tuned_by for method in ALL} <= set(_MEASURES)
     image = placed(blob(), "SAR")
     with pytest.raises(InputError, match="by lncc, mind, gradient, auto, not by 'lnc'"):
         predict(model(lambda f, m: pytest.fail("ran")), image, image, fit="lnc")

@@ -7,8 +7,8 @@ import torch
 
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.phantom.demo_pair import DemoPair, demo_pair, head_phantom
 from DeepRegistrationLib.phantom.head import BRAIN_LABELS, LABELS
-from DeepRegistrationLib.phantom.pair import DemoPair, demo_pair, head_phantom
 
 
 @pytest.fixture(scope="module")

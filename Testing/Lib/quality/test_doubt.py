@@ -7,10 +7,11 @@ import pytest
 import SimpleITK as sitk
 
 from DeepRegistrationLib.__main__ import main
+from DeepRegistrationLib.affine.mirror import Mirror
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
 from DeepRegistrationLib.quality.doubt import measure_doubt
 from DeepRegistrationLib.quality.report import Report
-from DeepRegistrationLib.quality.shape import Mirror, Shape, measure_shape
+from DeepRegistrationLib.quality.shape import Shape, measure_shape
 from DeepRegistrationLib.quality.there_and_back import missed_by_transforms
 from Testing.Lib.geometry.geometries import oblique
 

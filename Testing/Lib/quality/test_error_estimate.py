@@ -10,7 +10,7 @@ import torch
 from DeepRegistrationLib import fields, register
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import Transform
-from DeepRegistrationLib.phantom.pair import head_phantom
+from DeepRegistrationLib.phantom.demo_pair import head_phantom
 from DeepRegistrationLib.quality.error_estimate import estimate_errors
 from DeepRegistrationLib.quality.report import Report
 from DeepRegistrationLib.quality.verdict import affine_fits_better

@@ -11,7 +11,7 @@ from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.fields import invert, smooth
 from DeepRegistrationLib.geometry.image import Grid
 from DeepRegistrationLib.quality import metrics
-from DeepRegistrationLib.quality.measure import measure_field
+from DeepRegistrationLib.quality.measurements import measure_field
 from DeepRegistrationLib.quality.report import Report
 from DeepRegistrationLib.quality.surfaces import boundary, surface_distances
 

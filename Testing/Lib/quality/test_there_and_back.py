@@ -8,7 +8,7 @@ import torch
 
 from DeepRegistrationLib.geometry.image import Grid
 from DeepRegistrationLib.quality import tg132
-from DeepRegistrationLib.quality.measure import measure_field
+from DeepRegistrationLib.quality.measurements import measure_field
 from DeepRegistrationLib.quality.report import Report
 from DeepRegistrationLib.quality.there_and_back import left_over, missed_by_fields, missed_by_transforms
 

@@ -123,7 +123,7 @@ def test_a_worker_killed_from_outside_leaves_a_usable_panel(faked, ui, pair):
     pretend(faked, "hang")
     interact.click(ui.applyButton)
     interact.wait_until(lambda: "child" in ui.statusLabel.text)
-    os.kill(faked.logic.registration._job._process.processId, signal.SIGKILL)
+    os.kill(faked.logic.registration._run._process.processId, signal.SIGKILL)
     interact.wait_until(lambda: ui.applyButton.text == "Apply")
     assert "ended from outside" in ui.statusLabel.text
     pretend(faked, "none")

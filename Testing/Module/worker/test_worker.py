@@ -13,36 +13,36 @@ import pytest
 
 from ..cases import haveEnded  # makes the module importable, too
 
-from DeepRegistrationSlicer.worker import process, job  # isort: skip
+from DeepRegistrationSlicer.worker import process, worker_run  # isort: skip
 
 FAKE = [sys.executable, str(Path(__file__).parents[1] / "fake_worker.py")]
 pytestmark = pytest.mark.usefixtures("host")
 
 
 class Told:
-    """A job and all it said."""
+    """A run and all it said."""
 
     def __init__(self, child, folder, method):
         self.process, self.events = child, []
-        self.job = job.WorkerRun(child)
-        self.job.progressed.connect(
+        self.worker = worker_run.WorkerRun(child)
+        self.worker.progressed.connect(
             lambda stage, fraction, message: self.events.append(("progress", fraction, message))
         )
-        self.job.finished.connect(lambda report: self.events.append(("finished", report)))
-        self.job.failed.connect(lambda sentence: self.events.append(("failed", sentence)))
-        self.job.cancelled.connect(lambda: self.events.append(("cancelled",)))
+        self.worker.finished.connect(lambda report: self.events.append(("finished", report)))
+        self.worker.failed.connect(lambda sentence: self.events.append(("failed", sentence)))
+        self.worker.cancelled.connect(lambda: self.events.append(("cancelled",)))
         arguments = ["register", "fixed.nrrd", "moving.nrrd", "--output-transform", "t.nrrd", "--method", method]
-        self.job.start(arguments, folder)
+        self.worker.start(arguments, folder)
 
     def until(self, condition, seconds=20):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, self.events
-            self.job.poll()
+            self.worker.poll()
             time.sleep(0.01)
 
     def run(self):
-        self.until(lambda: not self.job.isRunning)
+        self.until(lambda: not self.worker.isRunning)
         return self.events[-1]
 
     @property
@@ -84,7 +84,7 @@ def test_progress_comes_in_order_and_the_report_last(tell, images):
 def test_progress_is_told_while_the_worker_runs(tell, images):
     told = tell("slow")
     told.until(lambda: any(e[0] == "progress" and 0.2 < e[1] < 0.5 for e in told.events))
-    assert told.job.isRunning
+    assert told.worker.isRunning
     assert told.run()[0] == "finished"
 
 
@@ -94,18 +94,18 @@ def test_cancel_ends_the_worker_and_what_it_started_within_a_second(tell):
     child = int(next(e[2] for e in told.events if "child" in e[-1]).split()[1])
     family = [psutil.Process(pid) for pid in (child, told.process.processId)]
     before = time.monotonic()
-    told.job.cancel()
+    told.worker.cancel()
     assert time.monotonic() - before < 1
     assert told.ends == [("cancelled",)]
     assert haveEnded(family)
-    told.job.poll()
+    told.worker.poll()
     assert told.ends == [("cancelled",)]
 
 
 def test_cancel_before_the_first_word_works_too(tell):
     told = tell("hang")
     started = psutil.Process(told.process.processId)
-    told.job.cancel()
+    told.worker.cancel()
     assert told.ends == [("cancelled",)]
     assert haveEnded([started])
 
@@ -118,7 +118,7 @@ def test_cancel_through_the_launcher_ends_the_interpreter_behind_it(tell):
     told.until(lambda: any(e[0] == "progress" and "child" in e[2] for e in told.events))
     family = psutil.Process(told.process.processId).children(recursive=True)
     assert len(family) >= 2
-    told.job.cancel()
+    told.worker.cancel()
     assert haveEnded(family)
 
 
@@ -164,13 +164,13 @@ def test_a_python_that_is_not_there_is_one_sentence(tell):
     ["", "{", "[]", "null", "3", '{"stage": "x"}', '{"stage": "x", "fraction": null}', '{"fraction": 0.5}'],
 )
 def test_what_is_no_progress_is_ignored(line):
-    assert job.parse(line) is None
+    assert worker_run.parse(line) is None
 
 
 def test_fractions_stay_between_nothing_and_all():
-    assert job.parse('{"stage": "x", "fraction": 7}')["fraction"] == 1
-    assert job.parse('{"stage": "x", "fraction": -1}')["fraction"] == 0
-    assert job.parse('{"stage": "x", "fraction": NaN}')["fraction"] == 0
+    assert worker_run.parse('{"stage": "x", "fraction": 7}')["fraction"] == 1
+    assert worker_run.parse('{"stage": "x", "fraction": -1}')["fraction"] == 0
+    assert worker_run.parse('{"stage": "x", "fraction": NaN}')["fraction"] == 0
 
 
 def test_the_library_is_found_beside_the_module():
@@ -179,8 +179,8 @@ def test_the_library_is_found_beside_the_module():
 
 def test_the_last_line_of_a_traceback_is_no_sentence_for_the_user():
     errors = "Traceback (most recent call last):\n  File x\nRuntimeError: Exception thrown\nsitk::ERROR: No."
-    assert "stopped unexpectedly" in job.explain(1, errors)
-    assert job.explain(2, "a warning\nThe fixed image is empty.") == "The fixed image is empty."
+    assert "stopped unexpectedly" in worker_run.explain(1, errors)
+    assert worker_run.explain(2, "a warning\nThe fixed image is empty.") == "The fixed image is empty."
 
 
 @pytest.mark.parametrize(
@@ -197,4 +197,4 @@ def test_the_last_line_of_a_traceback_is_no_sentence_for_the_user():
     ],
 )
 def test_too_little_memory_is_recognized_whoever_says_it(last):
-    assert "not enough memory" in job.explain(1, f"Traceback (most recent call last):\n{last}\n")
+    assert "not enough memory" in worker_run.explain(1, f"Traceback (most recent call last):\n{last}\n")

@@ -17,9 +17,9 @@ import SimpleITK as sitk
 from .. import __version__
 from ..errors import InputError
 from ..files.writing import PathLike, whole
+from .image_series import PATIENT, STUDY, DicomSeries
 from .maps import kind_of, matrix_of, sampled
 from .optional import pydicom
-from .series import PATIENT, STUDY, DicomSeries
 
 LINEAR_UID, DEFORMABLE_UID = "1.2.840.10008.5.1.4.1.1.66.1", "1.2.840.10008.5.1.4.1.1.66.3"
 MOST_BYTES = 2**32 - 2

@@ -1,4 +1,4 @@
-"""Live: what is found so far is seen in the slice views; stopped and kept by one click; gone without a trace."""
+"""What is found so far is seen in the slice views; stopped and kept by one click; gone without a trace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .. import cases
 from ..cases import FAKE, OBLIQUE, addVolume, blobs, sceneContent
 
 import slicer  # isort: skip
-from DeepRegistrationSlicer.registration import live, results  # isort: skip
+from DeepRegistrationSlicer.registration import preview, results  # isort: skip
 from DeepRegistrationSlicer.scene import nodes, views  # isort: skip
 from DeepRegistrationSlicer.worker import process, staying  # isort: skip
 from DeepRegistrationSlicer.worker.methods import MethodEntry  # isort: skip
@@ -20,11 +20,11 @@ from DeepRegistrationSlicer.worker.methods import MethodEntry  # isort: skip
 @pytest.fixture
 def served(faked, monkeypatch):
     """The panel with a worker that stays, and shows a field that moves by 2 mm, then waits to be stopped."""
-    monkeypatch.setattr(live, "SECONDS", 0.0)
+    monkeypatch.setattr(preview, "SECONDS", 0.0)
     worker = staying.StayingWorker(FAKE)
     faked.logic.registration.makeProcess = lambda: staying.StayingProcess(worker)
-    faked.panel.catalog.methods.append(MethodEntry("live", "live", ""))
-    faked.panel.parameters.method = "live"
+    faked.panel.catalog.methods.append(MethodEntry("previews", "previews", ""))
+    faked.panel.parameters.method = "previews"
     yield faked
     worker.end()
 
@@ -147,7 +147,7 @@ def test_a_process_of_its_own_cannot_be_stopped_and_says_so(served):
 
 def test_a_series_and_a_script_that_shows_nothing_have_no_preview(served):
     logic = served.logic.registration
-    silent = {"method": "live", "showResult": False, "waitForCompletion": False}
+    silent = {"method": "previews", "showResult": False, "waitForCompletion": False}
     logic.register(slicer.util.getNode("T1"), slicer.util.getNode("T2"), **silent)
     interact.wait_until(lambda: served.ui.progressBar.value >= 20, 30)
     assert onItsWay() is None
@@ -157,7 +157,7 @@ def test_a_series_and_a_script_that_shows_nothing_have_no_preview(served):
 
 def test_the_real_worker_is_stopped_by_a_click_and_gives_a_proper_result(panel, monkeypatch):
     """From the affine alignment on the pair is seen; stopped there, the result has its inverse and its verdict."""
-    monkeypatch.setattr(live, "SECONDS", 0.0)
+    monkeypatch.setattr(preview, "SECONDS", 0.0)
     fixed = addVolume(blobs((24, 32, 30)), OBLIQUE, "T1")
     moving = addVolume(blobs((24, 32, 30), (2, 1, 0)), OBLIQUE, "T2")
     panel.panel.chooseVolumes()

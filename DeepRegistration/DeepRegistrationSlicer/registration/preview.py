@@ -1,4 +1,4 @@
-"""The result while it is found: the moving volume under what is known so far, over the fixed one."""
+"""Previews: the moving volume under what is known so far, over the fixed one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS = 1.0
 """Between two redraws, at least."""
 
 
-class LiveView:
+class PreviewView:
     """Shows one registration on its way; ``close`` puts everything back. The scene's own nodes are not touched.
 
     The moving volume is shown by a copy that shares its voxels.

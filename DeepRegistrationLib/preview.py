@@ -1,15 +1,21 @@
-"""A field on its way, coarse enough to be shown at once."""
+"""Previews: what a registration has found so far, coarse enough to be shown at once, for whoever looks on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 from torch import Tensor
 
-from .image import Grid, PathLike, write_sitk
-from .transform import voxels_to_lps
+from .fields import resize
+from .geometry.image import Grid, PathLike, write_sitk
+from .geometry.transform import voxels_to_lps
+from .inputs.pair import Pair
+from .progress import Reporter
 
 MOST = 64
 """Samples on an axis: what is moved lies within a part of a voxel of where the result will put it, for the eye."""
@@ -57,6 +63,44 @@ class Preview:
         return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
 
 
-def coarse(grid: Grid) -> Grid:
+def begin_previews(pair: Pair, grid: Grid, matrix: np.ndarray, field: Tensor | None, reporter: Reporter) -> None:
+    """Show the affine alignment to the reporter's watch, and from now on the fields that come before it.
+
+    Args:
+        grid: the working grid.
+        matrix: LPS mm, fixed to moving.
+        field: (1, ndim, *grid.shape) voxels that a given start has besides; None: it has none.
+    """
+    watch = reporter.watch
+    if watch.on_level is None:
+        return
+    watch.preview = partial(_preview, watch.on_level, pair, grid, matrix)
+    preview_whole("affine", torch.zeros(1, grid.ndim, *_coarse(grid).shape) if field is None else field, reporter)
+
+
+def preview_whole(name: str, field: Tensor, reporter: Reporter) -> None:
+    """Show a field (1, ndim, *S) on the whole grid, in its voxels."""
+    reporter.preview(name, partial(resize, field.float()))
+
+
+def _preview(
+    on_level: Callable[[Preview], None],
+    pair: Pair,
+    grid: Grid,
+    matrix: np.ndarray,
+    name: str,
+    field_on: Callable[[tuple[int, ...]], Tensor],
+) -> None:
+    small = _coarse(grid)
+    field = field_on(small.shape)
+    if pair.plane:
+        shape = list(small.shape)
+        shape.insert(pair.plane.axis, 1)
+        small, field = pair.given_fixed.grid.resized(tuple(shape)), pair.plane.lift_field(field)
+        matrix = pair.plane.lift_affine(matrix)
+    on_level(Preview.of(name, field, small, matrix))
+
+
+def _coarse(grid: Grid) -> Grid:
     """The same field of view with ``MOST`` voxels on an axis or fewer."""
     return grid.resized(tuple(min(n, MOST) for n in grid.shape))

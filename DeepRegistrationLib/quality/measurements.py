@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import fields
 from ..geometry.image import Grid, Image
 from ..geometry.transform import Transform, affine_to_sitk, displacement_on, map_points, resample
-from ..inputs.content import coarse_content
+from ..inputs.content_mask import coarse_content
 from ..inputs.pair import Pair
 from ..progress import SILENT, Reporter
 from ..similarity.mutual_information import nmi
@@ -20,7 +20,7 @@ from .report import Report
 from .there_and_back import left_over
 
 COARSE = 48
-"""Voxels along an axis at which similarity and displacement are sampled."""
+"""Voxels along an axis at which likeness and displacement are sampled."""
 
 
 def measure_field(report: Report, u: Tensor, inverse: Tensor, grid: Grid, content: Tensor) -> None:

@@ -9,7 +9,7 @@ from ..texts import tr as _
 from .section import Section
 
 
-class LiveSection(Section):
+class StopHereSection(Section):
     """One button below Apply, once there is something to keep."""
 
     def __init__(self, ui: Any, logic: RegistrationLogic) -> None:

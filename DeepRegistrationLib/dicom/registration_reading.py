@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..files.writing import PathLike
 from .maps import GridMap, affine
 from .optional import pydicom
-from .writing import DEFORMABLE_UID, LINEAR_UID
+from .registration_writing import DEFORMABLE_UID, LINEAR_UID
 
 _UNDEFINED = 0xFFFFFFFF
 """Instead of a length: the value says itself where it ends."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..refinement.levels import border_value
+from ..fields.background import border_value
 
 FAINT = 0.05
 """Of the range between the 1st and 99th percentile: what differs less from the border's typical value is background."""

@@ -119,13 +119,13 @@ class Answer:
 
     def ask(self, arguments: list[str], folder: Path, fetch: Callable[[Path], Any] | None = None) -> None:
         """Start; ``folder`` is where it runs, and is removed at the end, after ``fetch(folder)``."""
-        self.stop()
+        self.end()
         self._folder, self._lines, self._process, self._fetch = folder, [], self.makeProcess(), fetch
         try:
             self._process.start(arguments, folder)
         except OSError as error:
             LOGGER.exception("The worker did not start")
-            self.stop()
+            self.end()
             self.failed.emit(str(error))
             return
         self._ticker.start(self.poll)
@@ -139,7 +139,7 @@ class Answer:
         self._lines += lines
         for line in lines:
             self.heard.emit(line)
-        if code is None or self._process is None:  # who hears it may stop it
+        if code is None or self._process is None:  # who hears it may end it
             return
         errors = self._process.errorText()
         answer: Any = "\n".join(self._lines)
@@ -149,14 +149,14 @@ class Answer:
             except (OSError, ValueError):
                 LOGGER.exception("Reading what the worker wrote")
                 code = 1
-        self.stop()
+        self.end()
         if code == EXIT_DONE:
             self.finished.emit(answer)
         else:
             LOGGER.warning("The worker said (exit code %s): %s", code, errors.strip())
             self.failed.emit(explain(code, errors))
 
-    def stop(self) -> None:
+    def end(self) -> None:
         """End it without a word."""
         self._ticker.stop()
         if self._process is not None:
