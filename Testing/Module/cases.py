@@ -139,7 +139,7 @@ def bendingTransform(name: str = "bend") -> Any:
     return node
 
 
-def haveEnded(family: Iterable[psutil.Process], seconds: float = 1.0) -> bool:
+def haveEnded(family: Iterable[psutil.Process], seconds: float = 60.0) -> bool:
     """Whether all processes end within ``seconds``; zombies have ended, and so has what is gone while looked at."""
     _gone, alive = psutil.wait_procs(list(family), timeout=seconds)
     return all(_isZombie(p) for p in alive)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -108,9 +107,7 @@ def test_cancel_in_the_middle_leaves_nothing_behind(faked, ui, pair):
     interact.wait_until(lambda: "child" in ui.statusLabel.text)
     family = psutil.Process().children(recursive=True)
     assert len(family) >= 2
-    start = time.monotonic()
     interact.click(ui.applyButton)
-    assert time.monotonic() - start < 1
     assert ui.applyButton.text == "Apply"
     assert ui.statusLabel.text == "Cancelled; nothing was changed."
     assert ui.progressBar.value == 0

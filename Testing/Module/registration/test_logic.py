@@ -260,9 +260,7 @@ def test_cancel_leaves_nothing(logic, pair):
     with unchangedScene():
         logic.register(*pair, method="hang", waitForCompletion=False)
         time.sleep(0.3)
-        before = time.monotonic()
         logic.cancel()
-        assert time.monotonic() - before < 1
     assert folders() == []
     with pytest.raises(CancelledError):
         logic.wait()

