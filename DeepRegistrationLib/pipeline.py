@@ -216,7 +216,7 @@ def _aligned(
     matrix, field, contents = np.eye(pair.fixed.ndim + 1), None, None
     begin = fit.matrix if fit is not None else None
     if start is not None:
-        begin, field = split_start(start, grid, content)
+        begin, field = split_start(start, grid, content, report.warnings)
         if not settings.is_linear:
             report.affine = "given"
         elif field is not None:

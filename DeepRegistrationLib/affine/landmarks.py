@@ -103,6 +103,8 @@ def start_from(
     report.landmarks_apart = tuple(k + 1 for k in fit.apart)
     if fit.apart:
         report.warnings.append(fit.warning(names))
+    if np.linalg.det(fit.matrix[:-1, :-1]) < 0:
+        report.warnings.append("The landmarks mirror the image: check left and right, and whether two are exchanged.")
     return fit
 
 

@@ -5,7 +5,8 @@ import pytest
 import SimpleITK as sitk
 
 from DeepRegistrationLib import InputError, register
-from DeepRegistrationLib.affine.landmarks import fit_landmarks
+from DeepRegistrationLib.affine.landmarks import fit_landmarks, start_from
+from DeepRegistrationLib.quality.report import Report
 
 from ..geometry.geometries import rotation
 from .test_affine import _motion, _seen_through, _tissues
@@ -83,6 +84,14 @@ def test_what_moves_a_little_against_each_other_is_no_disagreement():
 def test_what_leaves_the_turn_open_is_refused(points, sentence):
     with pytest.raises(InputError, match=sentence):
         fit_landmarks(points, points)
+
+
+def test_landmarks_that_mirror_are_named():
+    points = np.random.default_rng(5).uniform(-30, 30, (8, 3))
+    for sign, said in ((-1.0, 1), (1.0, 0)):
+        report = Report("none", "fast", "auto", "cpu", "1.0")
+        start_from((points, points * [sign, 1, 1]), "affine", report, None, must=True)
+        assert sum("landmarks mirror" in sentence for sentence in report.warnings) == said
 
 
 @pytest.fixture(scope="module")
