@@ -188,8 +188,7 @@ def _read_fit(
         return None
     report.landmark_pairs, report.landmark_fit_mm = len(fit.errors) - len(fit.apart), fit.error_mm
     report.landmarks_apart = tuple(k + 1 for k in fit.apart)
-    if fit.apart:
-        report.warnings.append(fit.warning(names))
+    report.warnings += fit.warnings(names)
     return fit
 
 
@@ -227,7 +226,7 @@ def _aligned(
     matrix, field, contents = np.eye(pair.fixed.ndim + 1), None, None
     begin = fit.matrix if fit is not None else None
     if start is not None:
-        begin, field = split_start(start, grid, content)
+        begin, field = split_start(start, grid, content, report.warnings)
         if not settings.is_linear:
             report.affine = "given"
         elif field is not None:

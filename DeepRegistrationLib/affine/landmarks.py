@@ -45,16 +45,19 @@ class LandmarkFit:
         """The fiducial registration error: root mean square over the fitted pairs."""
         return float(np.sqrt(np.mean(np.delete(self.errors, self.apart) ** 2)))
 
-    def warning(self, names: Sequence[str] | None = None) -> str:
-        """A sentence that names the pairs that disagree; empty if none does."""
-        if not self.apart:
-            return ""
-        said = [f"{names[k] if names and names[k] else k + 1} ({self.errors[k]:.0f} mm off)" for k in self.apart]
-        one = len(said) == 1
-        return (
-            f"Landmark pair{'' if one else 's'} {', '.join(said)} disagree{'s' if one else ''} with the others and "
-            f"did not count for the starting alignment: check {'its' if one else 'their'} places."
-        )
+    def warnings(self, names: Sequence[str] | None = None) -> list[str]:
+        """A sentence that names the pairs that disagree, and one if left and right are exchanged."""
+        out = []
+        if self.apart:
+            said = [f"{names[k] if names and names[k] else k + 1} ({self.errors[k]:.0f} mm off)" for k in self.apart]
+            one = len(said) == 1
+            out.append(
+                f"Landmark pair{'' if one else 's'} {', '.join(said)} disagree{'s' if one else ''} with the others and "
+                f"did not count for the starting alignment: check {'its' if one else 'their'} places."
+            )
+        if np.linalg.det(self.matrix[:-1, :-1]) < 0:
+            out.append("The landmarks mirror the image: check left and right, and whether two are exchanged.")
+        return out
 
 
 def fit_landmarks(fixed: np.ndarray, moving: np.ndarray, kind: Freedom = "rigid") -> LandmarkFit:

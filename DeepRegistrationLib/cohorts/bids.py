@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..files.writing import shown, write_text
 from ..geometry.image import PathLike
 from .finished import write_json
-from .lists import ALL_PAIRS, BASELINE, TO, Job, Names
+from .lists import ALL_PAIRS, BASELINE, TO, Job, Names, left_aside
 
 _IMAGE = re.compile(r"(sub-[A-Za-z0-9]+)(_ses-[A-Za-z0-9]+)?(_[A-Za-z0-9_-]+)?_([A-Za-z0-9]+)\.nii(\.gz)?")
 
@@ -48,7 +48,9 @@ class Scan:
         return "".join(re.findall(r"[A-Za-z0-9]+", self.label.removeprefix("sub-")))
 
 
-def read_folder(folder: PathLike, pairs: str | None, suffix: str = "T1w") -> list[Job]:
+def read_folder(
+    folder: PathLike, pairs: str | None, suffix: str = "T1w", note: Callable[[str], None] | None = None
+) -> list[Job]:
     """The pairs of ``sub-*/[ses-*/]anat/*_SUFFIX.nii[.gz]``.
 
     Args:
@@ -56,6 +58,7 @@ def read_folder(folder: PathLike, pairs: str | None, suffix: str = "T1w") -> lis
         pairs: "baseline" (None): of each subject, later sessions to the first; "all"; or "to:LABEL", such as
             to:sub-01 or to:sub-01_ses-1.
         suffix: T1w, T2w, ...
+        note: called with a sentence about what was left aside.
 
     Raises:
         InputError: if there are no such images, or no pairs of them.
@@ -70,8 +73,22 @@ def read_folder(folder: PathLike, pairs: str | None, suffix: str = "T1w") -> lis
     chosen = [*_chosen(scans, pairs or BASELINE)]
     if not chosen:
         raise InputError(f"No subject in {source} has two sessions; choose --pairs all or --pairs to:SUBJECT.")
+    if note is not None and (pairs or BASELINE) == BASELINE:
+        _note_others(source, scans, chosen, note)
     names = Names(source)
     return [_job(names, fixed, moving) for fixed, moving in chosen]
+
+
+def _note_others(source: Path, scans: list[Scan], chosen: list[tuple[Scan, Scan]], note: Callable[[str], None]) -> None:
+    """What is in no pair, though it was looked at."""
+    used = {scan for pair in chosen for scan in pair}
+    there = {scan.subject for scan in used}
+    alone = [*dict.fromkeys(scan.subject for scan in scans if scan.subject not in there)]
+    if alone:
+        note(left_aside(source, "these subjects have one session, and a pair needs two", alone))
+    others = [scan.label for scan in scans if scan.subject in there and scan not in used]
+    if others:
+        note(left_aside(source, "another image of the first session is the baseline", others))
 
 
 def _scans(source: Path, suffix: str) -> Iterator[Scan]:

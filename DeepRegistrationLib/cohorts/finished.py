@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,21 +89,29 @@ def finished_report(task: Task, hashes: Hashes) -> dict[str, Any]:
     done, report = read_json(folder / DONE), read_json(folder / REPORT)
     if not report or done.get("recipe") != task.recipe():
         return {}
-    outputs, inputs = done.get("outputs"), done.get("inputs")
+    outputs, inputs, without = done.get("outputs"), done.get("inputs"), done.get("without", [])
     if not isinstance(outputs, Mapping) or not isinstance(inputs, Mapping) or {*inputs} != {*task.inputs}:
         return {}
+    if not isinstance(without, list):
+        return {}
     try:
-        whole = all(_is_whole(Path(path), outputs.get(name)) for name, path in task.outputs.items())
+        wanted = {name: path for name, path in task.outputs.items() if name not in without}
+        whole = all(_is_whole(Path(path), outputs.get(name)) for name, path in wanted.items())
         same = whole and all(_is_same(path, inputs[name], hashes) for name, path in task.inputs.items())
     except OSError:
         return {}
     return report if same else {}
 
 
-def mark_done(task: Task, inputs: Mapping[str, Any]) -> None:
-    """Written last: all outputs of ``task`` are there, whole, and made of ``inputs`` (of ``Hashes.of``)."""
+def mark_done(task: Task, inputs: Mapping[str, Any], without: Sequence[str] = ()) -> None:
+    """Written last: all outputs of ``task`` are there, whole, and made of ``inputs`` (of ``Hashes.of``).
+
+    Args:
+        without: names of outputs that there are none of, whoever asks; the report says why.
+    """
     outputs = {name: made_output(Path(path)) for name, path in task.outputs.items()}
-    write_json(Path(task.folder) / DONE, {"recipe": task.recipe(), "inputs": dict(inputs), "outputs": outputs})
+    done = {"recipe": task.recipe(), "inputs": dict(inputs), "outputs": outputs, "without": [*without]}
+    write_json(Path(task.folder) / DONE, done)
 
 
 def _is_whole(path: Path, made: Any) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
     if pairs == "":
         raise InputError("--pairs is all, baseline, or to:NAME with the name of an image, not nothing.")
     if pairs:
-        return _pairs_of_images(read_subjects(path, note), source, pairs)
+        return _pairs_of_images(read_subjects(path, note), source, pairs, note)
     return [*_jobs(_entries_and_note(source, ("name", "fixed", "moving", *EXTRAS), note), source)]
 
 
@@ -102,8 +103,15 @@ def _entries_and_note(
 ) -> list[tuple[str, dict[str, str]]]:
     entries, others = _entries(source, known)
     if others and note is not None:
-        note(f"Left aside in {source}, as they say nothing about a registration: {', '.join(sorted(others)[:10])}.")
+        note(left_aside(source, "they say nothing about a registration", sorted(others)))
     return entries
+
+
+def left_aside(source: Path, why: str, names: Sequence[str], most: int = 10) -> str:
+    """A sentence that names what is not used, and says how many where they are ``most`` or more."""
+    more = len(names) - most
+    shown_names = ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    return f"Left aside in {source}, as {why}: {shown_names}."
 
 
 def _entries(source: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, dict[str, str]]], set[str]]:
@@ -205,12 +213,12 @@ class Names:
         return name
 
 
-def _pairs_of_images(images: list[Subject], source: Path, pairs: str) -> list[Job]:
+def _pairs_of_images(images: list[Subject], source: Path, pairs: str, note: Callable[[str], None] | None) -> list[Job]:
     """All ordered pairs of the images of a list, each with the one named after ``to:``, or its baseline."""
     if pairs == ALL_PAIRS:
         chosen = [(f, m) for f in images for m in images]
     elif pairs == BASELINE:
-        chosen = [*_to_baselines(images, source)]
+        chosen = _to_baselines(images, source, note)
     else:
         one = pairs.removeprefix(TO)
         wanted = [image for image in images if image.name == one]
@@ -224,16 +232,21 @@ def _pairs_of_images(images: list[Subject], source: Path, pairs: str) -> list[Jo
     return [Job(names.take(f"{f.name}_{m.name}"), f.image, m.image, _both(f, m)) for f, m in chosen if f is not m]
 
 
-def _to_baselines(images: list[Subject], source: Path) -> Iterable[tuple[Subject, Subject]]:
+def _to_baselines(
+    images: list[Subject], source: Path, note: Callable[[str], None] | None
+) -> list[tuple[Subject, Subject]]:
     """Later images of each subject to its first one in the list."""
     without = next((image.name for image in images if not image.subject), None)
     if without is not None:
         raise InputError(f"For --pairs baseline {source} needs a column subject; {without} has none.")
-    first: dict[str, Subject] = {}
-    found = [(first.setdefault(image.subject, image), image) for image in images]
-    if len(first) == len(images):
+    counts = Counter(image.subject for image in images)
+    if len(counts) == len(images):
         raise InputError(f"No subject in {source} has two images; choose --pairs all or --pairs to:NAME.")
-    return found
+    alone = [subject for subject, count in counts.items() if count == 1]
+    if alone and note is not None:
+        note(left_aside(source, "these subjects have one image, and a pair needs two", alone))
+    first: dict[str, Subject] = {}
+    return [(first.setdefault(image.subject, image), image) for image in images]
 
 
 def _both(fixed: Subject, moving: Subject) -> dict[str, Path]:

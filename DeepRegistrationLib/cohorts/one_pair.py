@@ -84,7 +84,8 @@ def _save(task: Task, result: Result, inputs: dict[str, Any], started: float) ->
         "halfway_to_moving": lambda: result.halfway.to_moving,
     }
     images = result.fixed, result.moving
-    task = _with_a_half(task, result)
+    without = _without_a_half(task, result)
+    task = replace(task, outputs={name: path for name, path in task.outputs.items() if name not in without})
     with together():
         for name, path in task.outputs.items():
             if name == "displacement":
@@ -95,20 +96,22 @@ def _save(task: Task, result: Result, inputs: dict[str, Any], started: float) ->
         save_report(result.report, folder, *images, result.warped, picture=picture)
         report = result.report.as_dict() | {"provenance": _provenance(task, inputs, started)}
         write_json(folder / REPORT, report)
-    mark_done(task, inputs)
+    for path in without.values():
+        Path(path).unlink(missing_ok=True)  # of an earlier run
+    mark_done(task, inputs, [*without])
     return read_json(folder / REPORT)
 
 
-def _with_a_half(task: Task, result: Result) -> Task:
-    """Without the outputs that lie halfway, and with a warning, where the transform has no half: the rest is kept."""
-    kept = {name: path for name, path in task.outputs.items() if name not in HALFWAY_OUTPUTS}
-    if len(kept) < len(task.outputs):
+def _without_a_half(task: Task, result: Result) -> dict[str, str]:
+    """The outputs that lie halfway, with a warning, where the transform has no half; else none. The rest is kept."""
+    asked = {name: path for name, path in task.outputs.items() if name in HALFWAY_OUTPUTS}
+    if asked:
         try:
             _ = result.halfway
         except InputError as error:
             result.report.warnings.append(str(error))
-            return replace(task, outputs=kept)
-    return task
+            return asked
+    return {}
 
 
 def _provenance(task: Task, inputs: dict[str, Any], started: float) -> dict[str, Any]:

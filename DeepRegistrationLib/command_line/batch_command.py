@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..cohorts import bids, lists
@@ -35,11 +36,12 @@ def run_command(options: argparse.Namespace) -> None:
     resources = resources_from(options)
     shard = parse_shard(options.shard)
     weights = weights_for(settings)
+    note = partial(print, file=sys.stderr)
     if Path(options.list).is_dir():
-        jobs = bids.read_folder(options.list, options.pairs, options.suffix)
+        jobs = bids.read_folder(options.list, options.pairs, options.suffix, note)
         bids.describe(Path(options.output))
     else:
-        jobs = lists.read_jobs(options.list, options.pairs, lambda sentence: print(sentence, file=sys.stderr))
+        jobs = lists.read_jobs(options.list, options.pairs, note)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the workers are ended too
     try:
         outcomes = run_batch(

@@ -1,7 +1,10 @@
 """The space halfway between two images, in which neither is favored by being the one that is not resampled.
 
-H with H o H = T, of a transform T from fixed to moving: the affine part by a matrix square root (Denman and Beavers
-1976), the field by a fixed-point iteration. Swapping the images gives H^-1, hence the same space (Reuter 2012).
+Of a transform T from fixed to moving with the affine part A, and S = sqrt(A) (Denman and Beavers 1976): once each image
+is brought half of the way, psi = S^-1 o T o S^-1 is left. A point p and psi(p) meet in their middle, m, from where the
+moving image is seen by S(m + u(m)) and the fixed one by S^-1(m - u(m)); u(m) is half of psi(p) - p. Swapping the images
+gives T^-1 and -u, hence the same space (after Reuter 2012), however far apart they lie. The root of psi would do, too,
+but no iteration finds it where psi bends much.
 """
 
 from __future__ import annotations
@@ -11,20 +14,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
-import torch
 from torch import Tensor
 
 from .. import fields
 from ..errors import InputError
 from .image import Grid, Image
-from .transform import Transform, displacement_on, linear_part, lps_to_voxels, resample
+from .transform import Transform, affine_to_sitk, displacement_on, linear_part, lps_to_voxels, resample
 from .transform_files import parts_of
 
-ROUNDS = 60
 CLOSE = 0.01
-"""Voxels that twice the half may miss the whole by, on average."""
-MISSED = 0.1
-"""The same, from which on there is no half."""
+"""Voxels that the middle of a point and its counterpart may be missed by, on average."""
+MISSED, FEW = 0.5, 0.005
+"""Voxels from which on it is lost, and the share of the grid that may be: folds of a border."""
 MOST_TURNED = 160.0
 """Degrees: nearer to half a turn it is chance to which side the half lies."""
 
@@ -50,41 +51,30 @@ class Halfway:
         Raises:
             InputError: if the transform has no half: it mirrors, turns by half a turn, or folds.
         """
-        u, affine = half_of(transform)
-        grid = _carried(fixed.grid, affine)
-        to_moving = Transform.from_field(u, transform.domain, affine)
-        to_fixed = Transform.inverse_of(fields.invert(u, tolerance=CLOSE), transform.domain, affine, fixed.grid)
+        u, domain, half = half_of(transform)
+        to_moving = Transform.from_field(u, domain, half)
+        to_fixed = Transform.from_field(-u, domain, np.linalg.inv(half))
+        grid = _carried(fixed.grid, half)
         seen = (resample(image, grid, onto) for image, onto in ((fixed, to_fixed), (moving, to_moving)))
         return cls(to_fixed, to_moving, *seen)
 
 
-def half_of(transform: Transform) -> tuple[Tensor, np.ndarray]:
-    """The field (1, ndim, *domain) in voxels of the transform's domain and the matrix (LPS mm) of ``Halfway.of``.
-
-    Half the way is p -> matrix(p + u(p)).
+def half_of(transform: Transform) -> tuple[Tensor, Grid, np.ndarray]:
+    """u of the module's first lines as (1, ndim, *grid.shape) in voxels, its grid, which lies halfway, and S (LPS mm).
 
     Raises:
         InputError: as of ``Halfway.of``.
     """
-    grid = transform.domain
-    whole = _affine_of(transform)
-    half = square_root(whole)
-    there, back = (_in_voxels(matrix, grid) for matrix in (half, np.linalg.inv(whole)))
-    places = fields.identity(grid.shape)
-    goal = places + lps_to_voxels(displacement_on(transform, grid), grid)
-    u = torch.zeros_like(places)
-    with torch.no_grad():
-        for _ in range(ROUNDS):
-            midway = _moved(there, places + u)
-            end = _moved(there, midway + fields.sample(u, midway, padding="zeros"))
-            missed = torch.einsum("ij,nj...->ni...", back[:, :-1], goal - end)
-            apart = float(missed.square().sum(1).sqrt().mean())
-            if apart < CLOSE:
-                break
-            u = u + missed / 2
-    if not apart < MISSED:
-        raise InputError("The transform has no half: applying one twice misses it; check whether it folds.")
-    return u, half
+    half = square_root(_affine_of(transform))
+    grid = _around(transform.domain, half)
+    back = affine_to_sitk(np.linalg.inv(half))
+    left = sitk.CompositeTransform([back, transform, back])
+    middle = lps_to_voxels(displacement_on(left, grid), grid) / 2
+    w = fields.invert(middle, tolerance=CLOSE)
+    ways = (middle, w), (w, middle)  # where points meet others halfway, one of the two is no way back
+    if any(float((fields.inverse_error(*way) > MISSED).float().mean()) > FEW for way in ways):
+        raise InputError("The transform has no half, as points meet others halfway; check whether it folds.")
+    return -w, grid, half
 
 
 def square_root(matrix: np.ndarray) -> np.ndarray:
@@ -134,12 +124,15 @@ def _carried(grid: Grid, matrix: np.ndarray) -> Grid:
     return Grid(grid.shape, moved @ grid.matrix)
 
 
-def _in_voxels(matrix: np.ndarray, grid: Grid) -> Tensor:
-    """(ndim, ndim + 1) of a matrix in LPS mm, between voxels of ``grid``."""
-    return torch.from_numpy((grid.inverse_matrix @ matrix @ grid.matrix)[:-1]).float()
-
-
-def _moved(matrix: Tensor, points: Tensor) -> Tensor:
-    """(1, ndim, *S) after a matrix (ndim, ndim + 1)."""
-    shift = matrix[:, -1].view(1, -1, *[1] * (points.ndim - 2))
-    return torch.einsum("ij,nj...->ni...", matrix[:, :-1], points) + shift
+def _around(grid: Grid, matrix: np.ndarray) -> Grid:
+    """A grid around all that the matrix (LPS mm) makes of ``grid``, with voxels as large as it makes them."""
+    n, middle = grid.ndim, (np.asarray(grid.shape) - 1) / 2
+    scales = np.linalg.norm(matrix[:n, :n] @ grid.directions, axis=0)
+    scaled = np.eye(n + 1)
+    scaled[:n, :n] = np.diag(scales)
+    scaled[:n, n] = middle - scales * middle
+    carried = Grid(grid.shape, _carried(grid, matrix).matrix @ scaled)
+    ends = np.stack(np.meshgrid(*[[0, s - 1] for s in grid.shape], indexing="ij"), -1).reshape(-1, n)
+    reached = carried.to_index(grid.to_world(ends) @ matrix[:n, :n].T + matrix[:n, n]).round(3)
+    low, high = np.floor(reached.min(0)).astype(int), np.ceil(reached.max(0)).astype(int) + 1
+    return carried.cropped(np.minimum(low, 0), np.maximum(high, grid.shape))

@@ -14,6 +14,9 @@ SMALLEST_AXIS = 4
 FEWEST_IN_MASK = 16
 """Voxels of a mask; in fewer there is nothing that could be aligned or measured."""
 
+TIMES_LARGER = 100.0
+"""The largest sides of two images: a head is 7 times as large as the crop of a hippocampus; units are 1000 apart."""
+
 
 def read_pair(fixed: ImageSource, moving: ImageSource) -> tuple[Image, Image]:
     """Both images, checked.
@@ -65,6 +68,23 @@ def filled(image: Image) -> tuple[Image, np.ndarray | None]:
     return Image(array, image.grid, image.name, (*image.warnings, warning)), numbers
 
 
+def unlike_units(fixed: Grid, moving: Grid) -> str:
+    """A sentence if one image is so much larger than the other that its voxel size cannot be in mm; else nothing."""
+    sizes = {"fixed image": float(fixed.extent.max()), "moving image": float(moving.extent.max())}
+    small, large = sorted(sizes, key=lambda name: sizes[name])
+    times = sizes[large] / sizes[small]
+    if times < TIMES_LARGER:
+        return ""
+    return (
+        f"The {large} is {times:.0f} times as large as the {small} ({_mm(sizes[large])} against {_mm(sizes[small])}): "
+        "check the voxel size of both, which may be meters or micrometers instead of mm."
+    )
+
+
+def _mm(length: float) -> str:
+    return f"{length:.0f} mm" if length >= 1 else f"{length:.2g} mm"
+
+
 def check_overlap(fixed: Grid, moving: Grid) -> None:
     """Both fields of view must share space.
 
@@ -78,8 +98,11 @@ def check_overlap(fixed: Grid, moving: Grid) -> None:
         boxes.append((corners.min(0), corners.max(0)))
     gap = np.maximum(boxes[0][0] - boxes[1][1], boxes[1][0] - boxes[0][1]).max()
     if gap >= 0:
+        units = unlike_units(fixed, moving)
+        if units:
+            raise InputError(f"{units} As they are, they do not overlap in space.")
         raise InputError(
-            f"The two images do not overlap in space (they are {gap:.0f} mm apart); check that they belong together, "
+            f"The two images do not overlap in space (they are {_mm(gap)} apart); check that they belong together, "
             "or bring them together first with an initial transform."
         )
 

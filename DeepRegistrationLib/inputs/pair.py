@@ -16,7 +16,7 @@ from ..geometry.image import Grid, Image, ImageSource
 from ..geometry.padding import comparable, measured_part
 from ..geometry.single_slice import Plane, flatten
 from ..geometry.transform import resample
-from .checks import filled, read_mask, read_pair
+from .checks import filled, read_mask, read_pair, unlike_units
 
 BYTES_PER_VOXEL = 260
 """Peak memory of a registration for each voxel of the working grid, measured by the benchmarks."""
@@ -50,7 +50,8 @@ class Pair:
     @property
     def warnings(self) -> list[str]:
         """What the user should read of how the images were read."""
-        return [*self.given_fixed.warnings, *self.given_moving.warnings]
+        units = unlike_units(self.given_fixed.grid, self.given_moving.grid)
+        return [*self.given_fixed.warnings, *self.given_moving.warnings, *([units] if units else [])]
 
     @property
     def masks(self) -> dict[str, Any]:

@@ -56,13 +56,16 @@ def read_start(
     return start
 
 
-def split_start(transform: sitk.Transform, grid: Grid, content: Tensor) -> tuple[np.ndarray, Tensor | None]:
+def split_start(
+    transform: sitk.Transform, grid: Grid, content: Tensor, said: list[str] | None = None
+) -> tuple[np.ndarray, Tensor | None]:
     """``transform`` as p -> matrix(p + u(p)).
 
     Args:
         transform: fixed to moving, LPS mm.
         grid: the working grid.
         content: (1, 1, *grid.shape) bool: where the affine part should fit.
+        said: gets a sentence if it mirrors.
 
     Returns:
         (ndim + 1, ndim + 1) LPS mm, and u as (1, ndim, *grid.shape) in voxels; None if the transform is linear.
@@ -72,10 +75,10 @@ def split_start(transform: sitk.Transform, grid: Grid, content: Tensor) -> tuple
     """
     matrix = linear_part(transform)
     if matrix is not None:
-        return _regular(matrix), None
+        return _regular(matrix, said), None
     coarse = grid.resized(tuple(min(s, POINTS) for s in grid.shape))
     here = coarse.to_world(np.argwhere(coarse_content(content, coarse.shape).cpu().numpy()))
-    matrix = _regular(_best_affine(here, map_points(transform, here)))
+    matrix = _regular(_best_affine(here, map_points(transform, here)), said)
     u = _rest(transform, grid, matrix)
     if not bool(torch.isfinite(u).all()):
         raise InputError(NO_NUMBER)
@@ -95,10 +98,15 @@ def _best_affine(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _regular(matrix: np.ndarray) -> np.ndarray:
+def _regular(matrix: np.ndarray, said: list[str] | None) -> np.ndarray:
     scales = np.linalg.svd(matrix[:-1, :-1], compute_uv=False) if np.isfinite(matrix).all() else np.zeros(1)
     if scales.min() <= FLAT * scales.max():
         raise InputError("The initial transform squeezes the image flat, so it has no inverse; use another one.")
+    if said is not None and np.linalg.det(matrix[:-1, :-1]) < 0:
+        said.append(
+            "The initial transform mirrors the image (its determinant is negative), which no anatomy does: check the "
+            "orientation of both images, or give another one."
+        )
     return matrix
 
 

@@ -25,8 +25,8 @@ class Shape:
         bend_mm: 95 of 100 points stay within this distance.
         bend_percent: the same in % of the anatomy's size (mean side of the box around it).
         largest_bend_mm, largest_bend_percent: 999 of 1000 points do.
-        squeezed_percent: of the anatomy squeezed to a tenth of its volume, or blown up tenfold.
-        turn_degrees: by how much the best affine map turns it.
+        squeezed_percent: of the anatomy squeezed to a tenth of its volume, or blown up tenfold, or turned inside out.
+        turn_degrees: by how much the best affine map turns it; 0 if that mirrors it.
         scale_low, scale_high: its smallest and largest scaling.
     """
 
@@ -68,9 +68,10 @@ def measure_shape(transform: sitk.Transform | None, grid: Grid, anatomy: np.ndar
     left = np.linalg.norm(there - basis @ fit, axis=1)
     usual, largest = (float(v) for v in np.percentile(left, (95, 99.9)))
     left_turn, scales, right_turn = np.linalg.svd(np.eye(len(wide)) + fit[:-1].T)
-    trace = float(np.trace(left_turn @ right_turn))
-    cosine = (trace - 1) / 2 if len(wide) == 3 else trace / 2
-    changes = volume_change(displacement, grid)[anatomy]
+    turn = left_turn @ right_turn
+    handed = float(np.sign(np.linalg.det(turn)))
+    cosine = 1.0 if handed < 0 else (np.trace(turn) - 1) / 2 if len(wide) == 3 else np.trace(turn) / 2
+    changes = handed * volume_change(displacement, grid)[anatomy]
     return Shape(
         usual,
         100 * usual / size,

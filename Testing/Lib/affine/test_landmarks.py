@@ -29,7 +29,7 @@ def test_exact_pairs_give_the_exact_motion(kind, scale, ndim):
     assert np.abs(fit.matrix[:-1, :-1] - scale * turn).max() < 1e-9
     assert fit.error_mm < 1e-9
     assert fit.apart == ()
-    assert fit.warning() == ""
+    assert fit.warnings() == []
 
 
 def test_the_fit_is_that_of_simpleitk():
@@ -52,9 +52,9 @@ def test_a_pair_that_disagrees_is_named_and_left_out(count):
     assert fit.apart == (3,)
     assert np.abs(fit.matrix[:3, :3] - turn).max() < 0.06
     assert fit.error_mm < 3
-    assert "Landmark pair 4 (" in fit.warning()
+    assert "Landmark pair 4 (" in fit.warnings()[0]
     names = [f"P{k}" for k in range(count)]
-    assert "Landmark pair P3 (" in fit.warning(names)
+    assert "Landmark pair P3 (" in fit.warnings(names)[0]
 
 
 def test_two_that_were_exchanged_are_both_named():
@@ -62,7 +62,7 @@ def test_two_that_were_exchanged_are_both_named():
     moving[[1, 6]] = moving[[6, 1]]
     fit = fit_landmarks(fixed, moving)
     assert fit.apart == (1, 6)
-    assert fit.warning(["a", "b", "c", "d", "e", "f", "g", "h", "i"]).startswith("Landmark pairs b (")
+    assert fit.warnings(["a", "b", "c", "d", "e", "f", "g", "h", "i"])[0].startswith("Landmark pairs b (")
 
 
 def test_what_moves_a_little_against_each_other_is_no_disagreement():
@@ -83,6 +83,12 @@ def test_what_moves_a_little_against_each_other_is_no_disagreement():
 def test_what_leaves_the_turn_open_is_refused(points, sentence):
     with pytest.raises(InputError, match=sentence):
         fit_landmarks(points, points)
+
+
+def test_landmarks_that_mirror_are_named():
+    points = np.random.default_rng(5).uniform(-30, 30, (8, 3))
+    assert "landmarks mirror" in fit_landmarks(points, points * [-1, 1, 1], "affine").warnings()[-1]
+    assert fit_landmarks(points, points, "affine").warnings() == []
 
 
 @pytest.fixture(scope="module")

@@ -158,6 +158,34 @@ def test_each_image_of_a_list_to_its_subjects_first(tmp_path):
             read_jobs(written(tmp_path, wrong), "baseline")
 
 
+def test_subjects_with_one_image_are_named(tmp_path):
+    said = []
+    alone = "".join(f"c{k:02d}.nii,c{k:02d}\n" for k in range(12))
+    path = written(tmp_path, f"image,subject\na1.nii,a\nb1.nii,b\na2.nii,a\n{alone}")
+    assert [job.name for job in read_jobs(path, "baseline", said.append)] == ["a1_a2"]
+    assert said == [
+        f"Left aside in {path}, as these subjects have one image, and a pair needs two: b, "
+        f"{', '.join(f'c{k:02d}' for k in range(9))} and 3 more."
+    ]
+    said.clear()
+    assert len(read_jobs(written(tmp_path, "image,subject\na1.nii,a\na2.nii,a\n"), "baseline", said.append)) == 1
+    assert not said
+
+
+def test_what_of_a_bids_folder_is_in_no_pair_is_named(tmp_path):
+    said = []
+    place = bids(tmp_path) / "sub-01" / "ses-1" / "anat"
+    (place / "sub-01_ses-1_run-2_T1w.nii.gz").touch()
+    assert len(read_folder(tmp_path, None, note=said.append)) == 1
+    assert said == [
+        f"Left aside in {tmp_path}, as these subjects have one session, and a pair needs two: sub-02.",
+        f"Left aside in {tmp_path}, as another image of the first session is the baseline: sub-01_ses-1_run-2.",
+    ]
+    said.clear()
+    assert len(read_folder(tmp_path, "all", note=said.append)) == 12
+    assert not said
+
+
 def bids(folder):
     for text in ("sub-01/ses-1", "sub-01/ses-2", "sub-02/ses-1"):
         place = folder / text / "anat"

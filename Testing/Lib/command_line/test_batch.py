@@ -206,6 +206,8 @@ def test_a_pair_that_has_no_half_keeps_all_else_and_its_command_can_be_typed(ima
         "name,fixed,moving,initial_transform\nhalf,f.nii.gz,m.nii.gz,turn.tfm\n", encoding="utf-8"
     )
     out = images / "out"
+    (out / "half").mkdir(parents=True)
+    (out / "half" / "halfway_fixed.nii.gz").touch()  # of an earlier run
     arguments = ["batch", str(images / "list.csv"), "--output", str(out), "--outputs", "transform,halfway", *QUICK]
     assert main(arguments) == 0
     report = json.loads((out / "half" / "report.json").read_text(encoding="utf-8"))
@@ -213,6 +215,18 @@ def test_a_pair_that_has_no_half_keeps_all_else_and_its_command_can_be_typed(ima
     assert (out / "half" / "transform.h5").exists()
     assert not [*(out / "half").glob("halfway*")]
     assert not [word for word in report["provenance"]["command"] if "halfway" in word]
+    assert main(arguments) == 0
+    (row,) = table(out)
+    assert row["status"] == "skipped"
+    assert "no half" in row["reasons"]
+    arguments[-len(QUICK) - 1] = "transform,volume,halfway"  # there is no volume yet
+    assert main(arguments) == 0
+    assert [row["status"] for row in table(out)] == ["done"]
+    start.SetMatrix(np.eye(3).ravel().tolist())
+    sitk.WriteTransform(start, str(images / "turn.tfm"))
+    assert main(arguments) == 0
+    assert [row["status"] for row in table(out)] == ["done"]
+    assert (out / "half" / "halfway_fixed.nii.gz").stat().st_size
 
 
 def test_auto_knows_the_weights_that_it_takes_for_images_of_one_dimension_alone(tmp_path, monkeypatch):

@@ -5,11 +5,13 @@ import torch
 
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.geometry.halfway import Halfway, half_of, square_root
+from DeepRegistrationLib.geometry.halfway import Halfway, _affine_of, half_of, square_root
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.geometry.transform import Transform, displacement_on
+from DeepRegistrationLib.geometry.single_slice import flatten
+from DeepRegistrationLib.geometry.transform import Transform, displacement_on, resample
+from DeepRegistrationLib.geometry.volume_change import volume_change
 from Testing.Lib.fields.test_fields import smooth_field
-from Testing.Lib.geometry.geometries import GRIDS
+from Testing.Lib.geometry.geometries import GRIDS, oblique
 
 RNG = np.random.default_rng(2)
 
@@ -44,16 +46,10 @@ def lps_voxels(transform, grid):
     return step / float(min(grid.spacing))
 
 
-def test_twice_the_half_is_the_whole(pair):
-    grid, _, transform, halfway = pair
-    twice = sitk.CompositeTransform([halfway.to_moving, halfway.to_moving])
-    assert apart(twice, transform, grid) < 0.05
-
-
-def test_both_ways_from_halfway_are_inverse_to_each_other(pair):
-    grid, _, _, halfway = pair
-    there_and_back = sitk.CompositeTransform([halfway.to_fixed, halfway.to_moving])
-    assert apart(there_and_back, sitk.Transform(grid.ndim, sitk.sitkIdentity), grid) < 0.05
+def test_from_halfway_to_the_fixed_image_and_the_whole_way_on_is_the_way_to_the_moving_image(pair):
+    _, _, transform, halfway = pair
+    grid = halfway.fixed.grid
+    assert apart(sitk.CompositeTransform([transform, halfway.to_fixed]), halfway.to_moving, grid) < 0.05
 
 
 def test_swapped_images_meet_in_the_same_place():
@@ -63,6 +59,58 @@ def test_swapped_images_meet_in_the_same_place():
     one = Halfway.of(Transform.from_field(u, grid), image, image)
     other = Halfway.of(Transform.from_field(fields.invert(u, tolerance=0.005), grid), image, image)
     assert apart(one.to_moving, other.to_fixed, grid) < 0.05
+
+
+def far(grid, shift, degrees):
+    """A turn about the grid's center, and a shift in mm, LPS."""
+    matrix, angle = np.eye(grid.ndim + 1), np.radians(degrees)
+    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    matrix[:-1, -1] = grid.center - matrix[:-1, :-1] @ grid.center
+    matrix[0, -1] += shift
+    return matrix
+
+
+def bending(transform, grid):
+    """(*grid.shape, ndim) mm: what a transform does beside its affine part."""
+    matrix = _affine_of(transform)
+    places = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1))
+    whole = places + displacement_on(transform, grid)
+    return np.linalg.inv(matrix)[:-1, :-1] @ (whole - places @ matrix[:-1, :-1].T - matrix[:-1, -1])[..., None]
+
+
+@pytest.mark.parametrize(("shift", "degrees"), [(0, 0), (100, 40), (0, 140), (300, 0)])
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+def test_both_images_are_bent_alike_however_far_apart_they_lie(grid, shift, degrees):
+    transform = Transform.from_field(smooth_field(grid.shape), grid, far(grid, shift, degrees))
+    image = Image(RNG.random(grid.shape, dtype=np.float32), grid)
+    halfway = Halfway.of(transform, image, image)
+    middle = halfway.fixed.grid
+    sizes = [np.abs(bending(way, middle)).mean() for way in (halfway.to_fixed, halfway.to_moving)]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.1)
+    assert sum(sizes) == pytest.approx(np.abs(bending(transform, grid)).mean(), rel=0.1)  # nothing is left out
+    assert apart(sitk.CompositeTransform([transform, halfway.to_fixed]), halfway.to_moving, middle) < 0.05
+
+
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+def test_swapped_images_look_the_same_halfway(grid):
+    away = far(grid, 100, 40)
+    away[:-1, :-1] *= 1.2
+    other = Grid(grid.shape, away @ grid.matrix)
+    field = smooth_field(grid.shape)
+    smooth = [fields.smooth(torch.from_numpy(RNG.random((1, 1, *grid.shape))), 2.0)[0, 0] for _ in range(2)]
+    fixed, moving = (Image(a.float().numpy(), g) for a, g in zip(smooth, (grid, other), strict=True))
+    one = Halfway.of(Transform.from_field(field, grid, away), fixed, moving)
+    back = Transform.inverse_of(fields.invert(field, tolerance=0.005), grid, away, other)
+    two = Halfway.of(back, moving, fixed)
+    middle = one.fixed.grid
+    for mine, image, way, same in (
+        (one.fixed, fixed, two.to_moving, one.to_fixed),
+        (one.moving, moving, two.to_fixed, one.to_moving),
+    ):
+        assert apart(way, same, middle) < 0.05
+        inner = tuple(slice(3, -3) for _ in grid.shape)
+        seen = resample(image, middle, way)
+        np.testing.assert_allclose(mine.array[inner], seen.array[inner], atol=0.03 * np.ptp(image.array))
 
 
 def test_half_of_a_turn_is_half_its_angle():
@@ -103,8 +151,47 @@ def test_nothing_is_cut_off_where_the_images_lie_far_apart():
     np.testing.assert_allclose(halfway.fixed.grid.center, grid.center + away[:3, 3] / 2, atol=1e-6)
 
 
+def test_what_bends_much_is_not_torn():
+    """A whirl, which turns its middle by 100 degrees and folds nowhere."""
+    grid = Grid.from_shape((64, 60))
+    away = torch.from_numpy(np.indices(grid.shape)).float()[None] - 30
+    angle = np.radians(100) * (-away.square().sum(1) / (2 * 8.0**2)).exp()
+    turned = torch.stack(
+        [away[:, 0] * angle.cos() - away[:, 1] * angle.sin(), away[:, 0] * angle.sin() + away[:, 1] * angle.cos()], 1
+    )
+    transform = Transform.from_field(turned - away, grid, far(grid, 100, 40))
+    image = Image(RNG.random(grid.shape, dtype=np.float32), grid)
+    halfway = Halfway.of(transform, image, image)
+    middle = halfway.fixed.grid
+    for way in (halfway.to_fixed, halfway.to_moving):
+        assert volume_change(displacement_on(way, middle), middle).min() > 0.2
+    on = sitk.CompositeTransform([transform, halfway.to_fixed])
+    assert np.abs(displacement_on(on, middle) - displacement_on(halfway.to_moving, middle)).max() < 0.1
+
+
+@pytest.mark.parametrize("shift", [0.0, 60.0])
+def test_single_slices_meet_between_their_planes(shift):
+    fixed_grid = oblique((1, 40, 33), (5.0, 1.5, 0.7))
+    flat = Grid.from_shape((40, 33))
+    image = Image(RNG.random(fixed_grid.shape, dtype=np.float32), fixed_grid)
+    away = np.eye(4)
+    away[:3, 3] = 20 * fixed_grid.directions[:, 0] + shift * fixed_grid.directions[:, 2]
+    moving = Image(image.array, Grid(fixed_grid.shape, away @ fixed_grid.matrix))
+    *_, plane = flatten(image, moving)
+    transform = Transform.from_field(plane.lift_field(smooth_field(flat.shape)), fixed_grid, away)
+    halfway = Halfway.of(transform, image, moving)
+    middle = halfway.fixed.grid
+    assert middle.shape == fixed_grid.shape
+    np.testing.assert_allclose(middle.center, fixed_grid.center + away[:3, 3] / 2, atol=1e-6)
+    sizes = [np.abs(bending(way, middle)).mean() for way in (halfway.to_fixed, halfway.to_moving)]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.1)
+    assert apart(sitk.CompositeTransform([transform, halfway.to_fixed]), halfway.to_moving, middle) < 0.05
+    for half in (halfway.fixed, halfway.moving):
+        assert (half.array != 0).mean() > 0.9
+
+
 def test_a_field_that_folds_has_no_half():
-    grid = next(grid for grid in GRIDS.values() if min(grid.shape) > 8)
+    grid = Grid.from_shape((12, 14, 16))
     u = torch.zeros(1, grid.ndim, *grid.shape)
     u[:, 0] = -2 * (fields.identity(grid.shape)[:, 0] - grid.shape[0] / 2)
     with pytest.raises(InputError, match="no half"):

@@ -4,7 +4,8 @@ import SimpleITK as sitk
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.inputs.checks import check_overlap, read_mask, read_pair
+from DeepRegistrationLib.inputs.checks import check_overlap, read_mask, read_pair, unlike_units
+from DeepRegistrationLib.inputs.pair import Pair
 from Testing.Lib.geometry.geometries import oblique
 
 RNG = np.random.default_rng(2)
@@ -43,6 +44,27 @@ def test_images_that_share_no_space_are_refused():
     check_overlap(near, oblique(origin=(-20.0, 10.0, 80.0)))
     with pytest.raises(InputError, match="do not overlap"):
         check_overlap(near, far)
+
+
+@pytest.mark.parametrize(("times", "large"), [(1000.0, "moving image"), (0.001, "fixed image"), (1e-6, "fixed image")])
+@pytest.mark.parametrize("away", [0.0, 1e6])
+def test_meters_against_millimeters_are_named(times, large, away):
+    fixed = image((20, 20, 20))
+    scaled = np.diag([times, times, times, 1.0])
+    scaled[0, 3] = away
+    moving = Image(fixed.array, Grid(fixed.grid.shape, scaled @ fixed.grid.matrix))
+    if away:
+        with pytest.raises(InputError, match=f"The {large} is .* times as large .* check the voxel size .* overlap"):
+            check_overlap(fixed.grid, moving.grid)
+        return
+    (sentence,) = Pair.read(fixed, moving, None, None).warnings
+    assert sentence.startswith(f"The {large} is 1000")
+    assert "check the voxel size" in sentence
+
+
+def test_a_part_of_the_body_is_not_taken_for_other_units():
+    whole, part = Grid.from_shape((9, 9, 9), 200.0), Grid.from_shape((9, 9, 9), 4.0)
+    assert unlike_units(whole, part) == unlike_units(part, whole) == ""
 
 
 def test_a_mask_of_another_geometry_is_brought_onto_the_image():

@@ -8,7 +8,7 @@ import torch
 from DeepRegistrationLib import InputError, register
 from DeepRegistrationLib.fields import smooth
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.geometry.transform import Transform, map_points
+from DeepRegistrationLib.geometry.transform import Transform, affine_to_sitk, map_points
 from DeepRegistrationLib.inputs.start import split_start
 from Testing.Lib.geometry.geometries import oblique, rotation
 from Testing.Lib.test_pipeline import bump, pair
@@ -97,6 +97,23 @@ def test_the_parts_make_the_whole(shape):
     found, rest = split_start(only, grid, torch.ones((1, 1, *shape), dtype=torch.bool))
     assert rest is None
     np.testing.assert_allclose(found, matrix, atol=1e-4)
+
+
+@pytest.mark.parametrize("bends", [False, True])
+def test_a_start_that_mirrors_is_named(bends):
+    grid = oblique((15, 18, 16), (3.0, 2.4, 2.0))
+    fixed, moving = pair(grid, 1.0)
+    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+    mirror[0, 3] = 2 * grid.center[0]
+    start = Transform.from_field(bump(grid.shape, float(bends)), grid, mirror) if bends else affine_to_sitk(mirror)
+    result = register(fixed, moving, initial_transform=start, method="none", refine="none", device="cpu")
+    reasons = " ".join(result.report.judge()[1])
+    assert "The initial transform mirrors the image" in reasons
+    assert "squeezed" not in reasons  # that and a turn are not what is wrong
+    assert "turned by" not in reasons
+    said = []
+    split_start(sitk.Transform(3, sitk.sitkIdentity), grid, torch.ones((1, 1, *grid.shape), dtype=torch.bool), said)
+    assert not said
 
 
 def test_a_start_without_an_inverse_or_with_gaps_is_refused():
