@@ -20,7 +20,8 @@ from ..errors import InputError
 from ..geometry.image import Image
 from ..progress import SILENT, Reporter
 from .content import Content, block_factors, find_content
-from .measure import JointMeasure, make_side
+from .measure import JointMeasure
+from .quick import measure_of
 from .search import angle, far_candidates, near_candidates
 from .solver import Prior, distinct, effort, far_apart, improve, plausible
 
@@ -283,11 +284,8 @@ class _Search:
 
     def _measure(self, each: _Pass) -> JointMeasure:
         if each not in self._measures:
-            sides = [
-                make_side(content, content.center, self.radius, self.size * each.spacing, each.points, each.bins)
-                for content in (self.fixed, self.moving)
-            ]
-            self._measures[each] = JointMeasure(sides[0], sides[1], each.bins)
+            spacing = self.size * each.spacing
+            self._measures[each] = measure_of(self.fixed, self.moving, self.radius, spacing, each.points, each.bins)
         return self._measures[each]
 
     def _start(self) -> Tensor:
