@@ -44,8 +44,17 @@ WITHOUT_GAIN = (
     "same. It would have to be tried where the verdict is bad, and judged.",
     "Asking to check from 1.6 coarse voxels of estimated error on, not 4.5: of 98 pairs 4 more are asked, 2 of them "
     "wrong, but so are the slices of CT and MR, whose points are found again 1.5 to 3.8 off where they lie right.",
+    "Fewer steps at full resolution on small images: 12 hippocampi, mean Dice 0.8129 with 60 as shipped, 0.8126 with "
+    "40, 0.8122 with 30 or with 40 steps of 1.3 voxels, 0.8100 with 30 of 1.6; single pairs change by 0.005 to 0.012. "
+    "It would save 0.4 s of 3.8.",
+    "The affine stage's look-up by interpolation in 3-D: 292 ns a point for 352 of the weighted sums of rows; as one "
+    "tall image, which small images take, 127.",
+    "In the search for points again, the products of windows and points the other way round or arm by arm: 1.2 and "
+    "1.7 times as long.",
+    "One product for the last two axes of a separable filter, with the Kronecker product of their bands: on 20x26x20 "
+    "voxels 0.53 ms for the 0.18 of three products.",
 )
-"""What was tried for the harm guard and for large motion, measured by hand."""
+"""What was tried for the harm guard, for large motion and for speed, measured by hand."""
 COARSE, FULL, ALL = "coarse", "full resolution", "all levels"
 VARIATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "as shipped": (ALL, {}),

@@ -20,7 +20,8 @@ from ..errors import InputError
 from ..geometry.image import Image
 from ..progress import SILENT, Reporter
 from .content import Content, block_factors, find_content
-from .measure import JointMeasure, make_side
+from .measure import JointMeasure
+from .quick import measure_of
 from .search import angle, far_candidates, near_candidates
 from .solver import Prior, distinct, effort, far_apart, improve, plausible
 
@@ -140,8 +141,8 @@ def find_alignment(
 class _Track:
     """Candidates (B, ndim, ndim + 1) on their way, best first, and two that are never dropped.
 
-    The ``anchor`` is the best without scale: thin layers (skull, scalp) melt on a coarse grid and may pull the scale;
-    on the finest one the anchor gets its own chance. ``home`` began where the images lie.
+    The ``anchor`` is the best without scale, after the last rigid pass: thin layers (skull, scalp) melt on a coarse
+    grid and may pull the scale; on the finest one the anchor gets its own chance. ``home`` began where the images lie.
     """
 
     candidates: Tensor
@@ -192,7 +193,7 @@ class _Search:
         finest = _LAST if self._is_finer(_LAST, _GROW[-1]) else _GROW[-1]
         last = self._advance(near, _LAST) if finest is _LAST else near
         measure = self._measure(finest)
-        best = last.candidates[:1] if plausible(last.candidates[0]) else last.anchor
+        best = last.candidates[:1] if plausible(last.candidates[0]) else self._grown_anchor(near)
         final = torch.cat([self._start()[None], best])
         losses = measure.losses(final) + self._prior.penalty(final)
         self.reporter(1.0, "aligned")
@@ -258,32 +259,33 @@ class _Search:
         return track
 
     def _advance(self, track: _Track, each: _Pass) -> _Track:
-        measure = self._measure(each)
+        freedom = self._freedom(each)
+        others = torch.cat([track.candidates, self._grown_anchor(track)]) if each is _LAST else track.candidates
+        moved, losses = self._improved(far_apart(torch.cat([track.home, others]), 0.02), each, freedom)
+        kept = distinct(moved, losses + self._effort(moved), 0.05, each.keep)
+        return _Track(kept, kept[:1] if freedom == "rigid" else track.anchor, moved[:1])
 
-        def improved(matrices: Tensor, freedom: Freedom) -> tuple[Tensor, Tensor]:
-            moved, losses = improve(measure, self._prior, matrices, freedom, each.steps, self.reporter)
-            return moved, losses + self._effort(moved)
+    def _grown_anchor(self, track: _Track) -> Tensor:
+        """The anchor on the grids that the others of ``track`` grew on: few ask for it, so it comes after."""
+        anchor = track.anchor
+        for each in _GROW:
+            if self._freedom(each) != "rigid":  # else it went along
+                anchor = self._improved(anchor, each, "rigid")[0]
+        return anchor
 
-        last = each is _LAST
-        freedom = min(self.settings.kind, each.freedom, key=FREEDOMS.index)
-        others = torch.cat([track.candidates, track.anchor]) if last else track.candidates
-        moved, losses = improved(far_apart(torch.cat([track.home, others]), 0.02), freedom)
-        kept = distinct(moved, losses, 0.05, each.keep)
-        if freedom == "rigid":
-            return _Track(kept, kept[:1], moved[:1])
-        anchor = track.anchor if last else improved(track.anchor, "rigid")[0]
-        return _Track(kept, anchor, moved[:1])
+    def _freedom(self, each: _Pass) -> Freedom:
+        return min(self.settings.kind, each.freedom, key=FREEDOMS.index)
+
+    def _improved(self, matrices: Tensor, each: _Pass, freedom: Freedom) -> tuple[Tensor, Tensor]:
+        return improve(self._measure(each), self._prior, matrices, freedom, each.steps, self.reporter)
 
     def _effort(self, matrices: Tensor) -> Tensor:
         return effort(matrices, self._start())
 
     def _measure(self, each: _Pass) -> JointMeasure:
         if each not in self._measures:
-            sides = [
-                make_side(content, content.center, self.radius, self.size * each.spacing, each.points, each.bins)
-                for content in (self.fixed, self.moving)
-            ]
-            self._measures[each] = JointMeasure(sides[0], sides[1], each.bins)
+            spacing = self.size * each.spacing
+            self._measures[each] = measure_of(self.fixed, self.moving, self.radius, spacing, each.points, each.bins)
         return self._measures[each]
 
     def _start(self) -> Tensor:

@@ -36,6 +36,7 @@ class Content:
         middle: (ndim,) LPS mm, middle of the foreground's bounding box.
         size: mm, geometric mean of the bounding box's sides.
         slices: (ndim,) voxels of the original image along each array axis of the bounding box.
+        voxels: of the original image.
     """
 
     values: Tensor
@@ -46,6 +47,7 @@ class Content:
     middle: np.ndarray
     size: float
     slices: np.ndarray
+    voxels: int
 
 
 def pooled(grid: Grid, factors: np.ndarray) -> Grid:
@@ -110,6 +112,7 @@ def find_content(image: Image, mask: np.ndarray | None = None) -> Content:
         grid.to_world((box[0] + box[1] - 1) / 2),
         size,
         (box[1] - box[0]) * factors,
+        image.array.size,
     )
 
 

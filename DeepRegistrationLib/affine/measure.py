@@ -171,7 +171,7 @@ class _Rough:
         points: (N, ndim + 1) homogeneous normalized positions.
         rows: (N,) where each point's row of the joint histogram begins.
         share: the weight of one point.
-        codes: the other image's bin at each voxel, with a rim that is outside, flat.
+        codes: the other image's bin at each voxel, with a rim that is outside, flat, int32.
         strides: (ndim,) of ``codes``.
         last: (ndim,) the largest index.
         to_index: the other image's.
@@ -192,7 +192,7 @@ class _Rough:
         strides = torch.tensor(code.stride(), dtype=torch.float32)
         points = torch.cat([own.points, torch.ones(len(own.points), 1)], 1)
         share = float(own.weight.sum()) / max(1, len(points))
-        return cls(points, own.bins * (bins + 1), share, code.long().flatten(), strides, size - 1, other.to_index)
+        return cls(points, own.bins * (bins + 1), share, code.int().flatten(), strides, size - 1, other.to_index)
 
 
 def _curvature(slope: Tensor, lever: Tensor, stiffness: Tensor) -> Tensor:
@@ -326,12 +326,16 @@ class JointMeasure:
         shared = (entropy[0] + entropy[1]) / entropy[2].clamp_min(1e-3) - 1
         overlap = torch.stack([table[:, s].sum((1, 2)) / max(self._possible[s], 1e-6) for s in (0, 1)]).amax(0)
         loss = -shared * overlap.detach()
+        return loss, self._spread(p, entropy[2])
+
+    def _spread(self, p: Tensor, joint_entropy: Tensor) -> tuple[Tensor, Tensor]:
+        """The variances of ``_loss`` of the joint probability ``p`` (B, bins, bins)."""
         with torch.no_grad():
             value = torch.arange(self.bins, dtype=p.dtype)
-            factor = entropy[2].clamp_min(0.1)[:, None]
+            factor = joint_entropy.clamp_min(0.1)[:, None]
             spread = []
             for q in (p, p.transpose(1, 2)):
                 mass = q.sum(2).clamp_min(1e-9)
                 mean = q @ value / mass
                 spread.append(((q @ value.square()) / mass - mean.square()).clamp_min(0.5) * factor)
-        return loss, (spread[0], spread[1])
+        return spread[0], spread[1]

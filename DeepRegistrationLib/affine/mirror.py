@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..geometry.image import Grid, Image
 from ..progress import SILENT, Reporter
 from .content import Content, find_content
-from .measure import JointMeasure, make_side
+from .quick import measure_of
 from .solver import Prior, improve
 
 PASSES = ((1 / 20, 2500, 20, "rigid", 10), (1 / 30, 8000, 24, "affine", 8))
@@ -99,8 +99,7 @@ class _Ways:
     def improve(self, which: list[int], how: tuple[float, int, int, str, int], reporter: Reporter) -> list[float]:
         """Normalized mutual information after a short improvement of some ways; the best candidate of each goes on."""
         spacing, points, bins, freedom, steps = how
-        sides = [make_side(c, c.center, self.size / 2, self.size * spacing, points, bins) for c in self.contents]
-        measure = JointMeasure(sides[0], sides[1], bins)
+        measure = measure_of(*self.contents, self.size / 2, self.size * spacing, points, bins)
         candidates = [self.candidates[way] for way in which]
         found, _ = improve(measure, self.prior, torch.cat(candidates), freedom, steps, reporter)
         alike = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -192,16 +193,26 @@ def _longest(length: Tensor, largest: float, quantile_step: float, samples: int 
     if quantile_step == 0:
         return largest
     some = length.flatten()[:: max(1, length.numel() // samples)]
-    some = some[some > 1e-3 * largest]
-    return min(largest, _quantile(some, 0.999) / quantile_step) if len(some) else largest
+    if some.device.type == "cpu":
+        count = int(np.count_nonzero(some.numpy() > 1e-3 * largest))
+    else:
+        count = int((some > 1e-3 * largest).sum())
+    return min(largest, _quantile(some, 0.999, count) / quantile_step) if count else largest
 
 
-def _quantile(values: Tensor, share: float) -> float:
-    """As ``torch.quantile``, without sorting all: the highest are enough."""
-    rank = float(torch.tensor(share) * (len(values) - 1))
+def _quantile(values: Tensor, share: float, count: int) -> float:
+    """As ``torch.quantile`` of the ``count`` highest, without sorting all."""
+    rank = float(torch.tensor(share) * (count - 1))
     low = int(rank)
-    highest = torch.topk(values, len(values) - low).values
-    return float(torch.lerp(highest[-1], highest[max(-2, -len(highest))], rank - low))
+    if values.device.type == "cpu":  # numpy's partition takes a third of the time of ``topk``
+        first = len(values) - count + low
+        parted = np.partition(values.numpy(), first)
+        below, above = (torch.tensor(x) for x in (parted[first], parted[first + 1 :].min(initial=np.inf)))
+        above = torch.where(above.isinf(), below, above)
+    else:
+        highest = torch.topk(values, count - low).values
+        below, above = highest[-1], highest[max(-2, -len(highest))]
+    return float(torch.lerp(below, above, rank - low))
 
 
 def _compose(u: Tensor, d: Tensor, out: Tensor, scratch: Tensor) -> None:

@@ -11,7 +11,7 @@ from DeepRegistrationLib import fields, register
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import Transform
 from DeepRegistrationLib.phantom.demo_pair import head_phantom
-from DeepRegistrationLib.quality.error_estimate import estimate_errors
+from DeepRegistrationLib.quality.error_estimate import BLOCK, Searcher, estimate_errors
 from DeepRegistrationLib.quality.report import Report
 from DeepRegistrationLib.quality.verdict import affine_fits_better
 
@@ -62,6 +62,35 @@ def test_planes_are_measured_likewise(shape):
     step, (still, moved) = estimate_errors(image, image, (None, sitk.TranslationTransform(len(shape), shift)), inside)
     assert still < step / 2
     assert 1.5 < moved < 6
+
+
+@pytest.mark.parametrize("shape", [(30, 25), (18, 3, 22)])
+@pytest.mark.parametrize("every", [1, 2])
+def test_blocks_are_compared_as_a_direct_loop_compares_them(shape, every):
+    generator = torch.Generator().manual_seed(0)
+    searcher = Searcher(
+        torch.rand(shape, generator=generator), torch.ones(shape, dtype=torch.bool), (1.0,) * len(shape)
+    )
+    a, b = searcher.features, torch.rand(searcher.features.shape, generator=generator)
+    size = torch.tensor(shape)
+    here, there = ((torch.rand(5, len(shape), generator=generator) * size).long() for _ in range(2))
+    reach = [r if every == 1 else min(r, 1) for r in searcher.reach]
+    arms = [torch.zeros(len(shape), dtype=torch.long)]
+    for axis in (axis for axis, n in enumerate(shape) if n > 2 * BLOCK):
+        for side in (-BLOCK, BLOCK):
+            arms.append(torch.zeros(len(shape), dtype=torch.long))
+            arms[-1][axis] = side
+    moves = torch.cartesian_prod(*[torch.arange(-r, r + 1) * every for r in reach])
+
+    def at(x, index):
+        return x.view(*shape, -1)[tuple(torch.minimum(index.clamp_min(0), size - 1))]
+
+    wanted = [
+        [sum((at(a, p + arm) - at(b, q + m + arm)).square().sum() for arm in arms) for m in moves]
+        for p, q in zip(here, there, strict=True)
+    ]
+    found = searcher._costs(a, b, here, there, every)
+    torch.testing.assert_close(found, torch.tensor(wanted), rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_to_look_for_is_not_measured():
