@@ -47,7 +47,7 @@ CASES = {
     "1e-12": (lambda x: x * 1e-15,) * 2,
     "1e300": (lambda x: x * 1e297,) * 2,
 }
-QUICK = ("CT, both padded around", "1e300")
+QUICK = ("CT, both padded around",)
 
 
 @functools.cache

@@ -138,7 +138,7 @@ def test_the_package_holds_module_library_and_resources(installed):
     assert not [name for name in found if "Training" in name or "Testing" in name]
 
 
-@pytest.mark.parametrize("layout", ["sources", "package"])
+@pytest.mark.parametrize("layout", [pytest.param("sources", marks=pytest.mark.slow), "package"])
 def test_a_registration_runs_from(layout, request, tmp_path):
     """Opened, clicked and finished by the real worker, in a process that finds nothing else of the project."""
     folder = ROOT / "DeepRegistration" if layout == "sources" else request.getfixturevalue("installed")

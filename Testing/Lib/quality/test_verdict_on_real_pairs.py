@@ -1,5 +1,7 @@
 """The light is green for images that belong together and not for those that do not. Skipped without the real cases."""
 
+import functools
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -46,8 +48,7 @@ def moved_onto(image, other):
 
 
 def light(fixed, moving):
-    report = register(fixed, moving, device="cpu").report
-    return report.judge()
+    return register(fixed, moving, device="cpu").report.judge()
 
 
 GOOD = {
@@ -69,18 +70,28 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", GOOD)
+@functools.cache
+def report_of(name):
+    return register(*GOOD[name](), device="cpu").report
+
+
+def some_slow(names, *slow):
+    """Two or three of a kind are enough in a hurry; the larger images are the dear ones."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+
+
+@pytest.mark.parametrize("name", some_slow(GOOD, "a heart at two phases", "chests of two people"))
 def test_the_light_is_green_for(name):
-    assert light(*GOOD[name]())[0] == "good"
+    assert report_of(name).judge()[0] == "good"
 
 
-@pytest.mark.parametrize("name", ["hippocampi of two people", "a heart at two phases", "CT and MR of one head"])
+@pytest.mark.parametrize("name", some_slow(GOOD, "a heart at two phases", "chests of two people"))
 def test_points_are_found_nearer_than_with_the_affine_alone(name):
-    report = register(*GOOD[name](), device="cpu").report
+    report = report_of(name)
     assert 0 < report.estimated_error_mm < report.affine_error_mm
 
 
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("name", some_slow(WRONG, "a chest and a head", "a hippocampus and a heart"))
 def test_the_light_is_not_green_for(name):
     verdict, reasons = light(*WRONG[name]())
     assert verdict != "good"

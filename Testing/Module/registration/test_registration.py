@@ -232,7 +232,7 @@ class TestPanel:
         assert picture.max() > 100  # something is to be seen
         assert sitk.GetArrayViewFromImage(derived.changeOn(derived.fieldOf(node), nodes.imageOf(fixed))).min() > 0
 
-    @pytest.mark.parametrize("fraction", [0, 5, 20, 40])
+    @pytest.mark.parametrize("fraction", [0, 20, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 40))])
     def test_cancel_at_any_stage_leaves_nothing(self, panel, fraction):
         panel.panel.catalog.stop()
         ui = panel.ui

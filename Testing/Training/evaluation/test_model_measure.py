@@ -70,6 +70,7 @@ def test_real_pairs_are_measured_with_and_without_the_network(monkeypatch, tmp_p
     assert all(0 < scores["dice"] <= 1 for scores in measured.values())
 
 
+@pytest.mark.slow
 def test_large_motions_are_measured_case_by_case_and_only_once(monkeypatch, tmp_path, universal, capsys):
     monkeypatch.setattr(checks, "SHAPE", (20, 24, 20))
     monkeypatch.setattr(checks, "SPACING", 9.0)

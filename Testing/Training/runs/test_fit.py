@@ -100,6 +100,7 @@ def test_better_is_beyond_chance_without_folds_and_without_harm_as_a_start(gain,
     assert Verdict(worth, gain, error, folds, "").better is better
 
 
+@pytest.mark.slow
 def test_without_label_maps_the_objective_decides(folder, begun, tmp_path, capsys):
     for path in folder.glob("*_lab.nrrd"):
         path.unlink()

@@ -75,6 +75,7 @@ def test_the_imported_network_computes_what_the_keras_file_says(variant):
     np.testing.assert_allclose(field, expected, rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_real_pair_is_registered_as_well_as_the_authors_code_does(tmp_path):
     bundle = tmp_path / "vm2_cc.safetensors"
     assert main(["import-keras", str(real("voxelmorph_cvpr2018", "vm2_cc.h5")), str(bundle)]) == 0

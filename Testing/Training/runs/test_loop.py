@@ -112,6 +112,7 @@ def test_a_killed_process_resumes_with_the_same_losses(tmp_path: Path) -> None:
     assert len(losses[0]) == 40
 
 
+@pytest.mark.slow
 def test_two_processes_learn_as_one_with_twice_the_batch(tmp_path: Path) -> None:
     path = plan_file(tmp_path, 6)
     script = tmp_path / "run.py"
