@@ -2,7 +2,8 @@
 
 Both sides' samples are worked on as one, the derivative of the loss is written down, and what the points' positions do
 is left to products of matrices. Volumes are interpolated as ``fields.kernels.Sampler`` does, each as one tall image,
-which rounds positions to a few thousandths of a voxel: the matrices differ by a few hundredths of a voxel of the image.
+which rounds positions to a few thousandths of a voxel. Of 23 pairs the matrices came out 0.002 to 0.06 voxels apart on
+average, and 0.2 to 0.3 in two radiographs.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def measure_of(fixed: Content, moving: Content, radius: float, spacing: float, p
 
 
 class QuickMeasure(JointMeasure):
-    """As ``JointMeasure``, three times as fast on a few thousand points."""
+    """As ``JointMeasure``, twice as fast on a few thousand points."""
 
     def __init__(self, fixed: Side, moving: Side, bins: int) -> None:
         super().__init__(fixed, moving, bins)
