@@ -1,10 +1,14 @@
-"""What the engine does at full resolution, by the size of the image."""
+"""What the engine does on the coarse levels, and at full resolution by the size of the image."""
 
 import math
 
+import numpy as np
 import pytest
 
-from DeepRegistrationLib.refinement.schedule import MIDDLE, SMALL, plan
+from DeepRegistrationLib import register
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.geometry.transform import displacement_on
+from DeepRegistrationLib.refinement.schedule import MIDDLE, SMALL, STIFF_FIRST, plan
 from DeepRegistrationLib.settings import Settings
 
 
@@ -30,3 +34,28 @@ def test_between_them_steps_become_fewer_as_voxels_become_more(refine, share):
 
 def test_only_what_compares_one_contrast_was_seen_to_gain():
     assert last_level((64, 128, 128), similarity="translated").step == 2.0
+
+
+def test_coarse_levels_begin_stiff_unless_a_result_is_there():
+    for from_here, stiff in ((False, STIFF_FIRST), (True, (1.0,))):
+        levels = plan((64, 64, 64), (1.0,) * 3, Settings(from_here=from_here))
+        assert [level.stiff for level in levels] == [stiff] * (len(levels) - 1) + [(1.0,)]
+
+
+def fingers(aside, shape=(64, 64)):
+    """A hand, of which each finger looks like its neighbors."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
+    picture = 1 / (1 + np.exp(8 * (np.hypot((x - 32 - aside) / 20, (y - 54) / 10) - 1)))
+    for number, length in enumerate((14, 22, 26, 23, 12)):
+        away = np.hypot(x - 14 - 9 * number - aside, np.maximum(0, np.maximum(44 - length - y, y - 48)))
+        picture += 1 / (1 + np.exp(2 * (away - 2.5))) - 0.4 / (1 + np.exp(2 * (away - 1.2)))  # skin and bone
+    noise = np.random.default_rng(int(aside)).normal(0, 1, shape)
+    return Image((100 * picture.clip(0, 1.2) + noise).astype(np.float32), Grid.from_shape(shape))
+
+
+def test_fingers_do_not_slip_onto_their_neighbors():
+    """All are 7 pixels aside, and 9 from each other: 3.7 are found where the first steps are as soft as the last."""
+    fixed, moving = fingers(0), fingers(7)
+    transform = register(fixed, moving, affine="none", device="cpu").transform
+    along = displacement_on(transform, fixed.grid)[fixed.array > 50, 0]
+    assert along.mean() == pytest.approx(7, abs=1.0)
