@@ -28,7 +28,8 @@ steps: lungs 1.31 -> 1.14 mm, with a bias field 2.00 -> 1.54, brains 0.769 -> 0.
 time."""
 STIFF_FIRST = (3.0, 1.7, 1.0)
 """Times the force's Gaussian over the steps of a coarse level: tissue moves together before its parts do, and what is
-small does not catch on what lies beside its counterpart. Against 1 all along: docs/attempts.md."""
+small does not catch on what lies beside its counterpart. Not between contrasts: a CT and MR of one head ended farther
+apart than by the affine alignment. Against 1 all along: docs/attempts.md."""
 SINCE = {2: 15, 1: 10}
 """Steps of a level by its factor, at most, that look for what has moved since an accepted result (``from_here``)."""
 
@@ -61,6 +62,7 @@ def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, sim
     steps += _full_resolution(settings.refine, similarity, voxels)
     if settings.from_here:
         steps = [replace(s, iterations=min(s.iterations, SINCE.get(s.factor, s.iterations))) for s in steps]
+    stiff = first == "lncc" and not settings.from_here
     out: list[Level] = []
     for part in steps:
         factors = factors_for(part.factor, shape, spacing)
@@ -79,7 +81,7 @@ def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, sim
                 similarity=part.similarity,
                 radius=part.radius,
                 composed=part.factor > 1,
-                stiff=STIFF_FIRST if part.factor > 1 and not settings.from_here else (1.0,),
+                stiff=STIFF_FIRST if stiff and part.factor > 1 else (1.0,),
                 both_ways=len(shape) == 3 and max(factors) >= BOTH_WAYS,
             )
         )

@@ -36,9 +36,14 @@ def test_only_what_compares_one_contrast_was_seen_to_gain():
     assert last_level((64, 128, 128), similarity="translated").step == 2.0
 
 
-def test_coarse_levels_begin_stiff_unless_a_result_is_there():
-    for from_here, stiff in ((False, STIFF_FIRST), (True, (1.0,))):
-        levels = plan((64, 64, 64), (1.0,) * 3, Settings(from_here=from_here))
+def test_coarse_levels_begin_stiff_within_a_contrast_unless_a_result_is_there():
+    for from_here, similarity, stiff in (
+        (False, "lncc", STIFF_FIRST),
+        (True, "lncc", (1.0,)),
+        (False, "translated", (1.0,)),
+        (False, "information", (1.0,)),
+    ):
+        levels = plan((64, 64, 64), (1.0,) * 3, Settings(from_here=from_here), similarity)
         assert [level.stiff for level in levels] == [stiff] * (len(levels) - 1) + [(1.0,)]
 
 
