@@ -134,9 +134,13 @@ def test_the_commands_write_all_of_it(breath, tmp_path):
     assert first == pytest.approx(second, abs=0.02)
 
 
-def test_no_field_is_handed_on_where_noise_let_none_be_confirmed(monkeypatch):
+NOT_SOLVED = pytest.mark.xfail(strict=True, reason="begun stiff, a field that follows such noise is confirmed")
+
+
+@pytest.mark.parametrize("stiff", [(1.0,), pytest.param(schedule.STIFF_FIRST, marks=NOT_SOLVED)], ids=["soft", "stiff"])
+def test_no_field_is_handed_on_where_noise_let_none_be_confirmed(monkeypatch, stiff):
     """Else the alignment as a whole, which noise hardly disturbs, is left out, and the field follows the noise."""
-    monkeypatch.setattr(schedule, "STIFF_FIRST", (1.0,))  # with it one is, and 0.2 to 0.4 voxels worse: not solved
+    monkeypatch.setattr(schedule, "STIFF_FIRST", stiff)
     body = Breath((28, 32, 30), count=6, noise=0.06, depth=6.0)
     found = register_frames(body.fixed, body.frames[:2], method="none", device="cpu")
     assert found.reports[0]["chosen"] == "affine"
