@@ -59,7 +59,8 @@ def command(folder, output, *more):
 
 def test_one_command_makes_a_better_model_which_is_listed_and_runs_by_its_name_alone(folder, begun, tmp_path, capsys):
     output = begun.with_name("blobs.safetensors")
-    assert command(folder, output, "--start", "begun", "--steps", "60", "--work", tmp_path / "w") == 0
+    # After 60 steps the field alone is far better, but as a start it costs the refinement 0.003 Dice: refused, rightly.
+    assert command(folder, output, "--start", "begun", "--steps", "300", "--work", tmp_path / "w") == 0
     said = capsys.readouterr().out
     header = read_header(output)
     (row,) = worths(header.scores)
