@@ -67,7 +67,8 @@ def run_speed(options: argparse.Namespace) -> None:
                     file.write(json.dumps({k: v for k, v in row.items() if k != "points"}) + "\n")
                 print(f"{case.name}: {row['who']}: {row.get('error') or round(row['wall'], 2)}", flush=True)
     of_peers = min(options.repeats, PEER_REPEATS)
-    about = f"{options.repeats} timed runs of each side ({of_peers} of a peer), {options.threads} threads, {platform.machine()}"
+    runs = f"{options.repeats} timed runs of each side ({of_peers} of a peer)"
+    about = f"{runs}, {options.threads} threads, {platform.machine()}"
     write(found, options.output / "speed.md", options.base, about)
 
 
