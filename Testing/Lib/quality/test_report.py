@@ -15,6 +15,9 @@ def report(**changes):
     return Report("none", "fast", "auto", "cpu", "1.0", **{**values, **changes})
 
 
+FAR_OFF = {"estimated_error_mm": 9.0, "affine_error_mm": 9.0, "error_step_mm": 3.0}
+
+
 @pytest.mark.parametrize(
     ("changes", "verdict", "words"),
     [
@@ -26,6 +29,8 @@ def report(**changes):
         ({"similarity_after": 0.1}, "bad", "less alike"),
         ({"similarity_after": float("nan")}, "check", "could not be measured"),
         ({"chosen": AFFINE_ALONE}, "good", "which is the answer"),
+        ({"chosen": AFFINE_ALONE, **FAR_OFF}, "check", "about 9.0 mm from where they belong"),
+        (FAR_OFF, "good", "smooth and invertible"),
         ({"chosen": NETWORK_ALONE}, "check", "what the universal network proposes"),
     ],
 )

@@ -97,7 +97,7 @@ start(read_plan(sys.argv[1]), Path(sys.argv[2]), "cpu", tensorboard=False, quiet
 
 
 def test_a_killed_process_resumes_with_the_same_losses(tmp_path: Path) -> None:
-    path = plan_file(tmp_path, 40)
+    path = plan_file(tmp_path, 24)
     command = [sys.executable, "-c", COMMAND, str(path)]
     subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, check=True, timeout=300)
     process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT)
@@ -109,7 +109,7 @@ def test_a_killed_process_resumes_with_the_same_losses(tmp_path: Path) -> None:
     subprocess.run([*command, str(tmp_path / "killed")], cwd=ROOT, check=True, timeout=300)
     losses = [[(line["step"], line["loss"]) for line in read_log(tmp_path / name)] for name in ("whole", "killed")]
     assert losses[0] == losses[1]
-    assert len(losses[0]) == 40
+    assert len(losses[0]) == 24
 
 
 @pytest.mark.slow
