@@ -1,11 +1,12 @@
 """The harm guard: the field of the coarse levels must speak for itself, or other measures and starts are tried.
 
 The measure that suits most pairs tears some apart: tissue that is bright in one image and dark in the other, or motion
-beyond what is seen. Where the evidence (``hypotheses.py``) speaks clearly against the field of the coarse levels, or
-where the images do not agree at the end (``confirmed``), the other measures are tried from the affine alignment, the
-best of them from the far-seeing stage's field as well; the worthiest goes on, and is confirmed at its end. Where
-nothing is worth it or nothing is confirmed, mutual information goes on from the field that a network proposes, or that
-field is taken as it is, or else the affine alignment is the answer. All other pairs go on as they are.
+beyond what is seen. Where the evidence (``hypotheses.py``) does not speak for the field of the coarse levels, or where
+the images do not agree at the end (``confirmed``), the other measures are tried from the affine alignment, the best of
+them from the far-seeing stage's field as well; the worthiest goes on, and is confirmed at its end. Where the evidence
+spoke clearly against that field, and nothing is worth it or nothing is confirmed, mutual information goes on from the
+field that a network proposes, or that field is taken as it is, or else the affine alignment is the answer; where it was
+only silent, that field itself goes on. All other pairs go on as they are.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from .proposal import Proposal
 from .schedule import BOTH_WAYS, DIRECT
 
 AGAINST = -0.08
-"""The worth of the coarse levels' field under which the guard acts. Of pairs as scanners take them that the field made
-better none lay under -0.06 (tumor, T1 and T2; sections of one stain: -0.05); 19 of 35 with remapped contrast did."""
+"""The worth of the coarse levels' field under which leaving all as it is may be better. Of pairs as scanners take them
+that the field made better none lay under -0.06 (tumor, T1 and T2; sections of one stain: -0.05); 19 of 35 with remapped
+contrast did."""
+SILENT = 0.0
+"""The worth under which other measures are tried: the field is not worth its price, which a finer measure's may be."""
 LITTLE = 0.1
 """The gain under which images that are not gone through both ways (2-D) are, for the evidence: it costs a tenth."""
 DOUBTED = 0.85
@@ -65,7 +69,7 @@ class Choice:
         there, back: (1, ndim, *S) voxels of the last coarse level; None: the way back was not gone.
         chosen: the name of what goes on; ``AFFINE_ALONE`` if nothing was worth it.
         weighed: the evidence for each, best first; one alone where the guard did not act.
-        rest: what goes on in its place, in turn, where it is not confirmed; None until ``last_resort`` was asked.
+        rest: what goes on in its place, in turn, where it is not confirmed; None: ``last_resort`` is to be asked.
     """
 
     similarity: str
@@ -107,11 +111,14 @@ def guard(
     if back is None and (doubted or found.gain < LITTLE):
         back, _ = run(images.swapped(), levels[: coarse_levels(levels)], nothing)
         found = weigh(choice.chosen, scale, there, back)
-    if back is None or not (doubted or found.worth < AGAINST):
+    if back is None or not (doubted or found.worth < SILENT):
         return replace(choice, weighed=(found,))
+    against = doubted or found.worth < AGAINST
     tried: dict[str, tuple[str, Fields]] = {found.name: (choice.similarity, (there, back))}
-    tried[AFFINE_ALONE] = choice.similarity, (nothing, nothing)
-    weighed = {AFFINE_ALONE: Evidence(AFFINE_ALONE), found.name: found}
+    weighed = {found.name: found}
+    if against:
+        tried[AFFINE_ALONE] = choice.similarity, (nothing, nothing)
+        weighed[AFFINE_ALONE] = Evidence(AFFINE_ALONE)
 
     def attempt(name: str, measure: str, start: Fields) -> None:
         own = plans(measure)
@@ -133,8 +140,9 @@ def guard(
 
     ranked = sorted(weighed.values(), key=rank, reverse=True)
     measure, fields = tried[ranked[0].name]
-    told = [replace(e, apart_mm=apart_mm(scale, tried[e.name][1][0], fields[0])) for e in ranked]
-    return Choice(measure, *fields, ranked[0].name, tuple(told))
+    told = tuple(replace(e, apart_mm=apart_mm(scale, tried[e.name][1][0], fields[0])) for e in ranked)
+    rest = None if against or ranked[0] is found else (replace(choice, there=there, back=back),)
+    return Choice(measure, *fields, ranked[0].name, told, rest)
 
 
 def last_resort(
@@ -147,7 +155,7 @@ def last_resort(
         proposal: a network's field, to begin with or to take as it is; without one the affine alignment is left.
     """
     nothing = torch.zeros_like(choice.there)
-    affine = Choice(choice.similarity, nothing, nothing, AFFINE_ALONE)
+    affine = Choice(choice.similarity, nothing, nothing, AFFINE_ALONE, rest=())
     left, found = [affine], {e.name: e for e in choice.weighed}
     found.setdefault(AFFINE_ALONE, Evidence(AFFINE_ALONE))
     if proposal is not None:
@@ -159,9 +167,9 @@ def last_resort(
         found[NETWORK_ALONE] = weigh(NETWORK_ALONE, scale, there, back)
         found[FROM_NETWORK] = weigh(FROM_NETWORK, scale, *begun)
         if found[FROM_NETWORK].worth > 0:
-            left.append(Choice("information", *begun, FROM_NETWORK))
+            left.append(Choice("information", *begun, FROM_NETWORK, rest=()))
         if found[NETWORK_ALONE].worth >= PROPOSED:
-            left.append(Choice(choice.similarity, there, back, NETWORK_ALONE))
+            left.append(Choice(choice.similarity, there, back, NETWORK_ALONE, rest=()))
     left.sort(key=lambda c: found[c.chosen].worth, reverse=True)
     return refused(replace(affine, weighed=tuple(found.values()), rest=tuple(left)))
 
@@ -196,4 +204,4 @@ def refused(choice: Choice) -> Choice:
     following, *rest = choice.rest or ()
     first = next(e for e in choice.weighed if e.name == following.chosen)
     others = sorted((e for e in choice.weighed if e is not first), key=lambda e: e.worth, reverse=True)
-    return replace(following, weighed=(first, *others), rest=tuple(rest))
+    return replace(following, weighed=(first, *others), rest=tuple(rest) or following.rest)
