@@ -171,7 +171,7 @@ def _descend(
     run = partial(_one_way, begin=None, reporter=part)
     judge = partial(guard, images, plans, run=run)
     resort = partial(last_resort, images, plans, run=run, proposal=proposal)
-    choice = judge(choice)
+    choice, first = judge(choice), (levels, coarse, counts)
     if reporter.stopped("the coarse levels"):  # nothing but the beginning was shown
         return v_start, (0,) * len(levels), Choice(similarity, v_start, None, "")
     while True:
@@ -181,6 +181,7 @@ def _descend(
             return torch.zeros_like(choice.there), (0,) * len(levels), choice
         if choice.chosen == NETWORK_ALONE and proposal is not None:
             return proposal.fields[0], (0,) * len(levels), choice
+        levels, coarse, counts = first
         if choice.chosen != similarity:
             levels = plans(choice.similarity)
             coarse = coarse_levels(levels)
