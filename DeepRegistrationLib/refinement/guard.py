@@ -32,7 +32,7 @@ AGAINST = -0.08
 that the field made better none lay under -0.06 (tumor, T1 and T2; sections of one stain: -0.05); 19 of 35 with remapped
 contrast did."""
 SILENT = 0.0
-"""The worth under which other measures are tried: the field is not worth its price, which a finer measure's may be."""
+"""The same for LNCC, under which other measures are tried: its field is not worth its price, which another's may be."""
 LITTLE = 0.1
 """The gain under which images that are not gone through both ways (2-D) are, for the evidence: it costs a tenth."""
 DOUBTED = 0.85
@@ -111,7 +111,7 @@ def guard(
     if back is None and (doubted or found.gain < LITTLE):
         back, _ = run(images.swapped(), levels[: coarse_levels(levels)], nothing)
         found = weigh(choice.chosen, scale, there, back)
-    if back is None or not (doubted or found.worth < SILENT):
+    if back is None or not (doubted or found.worth < (SILENT if choice.similarity == "lncc" else AGAINST)):
         return replace(choice, weighed=(found,))
     against = doubted or found.worth < AGAINST
     tried: dict[str, tuple[str, Fields]] = {found.name: (choice.similarity, (there, back))}
@@ -141,7 +141,7 @@ def guard(
     ranked = sorted(weighed.values(), key=rank, reverse=True)
     measure, fields = tried[ranked[0].name]
     told = tuple(replace(e, apart_mm=apart_mm(scale, tried[e.name][1][0], fields[0])) for e in ranked)
-    rest = None if against or ranked[0] is found else (replace(choice, there=there, back=back),)
+    rest = None if against or ranked[0] is found else (replace(choice, there=there, back=back, rest=()),)
     return Choice(measure, *fields, ranked[0].name, told, rest)
 
 
@@ -155,7 +155,7 @@ def last_resort(
         proposal: a network's field, to begin with or to take as it is; without one the affine alignment is left.
     """
     nothing = torch.zeros_like(choice.there)
-    affine = Choice(choice.similarity, nothing, nothing, AFFINE_ALONE, rest=())
+    affine = Choice(choice.similarity, nothing, nothing, AFFINE_ALONE)
     left, found = [affine], {e.name: e for e in choice.weighed}
     found.setdefault(AFFINE_ALONE, Evidence(AFFINE_ALONE))
     if proposal is not None:
@@ -167,9 +167,9 @@ def last_resort(
         found[NETWORK_ALONE] = weigh(NETWORK_ALONE, scale, there, back)
         found[FROM_NETWORK] = weigh(FROM_NETWORK, scale, *begun)
         if found[FROM_NETWORK].worth > 0:
-            left.append(Choice("information", *begun, FROM_NETWORK, rest=()))
+            left.append(Choice("information", *begun, FROM_NETWORK))
         if found[NETWORK_ALONE].worth >= PROPOSED:
-            left.append(Choice(choice.similarity, there, back, NETWORK_ALONE, rest=()))
+            left.append(Choice(choice.similarity, there, back, NETWORK_ALONE))
     left.sort(key=lambda c: found[c.chosen].worth, reverse=True)
     return refused(replace(affine, weighed=tuple(found.values()), rest=tuple(left)))
 
@@ -204,4 +204,4 @@ def refused(choice: Choice) -> Choice:
     following, *rest = choice.rest or ()
     first = next(e for e in choice.weighed if e.name == following.chosen)
     others = sorted((e for e in choice.weighed if e is not first), key=lambda e: e.worth, reverse=True)
-    return replace(following, weighed=(first, *others), rest=tuple(rest) or following.rest)
+    return replace(following, weighed=(first, *others), rest=tuple(rest))

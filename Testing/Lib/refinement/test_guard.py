@@ -91,17 +91,6 @@ def test_where_the_evidence_is_only_silent_the_worthiest_field_goes_on_and_never
         assert torch.equal(found.field, refine(fixed, moving, Settings(similarity="lncc")).field)
 
 
-def test_a_measure_that_was_made_for_the_pair_and_is_not_confirmed_either_leaves_the_affine(monkeypatch):
-    """What goes on in place of a silent measure's field is confirmed at its end as any other."""
-    monkeypatch.setattr(guard, "AGAINST", -10.0)
-    monkeypatch.setattr(guard, "AGREED", 2.0)
-    fixed, moving, _ = other_contrast((64, 60), 4.0, ((0.0, 0.3, 1.0), (0.6, 1.0, 0.1)))
-    found = refine(fixed, moving)
-    assert {"translated", "information"} <= {e.name for e in found.choice.weighed}
-    assert found.choice.chosen == AFFINE_ALONE
-    assert float(found.field.abs().max()) == 0
-
-
 def coarse_tissue(sigma):
     """A ball of tissue in air with structures of ``sigma`` voxels, and finer ones."""
     noise = [torch.randn((1, 1, 30, 32, 30), generator=torch.Generator().manual_seed(seed)) for seed in (3, 53)]
