@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..fields.quantiles import quantiles
 from ..geometry.image import Grid, Image
 from ..geometry.transform import resample
 from ..similarity.cropped_mind import cropped_mind
@@ -112,7 +113,7 @@ class Searcher:
         if not len(index):
             return index
         strong = energy[tuple(index.T)]
-        index = index[strong >= torch.quantile(strong[:: max(1, len(strong) // 100_000)], 0.5)]
+        index = index[strong >= quantiles(strong[:: max(1, len(strong) // 100_000)], (0.5,))]
         index = index[:: max(1, -(-len(index) // CANDIDATES))]
         cost = self._costs(self.features, self.features, index, index, every=2)
         cost[:, cost.shape[1] // 2] = float("inf")  # itself
