@@ -135,7 +135,7 @@ def first_walk() -> list[tuple[str, int, float, float]]:
 
 
 def again(shape: tuple[int, int, int], times: int = 5) -> list[tuple[float, float]]:
-    """Seconds of a core, panel and worker together, from the click on "again, from here" to the result seen, and judged.
+    """Seconds of a core, panel and worker together, from the click on "again, from here": to seeing, and to judging.
 
     Args:
         shape: voxels of the generated images: one breath of a body, frame after frame.
@@ -143,6 +143,7 @@ def again(shape: tuple[int, int, int], times: int = 5) -> list[tuple[float, floa
     """
     running = host.boot()
     import slicer
+
     from Testing.Lib.motion.breath import Breath
 
     host.load_module(ROOT / "DeepRegistration" / "DeepRegistration.py")

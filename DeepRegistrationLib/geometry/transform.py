@@ -158,6 +158,16 @@ def affine_to_sitk(matrix: np.ndarray) -> sitk.AffineTransform:
     return transform
 
 
+def matrix_displacement(matrix: np.ndarray, grid: Grid) -> np.ndarray:
+    """(*grid.shape, ndim) float64 LPS mm: where each voxel's center goes by a homogeneous matrix, less where it is."""
+    n = grid.ndim
+    change = ((matrix - np.eye(n + 1)) @ grid.matrix)[:n]  # linear in the voxel's index
+    moved = change[:, n]
+    for axis, size in enumerate(grid.shape):
+        moved = moved[..., None, :] + np.outer(np.arange(size), change[:, axis])
+    return moved
+
+
 def linear_part(transform: sitk.Transform) -> np.ndarray | None:
     """The (ndim + 1, ndim + 1) LPS matrix of a linear transform, None if it is not linear."""
     if not transform.IsLinear():

@@ -18,6 +18,7 @@ from ..geometry.antialias import averaged_for
 from ..geometry.image import Grid, Image
 from ..geometry.padding import background_of
 from ..progress import SILENT, Reporter
+from .local_means import mean_around, smoothed
 from .shape import Shape, measure_shape, points_of
 
 MISS = 0.009
@@ -194,11 +195,9 @@ def _gradient(image: sitk.Image, measured: sitk.Image | None) -> np.ndarray:
     Where ``measured`` ends is no edge: only what lies inside is smoothed (normalized convolution), none is outside.
     """
     finest = min(s for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True) if n > 1)
-    array = sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, (SMOOTH_VOXELS * finest) ** 2))
+    array = smoothed(image, SMOOTH_VOXELS * finest)
     if measured:
-        array /= np.maximum(
-            sitk.GetArrayFromImage(sitk.DiscreteGaussian(measured, (SMOOTH_VOXELS * finest) ** 2)), 0.01
-        )
+        array /= np.maximum(smoothed(measured, SMOOTH_VOXELS * finest), 0.01)
     steps = [s / finest for s in image.GetSpacing()[::-1]]
     parts = [
         np.gradient(array, steps[axis], axis=axis) if array.shape[axis] > 1 else np.zeros_like(array)
@@ -214,4 +213,4 @@ def _local_mean(array: np.ndarray, image: sitk.Image) -> np.ndarray:
     axes = list(zip(image.GetSpacing(), image.GetSize(), strict=True))
     side = max(size * spacing for spacing, size in axes) / WINDOWS
     radius = [max(1, round(side / 2 / spacing)) if size > 1 else 0 for spacing, size in axes]
-    return sitk.GetArrayFromImage(sitk.BoxMean(sitk.GetImageFromArray(array.astype(np.float32)), radius))
+    return mean_around(array, radius[::-1])
