@@ -343,6 +343,24 @@ def resample(
     if mode == "linear":
         source = averaged_for(source, grid, transform)
     interpolator = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[mode]
+    return Image(_resampled(source, grid, transform, interpolator, fill), grid, image.name)
+
+
+def resample_seen(image: Image, grid: Grid, transform: sitk.Transform | None = None) -> tuple[Image, np.ndarray]:
+    """``resample`` as float32, and (*grid.shape) bool: where ``image`` is. One way through the transform tells both.
+
+    Where blocks are averaged, the image reaches to the end of its last block.
+    """
+    source = averaged_for(image.grid.to_sitk(image.array.astype(np.float32)), grid, transform)
+    array = _resampled(source, grid, transform, sitk.sitkLinear, float("nan"))
+    there = ~np.isnan(array)
+    array[~there] = background_of(image.array)
+    return Image(array, grid, image.name), there
+
+
+def _resampled(
+    source: sitk.Image, grid: Grid, transform: sitk.Transform | None, interpolator: int, fill: float
+) -> np.ndarray:
     result = sitk.Resample(
         source,
         [int(s) for s in reversed(grid.shape)],
@@ -354,4 +372,4 @@ def resample(
         fill,
         source.GetPixelID(),
     )
-    return Image(sitk.GetArrayFromImage(result), grid, image.name)
+    return sitk.GetArrayFromImage(result)

@@ -93,7 +93,11 @@ def measure_doubt(
     edges = _Edges(still, here and _onto(here, grid))
     energy = edges.local_energy
     reporter.check()
-    explained = edges.explained_by(_onto(source, grid, transform), there and _onto(there, grid, transform))
+    moved, seen = _onto_seen(source, grid, transform)
+    known = there and _onto(there, grid, transform)
+    if known:
+        seen = sitk.GetArrayViewFromImage(known) > 0.5
+    explained = edges.explained_by(moved, known)
     enough = max(QUIET * float(np.percentile(energy, 95)), TINY)
     worry = np.clip((ENOUGH - explained) / (ENOUGH - CHANCE), 0, 1)
     reporter.check()
@@ -102,8 +106,6 @@ def measure_doubt(
         worry = np.maximum(worry, np.clip(lost / LOSS, 0, 1))
     worry = worry * np.clip(energy / enough, 0, 1)
     reporter.check()
-    frame = there or moving.grid.to_sitk(np.ones(moving.grid.shape, np.float32))
-    seen = sitk.GetArrayFromImage(_onto(frame, grid, transform)) > 0.5
     if missed is not None:
         # At the border of the moving image and beyond it there is no way back, nor anything to come back from.
         full = max(
@@ -138,14 +140,22 @@ def _measured(grid: Grid, mask: np.ndarray | None) -> sitk.Image | None:
     return None if mask is None else grid.to_sitk(mask.reshape(grid.shape).astype(np.float32))
 
 
-def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> sitk.Image:
+def _onto_seen(image: sitk.Image, grid: Grid, transform: sitk.Transform | None) -> tuple[sitk.Image, np.ndarray]:
+    """``_onto``, and where ``image`` is, bool."""
+    array = sitk.GetArrayFromImage(_onto(image, grid, transform, float("nan")))
+    seen = ~np.isnan(array)
+    array[~seen] = 0
+    return grid.to_sitk(array), seen
+
+
+def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None, outside: float = 0.0) -> sitk.Image:
     still = sitk.Transform(grid.ndim, sitk.sitkIdentity)
     place = points_of(grid)
     if image.GetPixelID() != sitk.sitkFloat32:
         image = sitk.Cast(image, sitk.sitkFloat32)
     image = averaged_for(image, grid, transform)
     # What lies outside is 0: not doubted, not missed, background.
-    return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], 0.0)
+    return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], outside)
 
 
 class _Edges:

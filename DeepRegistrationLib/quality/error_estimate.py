@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..fields.quantiles import quantiles
 from ..geometry.image import Grid, Image
-from ..geometry.transform import resample
+from ..geometry.transform import resample, resample_seen
 from ..similarity.cropped_mind import cropped_mind
 
 POINTS_A_SIDE = 56
@@ -261,14 +261,13 @@ def estimate_errors(
     """
     fine = coarse_grid(inside.grid, inside.array > 0.5)
     step = min(float(s) for s, n in zip(fine.spacing, fine.shape, strict=True) if n > 1)
+    still, shown = resample(fixed, fine, dtype=np.float32), resample(inside, fine, fill=0.0)
+    moved, there = zip(*(resample_seen(moving, fine, transform) for transform in transforms), strict=True)
     if moving_mask is None:
-        few = moving.grid.resized(tuple(min(n, 8) for n in moving.grid.shape))
-        seen = Image(np.ones(few.shape, np.float32), few)
+        known = [Image(seen.astype(np.float32), fine) for seen in there]
     else:
         seen = Image(moving_mask.astype(np.float32), moving.grid)
-    still, shown = resample(fixed, fine, dtype=np.float32), resample(inside, fine, fill=0.0)
-    moved = [resample(moving, fine, transform, dtype=np.float32) for transform in transforms]
-    known = [resample(seen, fine, transform, fill=0.0) for transform in transforms]
+        known = [resample(seen, fine, transform, fill=0.0) for transform in transforms]
 
     def search(which: Sequence[int], level: int) -> dict[int, Found]:
         grid = fine if level == 1 else fine.with_spacing(np.maximum(fine.spacing, level * step))
