@@ -160,12 +160,14 @@ def affine_to_sitk(matrix: np.ndarray) -> sitk.AffineTransform:
 
 def matrix_displacement(matrix: np.ndarray, grid: Grid) -> np.ndarray:
     """(*grid.shape, ndim) float64 LPS mm: where each voxel's center goes by a homogeneous matrix, less where it is."""
-    n = grid.ndim
-    change = ((matrix - np.eye(n + 1)) @ grid.matrix)[:n]  # linear in the voxel's index
-    moved = change[:, n]
-    for axis, size in enumerate(grid.shape):
-        moved = moved[..., None, :] + np.outer(np.arange(size), change[:, axis])
-    return moved
+    out = np.empty((*grid.shape, grid.ndim))
+    change = (matrix - np.eye(grid.ndim + 1)) @ grid.matrix  # linear in the voxel's index
+    for row, part in zip(change, np.moveaxis(out, -1, 0), strict=False):
+        moved = row[-1]
+        for share, size in zip(row[:-2], grid.shape, strict=False):
+            moved = np.add.outer(moved, share * np.arange(size))
+        np.add.outer(moved, row[-2] * np.arange(grid.shape[-1]), out=part)
+    return out
 
 
 def linear_part(transform: sitk.Transform) -> np.ndarray | None:

@@ -6,6 +6,7 @@ Only SimpleITK and numpy are needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import SimpleITK as sitk
@@ -41,6 +42,7 @@ def smoothed(image: sitk.Image, sigma: float) -> np.ndarray:
     return out
 
 
+@lru_cache(8)
 def _gaussian(sigma: float) -> np.ndarray:
     """The weights of a voxel and of those beside it, by their distance: SimpleITK's own, as it answers to a point."""
     point = np.zeros((1, 2 * _REACH + 1), np.float32)
