@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .fields import resize
 from .geometry.image import Grid, PathLike, write_sitk
-from .geometry.transform import voxels_to_lps
+from .geometry.transform import matrix_displacement, voxels_to_lps
 from .inputs.pair import Pair
 from .progress import Reporter
 
@@ -38,10 +38,9 @@ class Preview:
     @classmethod
     def of(cls, level: str, u: Tensor, grid: Grid, matrix: np.ndarray) -> Preview:
         """``u`` (1, ndim, *shape), in voxels of ``grid``, then ``matrix`` (ndim + 1, ndim + 1), LPS mm."""
-        axes = np.indices(grid.shape, dtype=np.float32).reshape(grid.ndim, -1).T
-        points = axes @ grid.matrix[:-1, :-1].T + grid.matrix[:-1, -1]
-        moved = (points + voxels_to_lps(u, grid).reshape(-1, grid.ndim)) @ matrix[:-1, :-1].T + matrix[:-1, -1]
-        return cls(level, (moved - points).astype(np.float32).reshape(*grid.shape, grid.ndim), grid)
+        moved = voxels_to_lps(u, grid).reshape(-1, grid.ndim) @ matrix[:-1, :-1].T.astype(np.float32)
+        moved = moved.reshape(*grid.shape, grid.ndim) + matrix_displacement(matrix, grid).astype(np.float32)
+        return cls(level, moved, grid)
 
     def save(self, path: PathLike) -> None:
         """A displacement field as an image, whole or not at all; a single slice is repeated, so that it has a depth.

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from Testing import host
@@ -133,6 +134,49 @@ def first_walk() -> list[tuple[str, int, float, float]]:
     return walked
 
 
+def again(shape: tuple[int, int, int], times: int = 5) -> list[tuple[float, float]]:
+    """Seconds of a core, panel and worker together, from the click on "again, from here": to seeing, and to judging.
+
+    Args:
+        shape: voxels of the generated images: one breath of a body, frame after frame.
+        times: that it is clicked.
+    """
+    running = host.boot()
+    import slicer
+
+    from Testing.Lib.motion.breath import Breath
+
+    host.load_module(ROOT / "DeepRegistration" / "DeepRegistration.py")
+    breath, spent = Breath(shape, count=times + 3, depth=6.0, noise=0.02), list[tuple[float, float]]()
+
+    def load(array: np.ndarray, name: str) -> None:
+        slicer.util.addVolumeFromArray(array, name=name)
+
+    load(breath.fixed.array, "still")
+    load(breath.frames[1].array, "breath")
+    slicer.util.selectModule("DeepRegistration")
+    slicer.modules.deepregistration.widgetRepresentation().show()
+    widget = slicer.modules.DeepRegistrationWidget
+    ui, logic, seen = widget.ui, widget.panel.logic, list[float]()
+    interact.choose(ui.fixedSelector, "still")
+    interact.choose(ui.movingSelector, "breath")
+    interact.click(ui.applyButton)
+    interact.wait_until(lambda: not logic.isRunning, 1800)
+    logic.progressed.connect(lambda stage, *_: seen.append(_core_seconds()) if stage == "output" else None)
+    for number, frame in enumerate(breath.frames[2 : times + 2]):
+        load(frame.array, f"breath {number + 1}")
+        interact.process_events(200)
+        seen.clear()
+        began = _core_seconds()
+        interact.click(ui.againButton)
+        interact.wait_until(lambda: not logic.isRunning, 1800)
+        spent.append((seen[0] - began, _core_seconds() - began))
+        assert logic.lastResult is not None, ui.statusLabel.text
+    widget.panel.close()
+    running.reset()
+    return spent
+
+
 def _core_seconds() -> float:
     """Of this program and of what it started, ended or not: the same on a busy computer."""
     own = psutil.Process()
@@ -176,7 +220,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, metavar="FILE")
     parser.add_argument("--walk", action="store_true", help="from an empty scene to the first result instead")
+    parser.add_argument("--again", metavar="48x56x48", help="click on again, from here, on images of that size instead")
     options = parser.parse_args()
+    if options.again:
+        spent = again(tuple(int(n) for n in options.again.split("x")))
+        for what, seconds in zip(("seen", "judged"), zip(*spent, strict=True), strict=True):
+            each = ", ".join(f"{value:.2f}" for value in seconds)
+            print(f"{what} after {min(seconds):.2f} s of a core, the smallest of {each}")
+        return
     if options.walk:
         for what, clicks, seconds, core in first_walk():
             print(f"| {what} | {clicks} | {seconds:.1f} s | {core:.1f} s |")

@@ -158,6 +158,18 @@ def affine_to_sitk(matrix: np.ndarray) -> sitk.AffineTransform:
     return transform
 
 
+def matrix_displacement(matrix: np.ndarray, grid: Grid) -> np.ndarray:
+    """(*grid.shape, ndim) float64 LPS mm: where each voxel's center goes by a homogeneous matrix, less where it is."""
+    out = np.empty((*grid.shape, grid.ndim))
+    change = (matrix - np.eye(grid.ndim + 1)) @ grid.matrix  # linear in the voxel's index
+    for row, part in zip(change, np.moveaxis(out, -1, 0), strict=False):
+        moved = row[-1]
+        for share, size in zip(row[:-2], grid.shape, strict=False):
+            moved = np.add.outer(moved, share * np.arange(size))
+        np.add.outer(moved, row[-2] * np.arange(grid.shape[-1]), out=part)
+    return out
+
+
 def linear_part(transform: sitk.Transform) -> np.ndarray | None:
     """The (ndim + 1, ndim + 1) LPS matrix of a linear transform, None if it is not linear."""
     if not transform.IsLinear():
@@ -333,6 +345,24 @@ def resample(
     if mode == "linear":
         source = averaged_for(source, grid, transform)
     interpolator = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[mode]
+    return Image(_resampled(source, grid, transform, interpolator, fill), grid, image.name)
+
+
+def resample_seen(image: Image, grid: Grid, transform: sitk.Transform | None = None) -> tuple[Image, np.ndarray]:
+    """``resample`` as float32, and (*grid.shape) bool: where ``image`` is. One way through the transform tells both.
+
+    Where blocks are averaged, the image reaches to the end of its last block.
+    """
+    source = averaged_for(image.grid.to_sitk(image.array.astype(np.float32)), grid, transform)
+    array = _resampled(source, grid, transform, sitk.sitkLinear, float("nan"))
+    there = ~np.isnan(array)
+    array[~there] = background_of(image.array)
+    return Image(array, grid, image.name), there
+
+
+def _resampled(
+    source: sitk.Image, grid: Grid, transform: sitk.Transform | None, interpolator: int, fill: float
+) -> np.ndarray:
     result = sitk.Resample(
         source,
         [int(s) for s in reversed(grid.shape)],
@@ -344,4 +374,4 @@ def resample(
         fill,
         source.GetPixelID(),
     )
-    return Image(sitk.GetArrayFromImage(result), grid, image.name)
+    return sitk.GetArrayFromImage(result)

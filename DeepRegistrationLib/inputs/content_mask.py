@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..fields.background import border_value
+from ..fields.quantiles import quantiles
 
 FAINT = 0.05
 """Of the range between the 1st and 99th percentile: what differs less from the border's typical value is background."""
@@ -26,7 +27,7 @@ def content_of(image: Tensor, mask: Tensor | None = None) -> Tensor:
         measured = torch.ones_like(measured)
     values = image[measured]
     values = values[:: max(1, values.numel() // 300_000)].float()
-    low, high = torch.quantile(values, torch.tensor([0.01, 0.99], device=image.device))
+    low, high = quantiles(values, (0.01, 0.99))
     found = ((image - border_value(image, measured)).abs() > FAINT * (high - low)) & measured
     return found if int(found.sum()) > LEAST * int(measured.sum()) else measured
 

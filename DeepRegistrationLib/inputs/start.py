@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..geometry.image import Grid, PathLike
-from ..geometry.transform import displacement_on, linear_part, lps_to_voxels, map_points, read_transform
+from ..geometry.transform import displacement_on, linear_part, lps_to_voxels, matrix_displacement, read_transform
 from .checks import check_overlap
 from .content_mask import coarse_content
 from .pair import Pair
@@ -77,8 +77,9 @@ def split_start(
     if matrix is not None:
         return _regular(matrix, said), None
     coarse = grid.resized(tuple(min(s, POINTS) for s in grid.shape))
-    here = coarse.to_world(np.argwhere(coarse_content(content, coarse.shape).cpu().numpy()))
-    matrix = _regular(_best_affine(here, map_points(transform, here)), said)
+    inside = coarse_content(content, coarse.shape).cpu().numpy()
+    here = coarse.to_world(np.argwhere(inside))
+    matrix = _regular(_best_affine(here, here + displacement_on(transform, coarse)[inside]), said)
     u = _rest(transform, grid, matrix)
     if not bool(torch.isfinite(u).all()):
         raise InputError(NO_NUMBER)
@@ -113,12 +114,6 @@ def _regular(matrix: np.ndarray, said: list[str] | None) -> np.ndarray:
 def _rest(transform: sitk.Transform, grid: Grid, matrix: np.ndarray) -> Tensor:
     """u with ``transform`` = matrix o (id + u), in voxels of ``grid``."""
     back = np.linalg.inv(matrix)
-    linear = back[:-1, :-1] @ displacement_on(transform, grid)[..., None]  # less the part of the position itself
-    rest = linear[..., 0]
-    # (back - 1) of each voxel's position, which is linear in its index.
-    change = (back - np.eye(grid.ndim + 1)) @ grid.matrix
-    for axis, size in enumerate(grid.shape):
-        view = [1] * grid.ndim + [grid.ndim]
-        view[axis] = size
-        rest = rest + np.outer(np.arange(size), change[:-1, axis]).reshape(view)
-    return lps_to_voxels(rest + change[:-1, -1], grid)
+    moved = displacement_on(transform, grid).reshape(-1, grid.ndim) @ back[:-1, :-1].T
+    rest = moved.reshape(*grid.shape, grid.ndim) + matrix_displacement(back, grid)
+    return lps_to_voxels(rest, grid)

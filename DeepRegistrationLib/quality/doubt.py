@@ -18,6 +18,7 @@ from ..geometry.antialias import averaged_for
 from ..geometry.image import Grid, Image
 from ..geometry.padding import background_of
 from ..progress import SILENT, Reporter
+from .local_means import mean_around, smoothed
 from .shape import Shape, measure_shape, points_of
 
 MISS = 0.009
@@ -92,7 +93,11 @@ def measure_doubt(
     edges = _Edges(still, here and _onto(here, grid))
     energy = edges.local_energy
     reporter.check()
-    explained = edges.explained_by(_onto(source, grid, transform), there and _onto(there, grid, transform))
+    moved, seen = _onto_seen(source, grid, transform)
+    known = there and _onto(there, grid, transform)
+    if known:
+        seen = sitk.GetArrayViewFromImage(known) > 0.5
+    explained = edges.explained_by(moved, known)
     enough = max(QUIET * float(np.percentile(energy, 95)), TINY)
     worry = np.clip((ENOUGH - explained) / (ENOUGH - CHANCE), 0, 1)
     reporter.check()
@@ -101,8 +106,6 @@ def measure_doubt(
         worry = np.maximum(worry, np.clip(lost / LOSS, 0, 1))
     worry = worry * np.clip(energy / enough, 0, 1)
     reporter.check()
-    frame = there or moving.grid.to_sitk(np.ones(moving.grid.shape, np.float32))
-    seen = sitk.GetArrayFromImage(_onto(frame, grid, transform)) > 0.5
     if missed is not None:
         # At the border of the moving image and beyond it there is no way back, nor anything to come back from.
         full = max(
@@ -137,14 +140,22 @@ def _measured(grid: Grid, mask: np.ndarray | None) -> sitk.Image | None:
     return None if mask is None else grid.to_sitk(mask.reshape(grid.shape).astype(np.float32))
 
 
-def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> sitk.Image:
+def _onto_seen(image: sitk.Image, grid: Grid, transform: sitk.Transform | None) -> tuple[sitk.Image, np.ndarray]:
+    """``_onto``, and where ``image`` is, bool."""
+    array = sitk.GetArrayFromImage(_onto(image, grid, transform, float("nan")))
+    seen = ~np.isnan(array)
+    array[~seen] = 0
+    return grid.to_sitk(array), seen
+
+
+def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None, outside: float = 0.0) -> sitk.Image:
     still = sitk.Transform(grid.ndim, sitk.sitkIdentity)
     place = points_of(grid)
     if image.GetPixelID() != sitk.sitkFloat32:
         image = sitk.Cast(image, sitk.sitkFloat32)
     image = averaged_for(image, grid, transform)
     # What lies outside is 0: not doubted, not missed, background.
-    return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], 0.0)
+    return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], outside)
 
 
 class _Edges:
@@ -194,11 +205,9 @@ def _gradient(image: sitk.Image, measured: sitk.Image | None) -> np.ndarray:
     Where ``measured`` ends is no edge: only what lies inside is smoothed (normalized convolution), none is outside.
     """
     finest = min(s for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True) if n > 1)
-    array = sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, (SMOOTH_VOXELS * finest) ** 2))
+    array = smoothed(image, SMOOTH_VOXELS * finest)
     if measured:
-        array /= np.maximum(
-            sitk.GetArrayFromImage(sitk.DiscreteGaussian(measured, (SMOOTH_VOXELS * finest) ** 2)), 0.01
-        )
+        array /= np.maximum(smoothed(measured, SMOOTH_VOXELS * finest), 0.01)
     steps = [s / finest for s in image.GetSpacing()[::-1]]
     parts = [
         np.gradient(array, steps[axis], axis=axis) if array.shape[axis] > 1 else np.zeros_like(array)
@@ -214,4 +223,4 @@ def _local_mean(array: np.ndarray, image: sitk.Image) -> np.ndarray:
     axes = list(zip(image.GetSpacing(), image.GetSize(), strict=True))
     side = max(size * spacing for spacing, size in axes) / WINDOWS
     radius = [max(1, round(side / 2 / spacing)) if size > 1 else 0 for spacing, size in axes]
-    return sitk.GetArrayFromImage(sitk.BoxMean(sitk.GetImageFromArray(array.astype(np.float32)), radius))
+    return mean_around(array, radius[::-1])

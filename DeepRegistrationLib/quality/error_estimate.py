@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..fields.quantiles import quantiles
 from ..geometry.image import Grid, Image
-from ..geometry.transform import resample
+from ..geometry.transform import resample, resample_seen
 from ..similarity.cropped_mind import cropped_mind
 
 POINTS_A_SIDE = 56
@@ -112,7 +113,7 @@ class Searcher:
         if not len(index):
             return index
         strong = energy[tuple(index.T)]
-        index = index[strong >= torch.quantile(strong[:: max(1, len(strong) // 100_000)], 0.5)]
+        index = index[strong >= quantiles(strong[:: max(1, len(strong) // 100_000)], (0.5,))]
         index = index[:: max(1, -(-len(index) // CANDIDATES))]
         cost = self._costs(self.features, self.features, index, index, every=2)
         cost[:, cost.shape[1] // 2] = float("inf")  # itself
@@ -260,14 +261,13 @@ def estimate_errors(
     """
     fine = coarse_grid(inside.grid, inside.array > 0.5)
     step = min(float(s) for s, n in zip(fine.spacing, fine.shape, strict=True) if n > 1)
+    still, shown = resample(fixed, fine, dtype=np.float32), resample(inside, fine, fill=0.0)
+    moved, there = zip(*(resample_seen(moving, fine, transform) for transform in transforms), strict=True)
     if moving_mask is None:
-        few = moving.grid.resized(tuple(min(n, 8) for n in moving.grid.shape))
-        seen = Image(np.ones(few.shape, np.float32), few)
+        known = [Image(seen.astype(np.float32), fine) for seen in there]
     else:
         seen = Image(moving_mask.astype(np.float32), moving.grid)
-    still, shown = resample(fixed, fine, dtype=np.float32), resample(inside, fine, fill=0.0)
-    moved = [resample(moving, fine, transform, dtype=np.float32) for transform in transforms]
-    known = [resample(seen, fine, transform, fill=0.0) for transform in transforms]
+        known = [resample(seen, fine, transform, fill=0.0) for transform in transforms]
 
     def search(which: Sequence[int], level: int) -> dict[int, Found]:
         grid = fine if level == 1 else fine.with_spacing(np.maximum(fine.spacing, level * step))

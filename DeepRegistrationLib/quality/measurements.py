@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import fields
 from ..geometry.image import Grid, Image
-from ..geometry.transform import Transform, affine_to_sitk, displacement_on, map_points, resample
+from ..geometry.transform import Transform, affine_to_sitk, displacement_on, map_points, resample, resample_seen
 from ..inputs.content_mask import coarse_content
 from ..inputs.pair import Pair
 from ..progress import SILENT, Reporter
@@ -139,13 +139,14 @@ class _Likeness:
     def __call__(self, transform: sitk.Transform | None) -> float:
         """NaN where less than a hundredth of the fixed image meets the moving one."""
         moving, mask = self._pair.clean_moving, self._pair.moving_mask
-        moved = resample(moving, self._grid, transform, dtype=np.float32).array
-        there = _seen(np.ones(moving.grid.shape, bool) if mask is None else mask, moving.grid, self._grid, transform)
+        moved, there = resample_seen(moving, self._grid, transform)
+        if mask is not None:
+            there = _seen(mask, moving.grid, self._grid, transform)
         if self._inside is not None:
             there &= self._inside
         if there.mean() < 0.01:
             return float("nan")
-        f, m = (torch.from_numpy(x[there])[None, None, None] for x in (self._fixed, moved))
+        f, m = (torch.from_numpy(x[there])[None, None, None] for x in (self._fixed, moved.array))
         return float(nmi(f, m))
 
 

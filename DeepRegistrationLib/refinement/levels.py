@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..fields.background import border_value
+from ..fields.quantiles import quantiles
 
 MARGIN = 8
 """Voxels of background kept around what is seen in either image."""
@@ -226,7 +227,7 @@ def normalize(image: Tensor, mask: Tensor | None = None) -> Tensor:
     inside = values[values > background]
     if len(inside) < 10:
         inside = values
-    low, high = torch.quantile(inside, torch.tensor([0.005, 0.995], device=image.device))
+    low, high = quantiles(inside, (0.005, 0.995))
     span = high - low
     if background > low - span:  # air or zero beside tissue, not padding far below every real value
         low = background

@@ -20,14 +20,20 @@ CHUNK = 1 << 20
 """Voxels whose weights are in memory at a time."""
 
 
-def _taps(x: Tensor, bins: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """The first of the four bins a voxel at ``x`` touches, their cubic B-spline weights (sum 1), and the slopes."""
+def _taps(x: Tensor, bins: int) -> tuple[Tensor, list[Tensor]]:
+    """The first of the four bins a voxel at ``x`` touches, and their cubic B-spline weights (sum 1)."""
     base = x.floor().clamp(1, bins - 3)
     t = x - base
     r = 1 - t
     weights = [r**3 / 6, (4 - 3 * t.square() * (1 + r)) / 6, (4 - 3 * r.square() * (1 + t)) / 6, t**3 / 6]
-    slopes = [-r.square() / 2, t * (1.5 * t - 2), r * (2 - 1.5 * r), t.square() / 2]
-    return base.long() - 1, weights, slopes
+    return base.long() - 1, weights
+
+
+def _slopes(x: Tensor, bins: int) -> list[Tensor]:
+    """Of the weights of ``_taps``."""
+    t = x - x.floor().clamp(1, bins - 3)
+    r = 1 - t
+    return [-r.square() / 2, t * (1.5 * t - 2), r * (2 - 1.5 * r), t.square() / 2]
 
 
 class _JointCounts(torch.autograd.Function):
@@ -39,12 +45,13 @@ class _JointCounts(torch.autograd.Function):
         ctx.bins = bins
         total = a.new_zeros(bins * bins, dtype=torch.float32 if a.device.type == "mps" else torch.float64)
         for part in _chunks(a, b, voxel_weights):
-            (first_a, weights_a, _), (first_b, weights_b, _) = _taps(part[0], bins), _taps(part[1], bins)
+            (first_a, weights_a), (first_b, weights_b) = _taps(part[0], bins), _taps(part[1], bins)
             first = first_a * bins + first_b
             for k, m in itertools.product(range(4), range(4)):
                 product = weights_a[k] * weights_b[m]
                 product = product if part[2] is None else product * part[2]
-                total += torch.bincount(first + (k * bins + m), product, bins * bins)
+                shift = k * bins + m  # of the counts, not of each voxel's bin
+                total[shift:] += torch.bincount(first, product, bins * bins)[: bins * bins - shift]
         return total.view(bins, bins).to(a.dtype)
 
     @staticmethod
@@ -54,7 +61,8 @@ class _JointCounts(torch.autograd.Function):
         bins, table = ctx.bins, gradient.reshape(-1)
         to_a, to_b = torch.zeros_like(a), torch.zeros_like(b)
         for part in _chunks(a, b, voxel_weights, to_a, to_b):
-            (first_a, weights_a, slopes_a), (first_b, weights_b, slopes_b) = _taps(part[0], bins), _taps(part[1], bins)
+            (first_a, weights_a), (first_b, weights_b) = _taps(part[0], bins), _taps(part[1], bins)
+            slopes_a, slopes_b = _slopes(part[0], bins), _slopes(part[1], bins)
             first = first_a * bins + first_b
             for k, m in itertools.product(range(4), range(4)):
                 value = table[first + (k * bins + m)]

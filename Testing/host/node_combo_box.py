@@ -207,7 +207,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
 
     def _on_node_came_or_went(self, node: Any) -> None:
         """As in Slicer, what the list does not show costs nothing."""
-        if node is None or any(node.IsA(kind) for kind in self.nodeTypes):
+        if node is None or self._shows(node) or self._combo.findData(node.GetID(), NODE_ID) >= 0:
             self._on_scene_event(node)
 
     def _on_scene_event(self, _data: Any) -> None:

@@ -43,3 +43,14 @@ def test_register_loads_neither_pages_nor_dicom():
         "numpy",
         "SimpleITK",
     ]
+
+
+def test_a_worker_that_stays_looks_through_nothing_of_pytorch_after_each_request():
+    script = """
+import gc
+from DeepRegistrationLib.command_line.serve import load
+load()
+print(len(gc.get_objects()))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
+    assert int(ended.stdout) < 10_000
