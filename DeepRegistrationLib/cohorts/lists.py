@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files.writing import is_text, shown
+from ..files.writing import check_named, is_text, shown
 from ..geometry.image import PathLike
 from . import tables
 from .names import EXTRAS
@@ -72,6 +72,7 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
     Raises:
         InputError: if it cannot be read, is empty, or an entry cannot be used.
     """
+    check_named(path, "list")
     source = Path(path)
     if pairs == "":
         raise InputError("--pairs is all, baseline, or to:NAME with the name of an image, not nothing.")
@@ -82,6 +83,7 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
 
 def read_subjects(path: PathLike, note: Callable[[str], None] | None = None) -> list[Subject]:
     """The images of a list with the column ``image``, two or more; arguments and errors as of ``read_jobs``."""
+    check_named(path, "list")
     source = Path(path)
     found: list[Subject] = []
     names = Names(source)

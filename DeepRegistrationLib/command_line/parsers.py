@@ -10,6 +10,7 @@ from typing import Any
 from ..atlas.weightings import WEIGHTINGS
 from ..cohorts.names import EXTRAS, TABLE, named_outputs
 from ..settings import SMOOTH_IN_TIME
+from .exit import any_text
 from .options import add_settings
 
 Commands = Any  # argparse's own class for sub-parsers is private
@@ -111,6 +112,7 @@ def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) 
     parser.add_argument(
         "--pairs",
         metavar="HOW",
+        type=any_text,
         help="of a list with the column image, or a BIDS folder: all (both ways), to:NAME, or baseline, each to the "
         "subject's first (of a list: by the column subject)",
     )
@@ -130,7 +132,8 @@ def add_where(parser: argparse.ArgumentParser, what: str) -> Any:
     where = parser.add_argument_group("where")
     where.add_argument("--workers", type=int, default=1, help=f"so many {what} at a time (default: %(default)s)")
     where.add_argument("--threads", type=int, default=0, help="of each worker (default: the cores, shared out)")
-    where.add_argument("--memory", metavar="SIZE", default="", help="that a worker may take, such as 4GB (Linux)")
+    about = "that a worker may take, such as 4GB (Linux)"
+    where.add_argument("--memory", metavar="SIZE", type=any_text, default="", help=about)
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, or its scheduler file")
     return where
 
@@ -230,7 +233,7 @@ def add_different_patients(parser: Any) -> None:
 
 def add_note(parser: Any) -> None:
     """Add the option for words of the user's own."""
-    parser.add_argument("--note", metavar="TEXT", default="", help="words of your own for the report")
+    parser.add_argument("--note", metavar="TEXT", type=any_text, default="", help="words of your own for the report")
 
 
 def add_evaluation(parser: argparse.ArgumentParser) -> None:
