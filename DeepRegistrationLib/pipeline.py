@@ -76,7 +76,8 @@ def register(
         progress: called with the stage, the fraction of the whole and a message.
         cancel: a token that stops the run; nothing comes of it.
         on_level: called with what is found so far, as a ``Preview``: the affine alignment, then each level's field.
-        stop: asked after every step of the refinement; once it says True, what is there becomes the result.
+        stop: asked after every step of the refinement; once it says True, what ``on_level`` is shown by then becomes
+            the result. Until coarse levels have been judged that is the affine alignment.
         choices: single settings by name, as in ``register(fixed, moving, refine="accurate")``; they go before those of
             ``settings``.
 
@@ -344,7 +345,7 @@ def _stiffened(
 def _finish(
     pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.ndarray, report: Report, reporter: Reporter
 ) -> Result:
-    report.say_stopped(reporter.watch.stopped_at)
+    report.say_stopped(reporter.watch.stopped_at, bool(field.any()))
     moving_grid, fixed_grid = pair.given_moving.grid, pair.given_fixed.grid
     if pair.plane:
         shape = list(grid.shape)

@@ -43,7 +43,8 @@ class Refined:
         inverse: (1, ndim, *S) voxels, moving to fixed.
         similarity: the measure that was used.
         iterations: steps taken on each level, coarse to fine.
-        choice: what went on from the coarse levels, and the evidence for it; see ``guard.py``.
+        choice: what went on from the coarse levels, and the evidence for it; see ``guard.py``. Its ``chosen`` is ""
+            where a user stopped before that was decided: the field is nothing then.
     """
 
     field: Tensor
@@ -173,7 +174,8 @@ def _descend(
     resort = partial(last_resort, images, plans, run=run, proposal=proposal)
     choice = judge(choice)
     if reporter.stopped("the coarse levels"):  # nothing but the beginning was shown
-        return v_start, (0,) * len(levels), Choice(similarity, v_start, None, "")
+        nothing = torch.zeros_like(u)
+        return nothing, (0,) * len(levels), Choice(similarity, nothing, None, "")
     while True:
         if choice.chosen == AFFINE_ALONE and choice.rest is None:
             choice = resort(choice)
