@@ -86,7 +86,7 @@ def register(
         Cancelled: if the token was set.
     """
     chosen = Settings.given(settings, choices)
-    _check_guides(chosen, landmarks, labels, rigid_labels)
+    _check_guides(chosen, landmarks, labels, rigid_labels, landmark_names)
     check_listeners(progress, cancel, on_level, stop)
     reporter, (report, place) = Reporter(progress, cancel, Watch(on_level, stop)), _new_report(chosen)
 
@@ -136,9 +136,9 @@ def register(
     return result
 
 
-def _check_guides(settings: Settings, landmarks: Any, labels: Any, rigid_labels: Any) -> None:
+def _check_guides(settings: Settings, landmarks: Any, labels: Any, rigid_labels: Any, names: Any) -> None:
     refines = not settings.is_linear and settings.refine != "none"
-    check_guides(refines, settings.is_linear or settings.alignment != "none", landmarks, labels)
+    check_guides(refines, settings.is_linear or settings.alignment != "none", landmarks, labels, names)
     if rigid_labels is not None and settings.is_linear:
         raise InputError("Parts are kept rigid in a deformable result only; leave them out, or choose that result.")
     if settings.method != AUTO:

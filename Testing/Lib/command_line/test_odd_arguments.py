@@ -39,6 +39,10 @@ def folder(tmp_path_factory):
     Transform.from_field(bump(GRID.shape, 0.5), GRID).save(folder / "t.h5")
     (folder / "long.csv").write_text("label,x,y\n" + "n" * 200_000 + ",5,6\n", encoding="utf-8")
     (folder / "pairs.csv").write_text("fixed,moving\nfixed.nii.gz,moving.nii.gz\n", encoding="utf-8")
+    (folder / "p.csv").write_text("x,y\n5,6\n", encoding="utf-8")
+    (folder / "one.csv").write_text("image\nfixed.nii.gz\nfixed.nii.gz\n", encoding="utf-8")
+    (folder / "none.csv").write_text("image\n", encoding="utf-8")
+    Image((np.arange(440).reshape(20, 22) == 200).astype(np.uint8), GRID).save(folder / "one.nii.gz")
     if hasattr(os, "mkfifo"):
         for name in ("pipe.csv", "pipe.h5", "pipe.safetensors"):
             os.mkfifo(folder / name)
@@ -58,6 +62,11 @@ PIPES = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named
         ((*APPLY, "--fill", "1e300"), "more than the input's voxels can hold"),
         (("apply", "t.h5", "nan.nii.gz", *APPLY[3:]), "no voxel with a number"),
         (("apply", "t.h5", "long.csv", "--output", "a.csv"), "could not be read"),
+        (("apply", "t.h5", "p.csv", "--output", "a.csv", "--interpolation", "nearest"), "Points have no voxels"),
+        (("apply", "t.h5", "p.csv", "--output", "a.csv", "--fill", "0"), "Points have no voxels"),
+        ((*REGISTER, "--fixed-mask", "one.nii.gz"), "has 1 voxel inside"),
+        (("template", "one.csv", "--output", "b"), "Two images of one.csv are called fixed"),
+        (("template", "none.csv", "--output", "b"), "has no images"),
         ((*EVALUATE, "nan.nii.gz"), "no voxel with a number"),
         ((*EVALUATE, "moving_labels.nii.gz", "--labels", "1-"), "ranges such as"),
         (("batch", "pairs.csv", "--output", "b", "--pairs", ""), "--pairs is"),
