@@ -126,7 +126,7 @@ def read_mask(source: ImageSource | None, image: Image, name: str) -> np.ndarray
     count = int(inside.sum())
     if count < FEWEST_IN_MASK:
         raise InputError(
-            f"The {name} has {count} voxel{'s' * (count > 1)} inside the {image.name}, too few to align anything; draw it "
-            "over the part that matters."
+            f"The {name} has {count} voxel{'s' * (count > 1)} inside the {image.name}, too few to align anything; draw "
+            "it over the part that matters."
         )
     return inside
