@@ -218,6 +218,7 @@ def write_points(points: Points, path: PathLike) -> None:
         InputError: if the extension does not fit, or the folder does not exist or is protected.
         NotWritten: if the disk is full.
     """
+    check_named(path, "file to be written")
     target, lower = Path(path), str(path).lower()
     content = points.content
     if lower.endswith(".mrk.json") and isinstance(content, dict):

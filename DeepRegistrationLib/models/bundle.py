@@ -50,6 +50,7 @@ def save_bundle(path: PathLike, network: RegistrationNetwork, header: Header) ->
     Raises:
         InputError: if the file cannot be written, or a weight is not finite.
     """
+    check_named(path, "file to be written")
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise InputError(

@@ -19,9 +19,9 @@ from DeepRegistrationLib.dicom.registration_reading import read_registration
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.files.writing import write_text
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
-from DeepRegistrationLib.geometry.points import read_points
+from DeepRegistrationLib.geometry.points import read_points, write_points
 from DeepRegistrationLib.geometry.transform import Transform, read_transform
-from DeepRegistrationLib.models.bundle import load_model
+from DeepRegistrationLib.models.bundle import load_model, save_bundle
 from DeepRegistrationLib.pipeline import register
 from DeepRegistrationLib.quality.report_page import write_page
 from Testing.Lib.test_pipeline import bump, pair
@@ -183,6 +183,8 @@ def test_an_image_with_holes_of_no_number_is_carried(folder, monkeypatch):
         lambda: read_series("", "fixed image"),
         lambda: read_registration(""),
         lambda: load_model(""),
+        lambda: save_bundle("", None, None),
+        lambda: write_points(read_points("p.csv"), ""),
         lambda: read_jobs(""),
         lambda: run_batch([], "", outputs=["transform"]),
         lambda: read_folder("", None, "T1w"),
