@@ -23,13 +23,13 @@ def main(arguments: Sequence[str] | None = None, stop: Callable[[], bool] | None
 
 
 def _run(arguments: Sequence[str] | None, stop: Callable[[], bool] | None = None) -> None:
-    from .command_line.exit import Parser
+    from .command_line.exit import CommandParser, Parser
     from .command_line.interrupt import PATIENCE, on_interrupt
     from .command_line.parsers import add_commands
     from .progress import CancelToken
 
     parser = Parser(prog="python -m DeepRegistrationLib", description="Deformable registration of two images.")
-    add_commands(parser.add_subparsers(dest="command", required=True, parser_class=Parser))
+    add_commands(parser.add_subparsers(dest="command", required=True, parser_class=CommandParser))
     options = parser.parse_args(arguments)
     options.cancel, options.stop = CancelToken(), stop
     # A command that looks at the token ends by itself; batch needs a moment to end its workers.

@@ -23,7 +23,7 @@ from .geometry.points import FEWEST_PAIRS
 from .geometry.transform import Transform, affine_to_sitk, resample
 from .inputs.content_mask import content_of
 from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks, read_rigid_parts
-from .inputs.pair import Pair, PreparedPair, label_tensors, landmark_voxels, working_grid
+from .inputs.pair import Pair, PreparedPair, fixed_on, label_tensors, landmark_voxels, working_grid
 from .inputs.start import read_start, split_start
 from .models.bundle import Model
 from .models.methods import chosen_method, find_method, model_for
@@ -76,7 +76,8 @@ def register(
         progress: called with the stage, the fraction of the whole and a message.
         cancel: a token that stops the run; nothing comes of it.
         on_level: called with what is found so far, as a ``Preview``: the affine alignment, then each level's field.
-        stop: asked after every step of the refinement; once it says True, what is there becomes the result.
+        stop: asked after every step of the refinement; once it says True, what ``on_level`` is shown by then becomes
+            the result. Until coarse levels have been judged that is the affine alignment.
         choices: single settings by name, as in ``register(fixed, moving, refine="accurate")``; they go before those of
             ``settings``.
 
@@ -85,44 +86,44 @@ def register(
         Cancelled: if the token was set.
     """
     chosen = Settings.given(settings, choices)
-    _check_guides(chosen, landmarks, labels, rigid_labels)
+    _check_guides(chosen, landmarks, labels, rigid_labels, landmark_names)
     check_listeners(progress, cancel, on_level, stop)
-    reporter, (report, place) = Reporter(progress, cancel, Watch(on_level, stop)), _new_report(chosen)
+    reporter, (report, device) = Reporter(progress, cancel, Watch(on_level, stop)), _new_report(chosen)
 
     with reporter.stage("read", 0.0, 0.05) as stage:
         pair = Pair.read(fixed, moving, fixed_mask, moving_mask)
         report.warnings += pair.warnings
         guides = read_landmarks(landmarks, pair), read_labels(labels, pair)
-        stiff = read_rigid_parts(rigid_labels, pair)
+        rigid = read_rigid_parts(rigid_labels, pair)
         fit = _read_fit(guides[0], pair, chosen, initial_transform is not None, report, landmark_names)
         start = read_start(initial_transform, pair, fit is not None, chosen.from_here)
-        grid = working_grid(pair.fixed.grid, place, None if chosen.is_linear else report.warnings)
-        model, tuned = _read_model(chosen, pair.fixed.ndim, report)
+        grid = working_grid(pair.fixed.grid, device, None if chosen.is_linear else report.warnings)
+        model, fine_tuned_by = _read_model(chosen, pair.fixed.ndim, report)
         stage(1.0, "images read")
 
-    still = PreparedPair.prepare_fixed(pair, grid)
-    content = content_of(*still)
+    fixed_on_grid = fixed_on(pair, grid)
+    content = content_of(*fixed_on_grid)
     with reporter.stage("affine", 0.05, 0.2) as stage:
         matrix, field = _aligned(pair, grid, start, fit, content, chosen, report, stage)
         stage(1.0, "images aligned as a whole")
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
-        prepared = None if chosen.is_linear else PreparedPair.prepare(pair, still, grid, affine_to_sitk(matrix))
+        prepared = None if chosen.is_linear else PreparedPair.prepare(pair, fixed_on_grid, grid, affine_to_sitk(matrix))
         stage(1.0, "images on one grid")
 
-    predicted = 0.25 if model is None else 0.65 if tuned else 0.35
+    predicted = 0.25 if model is None else 0.65 if fine_tuned_by else 0.35
     with reporter.stage("network", 0.25, predicted) as stage:
         if model is not None and prepared is not None:
-            field, place = _predicted(model, prepared, field, place, report, stage, tuned)
+            field, device = _predicted(model, prepared, field, device, report, stage, fine_tuned_by)
 
     with reporter.stage("refine", predicted, 0.9) as stage:
         if prepared is None:
             refined = (torch.zeros(1, grid.ndim, *grid.shape),) * 2
         else:
-            refined = _refined(prepared, pair, field, matrix, guides, chosen, report, place, stage)
-        refined = _stiffened(*refined, stiff, grid, matrix, report, stage)
+            refined = _refined(prepared, pair, field, matrix, guides, chosen, report, device, stage)
+        refined = _with_rigid_parts(*refined, rigid, grid, matrix, report, stage)
         preview_whole("refined", refined[0], stage)  # first it is seen, then judged
-    del still, prepared, field  # what comes needs their memory
+    del fixed_on_grid, prepared, field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
         measure_field(report, *refined, grid, content)
@@ -135,9 +136,9 @@ def register(
     return result
 
 
-def _check_guides(settings: Settings, landmarks: Any, labels: Any, rigid_labels: Any) -> None:
+def _check_guides(settings: Settings, landmarks: Any, labels: Any, rigid_labels: Any, names: Any) -> None:
     refines = not settings.is_linear and settings.refine != "none"
-    check_guides(refines, settings.is_linear or settings.alignment != "none", landmarks, labels)
+    check_guides(refines, settings.is_linear or settings.alignment != "none", landmarks, labels, names)
     if rigid_labels is not None and settings.is_linear:
         raise InputError("Parts are kept rigid in a deformable result only; leave them out, or choose that result.")
     if settings.method != AUTO:
@@ -146,12 +147,12 @@ def _check_guides(settings: Settings, landmarks: Any, labels: Any, rigid_labels:
 
 def _new_report(settings: Settings) -> tuple[Report, torch.device]:
     said = list[str]()
-    place = device_for(settings.device, said)
-    report = Report("", settings.refine, settings.affine, str(place), __version__, seed=settings.seed, warnings=said)
+    device = device_for(settings.device, said)
+    report = Report("", settings.refine, settings.affine, str(device), __version__, seed=settings.seed, warnings=said)
     report.result = settings.result
     if settings.is_linear:
         report.refine, report.affine = "none", settings.result
-    return report, place
+    return report, device
 
 
 def _read_fit(
@@ -251,10 +252,10 @@ def _predicted(
     model: Model,
     prepared: PreparedPair,
     start: Tensor | None,
-    place: torch.device,
+    device: torch.device,
     report: Report,
     reporter: Reporter,
-    fit: str | None,
+    fine_tuned_by: str | None,
 ) -> tuple[Tensor, torch.device]:
     """The network's field, after ``start`` where there is one, and where it was computed."""
     moving = prepared.moving if start is None else fields.warp(prepared.moving, start)
@@ -264,13 +265,13 @@ def _predicted(
     ]
 
     def work(device: torch.device) -> Tensor:
-        return predict(model, *images, device=device, reporter=reporter, fit=fit)
+        return predict(model, *images, device=device, reporter=reporter, fine_tuned_by=fine_tuned_by)
 
-    field, place = or_on_cpu(work, place, report.warnings)
-    report.device = str(place)
+    field, device = or_on_cpu(work, device, report.warnings)
+    report.device = str(device)
     field = field if start is None else fields.compose(start, field)
     preview_whole("network", field, reporter)
-    return field, place
+    return field, device
 
 
 def _refined(
@@ -281,7 +282,7 @@ def _refined(
     guides: tuple[Landmarks | None, Labels | None],
     settings: Settings,
     report: Report,
-    place: torch.device,
+    device: torch.device,
     reporter: Reporter,
 ) -> tuple[Tensor, Tensor]:
     """The field and its inverse, (1, ndim, *grid.shape) voxels; ``start`` as it is if nothing shall be refined."""
@@ -313,24 +314,24 @@ def _refined(
         )
         return refined.field.cpu(), refined.inverse.cpu(), refined.choice
 
-    (field, inverse, choice), place = or_on_cpu(work, place, report.warnings)
-    report.chosen, report.hypotheses, report.device = choice.chosen, choice.weighed, str(place)
+    (field, inverse, choice), device = or_on_cpu(work, device, report.warnings)
+    report.chosen, report.hypotheses, report.device = choice.chosen, choice.weighed, str(device)
     return field, inverse
 
 
-def _stiffened(
+def _with_rigid_parts(
     field: Tensor,
     inverse: Tensor,
-    stiff: Image | None,
+    rigid: Image | None,
     grid: Grid,
     matrix: np.ndarray,
     report: Report,
     reporter: Reporter,
 ) -> tuple[Tensor, Tensor]:
-    """The field that moves each part of ``stiff`` (None: there is none) rigidly, and its inverse."""
-    if stiff is None:
+    """The field that moves each part of ``rigid`` (None: there is none) rigidly, and its inverse."""
+    if rigid is None:
         return field, inverse
-    parts = torch.from_numpy(resample(stiff, grid, mode="nearest").array.astype(np.int64))[None, None]
+    parts = torch.from_numpy(resample(rigid, grid, mode="nearest").array.astype(np.int64))[None, None]
     kept = keep_rigid(field, parts, grid.matrix, matrix, reporter)
     report.rigid_parts, report.rigid_moved_mm, report.rigid_left_mm = kept.labels, kept.moved_mm, kept.left_mm
     if not kept.labels:
@@ -344,7 +345,7 @@ def _stiffened(
 def _finish(
     pair: Pair, grid: Grid, field: Tensor, inverse: Tensor, matrix: np.ndarray, report: Report, reporter: Reporter
 ) -> Result:
-    report.say_stopped(reporter.watch.stopped_at)
+    report.say_stopped(reporter.watch.stopped_at, bool(field.any()))
     moving_grid, fixed_grid = pair.given_moving.grid, pair.given_fixed.grid
     if pair.plane:
         shape = list(grid.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
 from threading import Event
@@ -46,14 +47,31 @@ class Watch:
 
 
 def check_listeners(progress: Any, cancel: Any, on_level: Any = None, stop: Any = None) -> None:
-    """Raises InputError if a function cannot be called or ``cancel`` is no token; None is none of them."""
-    listeners = {"progress": progress, "on_level": on_level, "stop": stop}
-    said = ("is called with what is done", "is called with each field on the way", "tells whether to stop")
-    for (name, listener), what in zip(listeners.items(), said, strict=True):
+    """Raises InputError if a function cannot be called so or ``cancel`` is no token; None is none of them."""
+    listeners = (
+        ("progress", progress, "is called with what is done", ("stage", "fraction", "message")),
+        ("on_level", on_level, "is called with each field on the way", ("preview",)),
+        ("stop", stop, "tells whether to stop", ()),
+    )
+    for name, listener, what, given in listeners:
         if listener is not None and not callable(listener):
             raise InputError(f"{name} is a function that {what}, not {type(listener).__name__}.")
+        if listener is not None and not _takes(listener, given):
+            raise InputError(f"{name} is called with {', '.join(given) or 'nothing'}; give a function that takes that.")
     if cancel is not None and not hasattr(cancel, "cancelled"):
         raise InputError(f"cancel is a CancelToken, not {type(cancel).__name__}.")
+
+
+def _takes(listener: Callable[..., Any], given: tuple[str, ...]) -> bool:
+    try:
+        signature = inspect.signature(listener)
+    except (TypeError, ValueError):  # some that are written in C have none
+        return True
+    try:
+        signature.bind(*given)
+    except TypeError:
+        return False
+    return True
 
 
 class Reporter:

@@ -202,7 +202,9 @@ def _checked(each: dataclasses.Field[Any], value: Any) -> Any:
     if value is None and each.default is None:
         return None
     text = str(value)
-    if not text or "\0" in text or "\n" in text or len(text) > LONGEST_TEXT:
+    if not text:
+        raise InputError(f"The {each.name} is empty; name one, or leave it out.")
+    if "\0" in text or "\n" in text or len(text) > LONGEST_TEXT:
         raise InputError(f"{each.name} is a name or a path, not {_shown(value)}.")
     return text
 

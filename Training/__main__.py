@@ -20,12 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    from DeepRegistrationLib.command_line.exit import Parser
+    from DeepRegistrationLib.command_line.exit import CommandParser, Parser
     from DeepRegistrationLib.command_line.interrupt import on_interrupt
     from DeepRegistrationLib.progress import CancelToken
 
     parser = Parser(prog="python -m Training", description=__doc__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
     for add in _commands():
         add(commands)
     options = parser.parse_args(arguments)

@@ -84,7 +84,7 @@ VARIATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "composed steps": (FULL, {"composed": True}),
     "added steps": (COARSE, {"composed": False}),
-    "no stiffer first": (COARSE, {"stiff": (1.0,)}),
+    "no stiffer first": (COARSE, {"force_times": (1.0,)}),
     "steps of a voxel": (FULL, {"step": 1.0}),
     "steps of two voxels": (COARSE, {"step": 2.0}),
     "steps of half a voxel": (COARSE, {"step": 0.5}),

@@ -64,10 +64,10 @@ def measure_mirror(
         Cancelled: if the reporter's token is set.
     """
     try:
-        still, content = contents or (find_content(fixed, fixed_mask), find_content(moving, moving_mask))
+        fixed_content, content = contents or (find_content(fixed, fixed_mask), find_content(moving, moving_mask))
     except InputError:  # nothing to compare
         return Mirror()
-    ways = _Ways(still, content, matrix)
+    ways = _Ways(fixed_content, content, matrix)
     with torch.no_grad():
         alike = dict(enumerate(ways.improve(list(range(1 + content.grid.ndim)), PASSES[0], reporter)))
         gains = {way: value / max(alike[0], LEAST) for way, value in alike.items() if way}
@@ -89,10 +89,10 @@ class _Ways:
     def __init__(self, fixed: Content, moving: Content, matrix: np.ndarray) -> None:
         self.contents, self.size = (fixed, moving), min(fixed.size, moving.size)
         n = fixed.grid.ndim
-        linear, still, joined = torch.from_numpy(matrix[:n, :n]).float(), torch.eye(n), torch.zeros(n, 1)
+        linear, identity, joined = torch.from_numpy(matrix[:n, :n]).float(), torch.eye(n), torch.zeros(n, 1)
         shift = torch.from_numpy((matrix @ [*fixed.center, 1])[:n] - moving.center).float()[:, None] * 2 / self.size
-        starts = ((linear, shift), (linear, joined), (still, joined))
-        mirrors = [still, *(_reflection(moving.grid, axis) for axis in range(n))]
+        starts = ((linear, shift), (linear, joined), (identity, joined))
+        mirrors = [identity, *(_reflection(moving.grid, axis) for axis in range(n))]
         self.candidates = [torch.stack([torch.cat([mirror @ a, t], 1) for a, t in starts]) for mirror in mirrors]
         self.prior = Prior.of(fixed, moving)
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..cohorts.finished import read_json
 from ..cohorts.lists import Subject
 from ..errors import InputError
-from ..files.writing import together, write_text
+from ..files.writing import check_named, together, write_text
 from ..geometry.image import Grid, Image, ImageSource, PathLike, read_image
 from ..geometry.transform import read_transform, resample
 from ..inputs.label_maps import read_label_map
@@ -38,6 +38,7 @@ def label_template(subjects: Sequence[Subject], folder: PathLike, weighting: str
     Raises:
         InputError: if there are fewer than two, or a label map cannot be used.
     """
+    check_named(folder, "template's folder")
     target = Path(folder).absolute()
     labeled = [subject for subject in subjects if subject.labels]
     if len(labeled) < 2:
@@ -72,6 +73,7 @@ def propagate(
     Raises:
         InputError: if the folder holds no template with labels, or the image cannot be used.
     """
+    check_named(folder, "template's folder")
     target = Path(folder).absolute()
     known = read_json(target / SUMMARY).get("subjects") or {}
     labeled = [

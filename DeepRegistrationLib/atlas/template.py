@@ -20,7 +20,7 @@ from .. import fields
 from ..cohorts.lists import Job, Subject
 from ..cohorts.run import Outcome, Resources, run_batch
 from ..errors import InputError, RegistrationFailed
-from ..files.writing import together, write_text
+from ..files.writing import check_named, together, write_text
 from ..geometry.image import Grid, Image, PathLike, read_image
 from ..geometry.transform import read_transform
 from ..settings import Settings
@@ -90,6 +90,7 @@ def build_template(
     first = subjects[0] if start is None else next((s for s in subjects if s.name == start), None)
     if first is None:
         raise InputError(f"There is no subject called {start}; --start is one of {_some(subjects)}.")
+    check_named(folder, "template's folder")
     target = Path(folder).absolute()
     template = in_unit_range(read_image(first.image, first.name))
     path = _saved(template, target / ROUNDS / "0" / TEMPLATE)

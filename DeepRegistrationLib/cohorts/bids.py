@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import InputError
-from ..files.writing import shown, write_text
+from ..files.writing import check_named, shown, write_text
 from ..geometry.image import PathLike
 from .finished import write_json
 from .lists import ALL_PAIRS, BASELINE, TO, Job, Names, left_aside
@@ -63,6 +63,7 @@ def read_folder(
     Raises:
         InputError: if there are no such images, or no pairs of them.
     """
+    check_named(folder, "data set")
     source = Path(folder)
     scans = [*_scans(source, suffix)]
     if len(scans) < 2:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files.writing import is_text, shown
+from ..files.writing import check_named, is_text, shown
 from ..geometry.image import PathLike
 from . import tables
 from .names import EXTRAS
@@ -72,6 +72,7 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
     Raises:
         InputError: if it cannot be read, is empty, or an entry cannot be used.
     """
+    check_named(path, "list")
     source = Path(path)
     if pairs == "":
         raise InputError("--pairs is all, baseline, or to:NAME with the name of an image, not nothing.")
@@ -82,9 +83,10 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
 
 def read_subjects(path: PathLike, note: Callable[[str], None] | None = None) -> list[Subject]:
     """The images of a list with the column ``image``, two or more; arguments and errors as of ``read_jobs``."""
+    check_named(path, "list")
     source = Path(path)
     found: list[Subject] = []
-    names = Names(source)
+    names = Names(source, "images")
     for where, entry in _entries_and_note(source, ("name", "image", "subject", *OF_IMAGES), note):
         if not entry.get("image"):
             raise InputError(f"{where} of {source} needs image, the path of an image.")
@@ -137,7 +139,8 @@ def _entries(source: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, dict
             if name not in rows[0][1]:
                 raise InputError(f"The list {source} has no column {name}; its first line names the columns.")
     if not found:
-        raise InputError(f"The list {source} has no pairs; it needs entries with {needed}.")
+        what = "images" if needed == "image" else "pairs"
+        raise InputError(f"The list {source} has no {what}; it needs entries with {needed}.")
     return found, others
 
 
@@ -186,10 +189,10 @@ def _path(source: Path, text: str, where: str) -> Path:
 
 
 class Names:
-    """The pairs' names so far: each is a folder, so on some systems ``a`` and ``A`` would be one."""
+    """The names so far of pairs (or ``what``): each is a folder, so on some systems ``a`` and ``A`` would be one."""
 
-    def __init__(self, source: Path) -> None:
-        self._source = source
+    def __init__(self, source: Path, what: str = "pairs") -> None:
+        self._source, self._what = source, what
         self._taken: dict[str, str] = {}
 
     def take(self, name: str) -> str:
@@ -208,7 +211,7 @@ class Names:
         before = self._taken.get(name.casefold())
         if before is not None:
             also = "" if before == name else f" and {before}, which is the same folder on some systems"
-            raise InputError(f"Two pairs of {self._source} are called {name}{also}; give each a name of its own.")
+            raise InputError(f"Two {self._what} of {self._source} are called {name}{also}; give each its own name.")
         self._taken[name.casefold()] = name
         return name
 

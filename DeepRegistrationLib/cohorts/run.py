@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files.writing import check_named
 from ..geometry.image import PathLike
 from ..settings import Settings
 from .children import COMMAND, Limits, usable_cores
@@ -115,6 +116,7 @@ def run_batch(
         raise InputError(f"--shard is i/n with i from 1 to n, not {index}/{count}.")
     if "displacement" in outputs:
         jobs = _named_as_submitted(jobs)
+    check_named(folder, "folder of the results")
     target = Path(folder).absolute()
     chosen = (settings or Settings()).as_dict()
     jobs_here = {job.name: job for job in jobs[index - 1 :: count]}

@@ -8,6 +8,7 @@ import re
 from difflib import get_close_matches
 
 from ..errors import InputError
+from ..settings import NAMES, option
 
 DELIMITERS = ",;\t|"
 
@@ -75,13 +76,18 @@ def check_names(names: list[str], known: tuple[str, ...], where: str) -> list[st
     """Those that are not known; one that seems to be meant is refused, as without it the result would be another.
 
     Raises:
-        InputError: with the name that it should have.
+        InputError: with the name that it should have, or, of a setting, where to give it.
     """
     others = [name for name in names if name and name not in known]
     for name in others:
+        if name in NAMES:
+            raise InputError(
+                f"{where} {name!r}, and settings hold for all pairs: give {option(name)} to the command, or rename the "
+                "column if it is not meant."
+            )
         parts = set(name.split("_"))
         near = get_close_matches(name, known, 1, 0.75)
         if near or parts & {"fixed", "moving", "mask", "points", "landmarks", "labels", "label", "transform"}:
-            hint = f"did you mean {near[0]}" if near else f"those that mean something are {', '.join(known)}"
-            raise InputError(f"{where} {name!r} that is not known; {hint}? Rename or remove it.")
+            hint = f"did you mean {near[0]}?" if near else f"those that mean something are {', '.join(known)}."
+            raise InputError(f"{where} {name!r} that is not known; {hint} Rename or remove it.")
     return others

@@ -24,6 +24,8 @@ def run_apply(options: argparse.Namespace) -> None:
     points = is_point_file(options.input)
     if not points and not options.reference:
         raise InputError("Images need --reference FIXED, the image whose grid the result gets.")
+    if points and (options.interpolation or options.fill is not None):
+        raise InputError("Points have no voxels: leave --interpolation and --fill out, which are for images.")
     output = Output("--output", options.output, "This", ANY)
     inputs = {"the transform": options.transform, "the input": options.input, "the reference": options.reference}
     check_outputs([output], inputs)

@@ -136,5 +136,10 @@ def _say_json(done: int, count: int, outcome: Outcome) -> None:
     print(json.dumps({"stage": "batch", "fraction": round(done / count, 4), "message": message}), flush=True)
 
 
-TOLD: dict[str, Callable[[int, int, Outcome], None] | None] = {"lines": _say_line, "json": _say_json, "none": None}
+def _say_doubts(_done: int, _count: int, outcome: Outcome) -> None:
+    if outcome.sentence or outcome.report.get("verdict") != "good":
+        print(f"{outcome.job.name}: {_words(outcome)}", file=sys.stderr, flush=True)
+
+
+TOLD: dict[str, Callable[[int, int, Outcome], None]] = {"lines": _say_line, "json": _say_json, "none": _say_doubts}
 """By the name of a kind of progress, what is told of each pair."""

@@ -64,6 +64,8 @@ def run_register(options: argparse.Namespace) -> None:
     elif options.progress == "bar":
         for name, value in result.report.lines():
             print(f"{name}: {value}")
+    else:
+        _say_doubts(result)
 
 
 def _registered(
@@ -90,6 +92,13 @@ def _registered(
     if pairs is not None:
         result.report.warnings += pairs.notes
     return result
+
+
+def _say_doubts(result: Result) -> None:
+    """Who wants no progress still has to know what speaks against the result; the warnings are among the reasons."""
+    verdict, reasons = result.report.judge()
+    if verdict != "good":
+        print(f"Verdict: {verdict}: {' '.join(reasons)}", file=sys.stderr)
 
 
 def _save(

@@ -9,7 +9,8 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from ..errors import NO_MEMORY, Cancelled, DeepRegistrationError, InputError
 from ..files.writing import FULL, shown
@@ -19,11 +20,31 @@ from .protocol import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, EXIT_FAILED
 _BAD_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 
 
+def any_text(text: str) -> str:
+    """The type of an argument that may be empty."""
+    return text
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty (is a variable not set?), so give it a value or leave it out")
+    return text
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
+
+
+class CommandParser(Parser):
+    """Of one command: paths and texts without a type of their own are not empty. Else that were the current folder."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register("type", None, _not_empty)
+        self.register("type", Path, lambda text: Path(_not_empty(text)))
 
 
 def guarded(work: Callable[[], None], cancelled: str = SENTENCE) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,16 +50,21 @@ def run_sequence(options: argparse.Namespace) -> None:
 
     frames = FramesDone(folder, options.fixed, options.frames, settings, outputs)
 
+    def say(index: int, verdict: str, more: str = "") -> None:
+        if options.progress == "lines":
+            print(f"{names[index]}: {verdict}{more}", flush=True)
+        elif options.progress == "none" and verdict != "good":
+            print(f"{names[index]}: {verdict}{more}", file=sys.stderr, flush=True)
+
     def known(index: int, begins_at_neighbor: bool) -> FrameDone | None:
         found = frames.known(index, begins_at_neighbor)
-        if found is not None and options.progress == "lines":
-            print(f"{names[index]}: {found.report['verdict']}, made before", flush=True)
+        if found is not None:
+            say(index, str(found.report["verdict"]), ", made before")
         return found
 
     def done(index: int, result: Result) -> None:
         frames.save(index, result)
-        if options.progress == "lines":
-            print(f"{names[index]}: {result.report.judge()[0]}", flush=True)
+        say(index, result.report.judge()[0])
 
     found = register_frames(
         options.fixed,

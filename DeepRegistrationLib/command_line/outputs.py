@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files.endings import ANY, check_ending, files_of
-from ..files.writing import PathLike, target_of
+from ..files.writing import PathLike, check_named, target_of
 
 REPORT_FILES = ("report.json", "report.html", "overlay.png")
 
@@ -53,6 +53,7 @@ def check_folder(option: str, path: PathLike) -> Path:
     Raises:
         InputError: if it cannot.
     """
+    check_named(path, f"folder {option}")
     if "\0" in os.fspath(path):
         raise InputError(f"{option} cannot contain a NUL character; choose another folder.")
     try:

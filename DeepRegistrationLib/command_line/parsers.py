@@ -10,6 +10,7 @@ from typing import Any
 from ..atlas.weightings import WEIGHTINGS
 from ..cohorts.names import EXTRAS, TABLE, named_outputs
 from ..settings import SMOOTH_IN_TIME
+from .exit import any_text
 from .options import add_settings
 
 Commands = Any  # argparse's own class for sub-parsers is private
@@ -64,7 +65,7 @@ def _add_register(commands: Commands) -> None:
     how.add_argument("--fixed-labels", metavar="L", help="label maps that the field is drawn to join")
     how.add_argument("--moving-labels", metavar="L")
     how.add_argument("--rigid-labels", metavar="R", help="label map of parts of the fixed image that must not bend")
-    parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
+    _add_progress(parser, ("bar", "json", "none"))
     parser.add_argument("--previews", action="store_true", help=argparse.SUPPRESS)  # for Slicer, with --progress json
     parser.set_defaults(run=_later("commands", "run_register"), watches_cancel=True)
 
@@ -74,6 +75,12 @@ def _add_how(parser: argparse.ArgumentParser) -> Any:
     how = parser.add_argument_group("how")
     add_settings(how)
     return how
+
+
+def _add_progress(parser: argparse.ArgumentParser, kinds: tuple[str, ...]) -> None:
+    """``kinds``: the first is the default."""
+    about = "how far it is (default: %(default)s); none: only a verdict that is not good is said, on standard error"
+    parser.add_argument("--progress", choices=kinds, default=kinds[0], help=about)
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -111,6 +118,7 @@ def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) 
     parser.add_argument(
         "--pairs",
         metavar="HOW",
+        type=any_text,
         help="of a list with the column image, or a BIDS folder: all (both ways), to:NAME, or baseline, each to the "
         "subject's first (of a list: by the column subject)",
     )
@@ -118,7 +126,7 @@ def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) 
     where = add_where(parser, "pairs")
     where.add_argument("--shard", metavar="I/N", default="1/1", help="every N-th pair, from the I-th on")
     add_how(parser)
-    parser.add_argument("--progress", choices=PROGRESS, default="lines")
+    _add_progress(parser, PROGRESS)
     parser.set_defaults(run=_later("batch_command", "run_command"), patience=10.0)
     gather = commands.add_parser("collect", help=f"make {TABLE} and index.html of all runs of batch on a folder")
     gather.add_argument("folder", metavar="DIR")
@@ -130,7 +138,8 @@ def add_where(parser: argparse.ArgumentParser, what: str) -> Any:
     where = parser.add_argument_group("where")
     where.add_argument("--workers", type=int, default=1, help=f"so many {what} at a time (default: %(default)s)")
     where.add_argument("--threads", type=int, default=0, help="of each worker (default: the cores, shared out)")
-    where.add_argument("--memory", metavar="SIZE", default="", help="that a worker may take, such as 4GB (Linux)")
+    about = "that a worker may take, such as 4GB (Linux)"
+    where.add_argument("--memory", metavar="SIZE", type=any_text, default="", help=about)
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, or its scheduler file")
     return where
 
@@ -151,7 +160,7 @@ def add_template(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any
     parser.add_argument("--weighting", choices=WEIGHTINGS, default="local", help="of labels (default: %(default)s)")
     add_where(parser, "subjects")
     add_how(parser)
-    parser.add_argument("--progress", choices=PROGRESS, default="lines")
+    _add_progress(parser, PROGRESS)
     parser.set_defaults(run=_later("template_command", "run_template"), patience=10.0)
     parser = commands.add_parser("propagate", help="label an image with the subjects of a template that has labels")
     parser.add_argument("image", metavar="IMAGE")
@@ -174,7 +183,7 @@ def add_motion(commands: Commands, add_how: Callable[[argparse.ArgumentParser], 
     parser.add_argument("--independent", action="store_true", help="no frame begins at its neighbor's field")
     parser.add_argument("--volumes", action="store_true", help="write the moved frames too")
     add_how(parser)
-    parser.add_argument("--progress", choices=PROGRESS, default="lines")
+    _add_progress(parser, PROGRESS)
     parser.set_defaults(run=_later("motion_command", "run_sequence"), watches_cancel=True)
     parser = commands.add_parser("motion", help="curves of the motion in transforms from one fixed image to its frames")
     _add_frames(parser, "TRANSFORM", "fixed to frame; in the order of time")
@@ -230,7 +239,7 @@ def add_different_patients(parser: Any) -> None:
 
 def add_note(parser: Any) -> None:
     """Add the option for words of the user's own."""
-    parser.add_argument("--note", metavar="TEXT", default="", help="words of your own for the report")
+    parser.add_argument("--note", metavar="TEXT", type=any_text, default="", help="words of your own for the report")
 
 
 def add_evaluation(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..files.dicom_folder import series_files
-from ..files.writing import PathLike
+from ..files.writing import PathLike, check_named
 from .optional import pydicom
 
 PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
@@ -38,6 +38,8 @@ class DicomSeries:
 
 def is_dicom(path: PathLike) -> bool:
     """Whether ``path`` is a folder, or a file that begins as DICOM files do."""
+    if path == "":
+        return False
     path = Path(path)
     try:
         if path.is_dir():
@@ -56,6 +58,7 @@ def read_series(path: PathLike, name: str) -> DicomSeries:
     Raises:
         InputError: if there is no such series, it names no frame of reference or several, or pydicom is missing.
     """
+    check_named(path, name)
     pydicom()
     path = Path(path)
     if not is_dicom(path):

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..files.writing import PathLike
+from ..files.writing import PathLike, check_named
 from .maps import GridMap, affine
 from .optional import pydicom
 from .registration_writing import DEFORMABLE_UID, LINEAR_UID
@@ -82,6 +82,7 @@ def read_registration(source: PathLike, name: str = "transform") -> Registration
         InputError: if it is another DICOM object, lacks what it needs, leaves part of its grid undefined, or pydicom is
             missing.
     """
+    check_named(source, name)
     package, path = pydicom(), Path(source)
     said = f"{name} {path}"
     try:

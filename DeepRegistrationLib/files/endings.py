@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import InputError
+from .writing import check_named
 
 VOLUME_FILES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".img.gz")
 PICTURE_FILES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -41,7 +42,8 @@ def check_ending(path: str | os.PathLike[str], allowed: tuple[str, ...], what: s
     Raises:
         InputError: with the endings that can be.
     """
-    name = Path(path).name
+    check_named(path, "file to be written")
+    name = Path(path).name or str(path)
     if not name.lower().endswith(allowed):
         known = " ".join(allowed)
         raise InputError(

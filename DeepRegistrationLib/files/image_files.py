@@ -27,7 +27,7 @@ from .axes import RAS_TO_LPS_MATRIX
 from .dicom_folder import read_dicom_folder
 from .nifti_numbers import with_not_numbers
 from .quiet import READ_ERRORS, quiet_libraries
-from .writing import PathLike, is_text, shown
+from .writing import PathLike, check_named, is_text, shown
 
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 _IMAGES_IN_HDF5 = (b"ITKImage", b"minc-2.0")
@@ -69,6 +69,7 @@ def existing_file(source: PathLike, name: str) -> Path:
     Raises:
         InputError: if it is not.
     """
+    check_named(source, name)
     path = Path(source)
     if not is_text(path):
         raise InputError(f"The {name} {shown(path)} has a name that is not UTF-8, which cannot be read; rename it.")

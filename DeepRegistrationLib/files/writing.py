@@ -120,6 +120,7 @@ def target_of(path: PathLike) -> Path:
     Raises:
         InputError: if it cannot.
     """
+    check_named(path, "file to be written")
     if "\0" in os.fspath(path):
         raise InputError("A file's name cannot contain a NUL character; choose another name.")
     if not is_text(path):
@@ -151,6 +152,16 @@ def not_written(path: PathLike, error: OSError) -> InputError | NotWritten:
     if error.errno in FULL:
         return NotWritten(f"Cannot write {shown(path)}: {why}; what was there is unchanged, make room and try again.")
     return InputError(f"Cannot write {shown(path)}: {why}; choose another name or folder.")
+
+
+def check_named(path: PathLike, what: str) -> None:
+    """Refuse the empty text, which ``pathlib`` takes for the current folder; it is a variable that was not set.
+
+    Raises:
+        InputError: if it is one.
+    """
+    if path == "":
+        raise InputError(f"The path of the {what} is empty, which names nothing; give one, or leave it out.")
 
 
 def is_text(path: PathLike) -> bool:

@@ -220,7 +220,7 @@ def write_sitk(image: sitk.Image, path: PathLike, compress: bool = True) -> None
     """
     target = Path(path)
     flat = image.GetDimension() == 2 or 1 in image.GetSize()
-    check_ending(target, image_endings(flat), "An image" if flat else "A volume")
+    check_ending(path, image_endings(flat), "An image" if flat else "A volume")
     if target.suffix.lower() in PICTURES:
         image = as_picture(image, target)
     write_image_file(image, target, compress)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files.axes import RAS_TO_LPS_SIGNS
-from ..files.writing import write_text
+from ..files.writing import check_named, write_text
 from .image import PathLike
 from .point_tables import Table, parse_csv, parse_fcsv
 from .transform_files import FARTHEST_MM
@@ -88,6 +88,7 @@ def read_points(path: PathLike, name: str = "points") -> Points:
     Raises:
         InputError: if the file is missing, of another kind, holds no points or one that lies nowhere.
     """
+    check_named(path, name)
     source = Path(path)
     if not source.exists():
         raise InputError(f"The {name} {source} do not exist; check the path.")
@@ -217,6 +218,7 @@ def write_points(points: Points, path: PathLike) -> None:
         InputError: if the extension does not fit, or the folder does not exist or is protected.
         NotWritten: if the disk is full.
     """
+    check_named(path, "file to be written")
     target, lower = Path(path), str(path).lower()
     content = points.content
     if lower.endswith(".mrk.json") and isinstance(content, dict):

@@ -262,7 +262,7 @@ def save_transform(transform: sitk.Transform, path: PathLike, domain: Grid, comp
         NotWritten: if the disk is full.
     """
     target = Path(path)
-    check_ending(target, transform_endings(transform.IsLinear()), "A transform")
+    check_ending(path, transform_endings(transform.IsLinear()), "A transform")
     if target.name.lower().endswith(FIELD_FILES):
         # In NIfTI these are plain vectors (intent 1007) in LPS: ITK scrambles 2-D displacement vectors (1006).
         field = displacement_on(transform, domain)

@@ -123,9 +123,10 @@ def read_mask(source: ImageSource | None, image: Image, name: str) -> np.ndarray
     inside = mask.array != 0
     if not inside.any():
         raise InputError(f"The {name} is empty inside the {image.name}; draw it over the part that matters.")
-    if int(inside.sum()) < FEWEST_IN_MASK:
+    count = int(inside.sum())
+    if count < FEWEST_IN_MASK:
         raise InputError(
-            f"The {name} has {int(inside.sum())} voxels inside the {image.name}, too few to align anything; draw it "
-            "over the part that matters."
+            f"The {name} has {count} voxel{'s' * (count > 1)} inside the {image.name}, too few to align anything; draw "
+            "it over the part that matters."
         )
     return inside

@@ -20,20 +20,26 @@ Landmarks = tuple[np.ndarray, np.ndarray]
 Labels = tuple[Image, Image]
 
 
-def check_guides(refines: bool, aligns: bool, landmarks: Any, labels: Any) -> None:
+def check_guides(refines: bool, aligns: bool, landmarks: Any, labels: Any, names: Any = None) -> None:
     """Raises InputError if landmarks or labels are no pairs, or are given where nothing would look at them.
 
     Args:
         refines: whether a field is refined, which both can guide.
         aligns: whether the images are aligned as a whole, which three or more landmarks can start.
-        landmarks, labels: as ``register`` gets them.
+        landmarks, labels, names: as ``register`` gets them.
     """
+    named = _count(names)
+    if named and landmarks is None:
+        raise InputError("The landmark_names are those of landmarks; give these too, or leave the names out.")
     for name, guide in (("landmarks", landmarks), ("labels", labels)):
         if guide is None:
             continue
         if not isinstance(guide, tuple | list) or len(guide) != 2:
             raise InputError(f"The {name} are a pair, those of the fixed and those of the moving image.")
-        if refines or (name == "landmarks" and aligns and _count(guide[0]) >= FEWEST_PAIRS):
+        count = _count(guide[0])
+        if name == "landmarks" and named and named != count:
+            raise InputError(f"There are {named} landmark_names for {count} landmarks; give one for each.")
+        if refines or (name == "landmarks" and aligns and count >= FEWEST_PAIRS):
             continue
         few = f"Fewer than {FEWEST_PAIRS} pairs of " if name == "landmarks" and aligns else "The "
         raise InputError(

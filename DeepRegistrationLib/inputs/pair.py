@@ -64,8 +64,8 @@ class Pair:
     ) -> Pair:
         (one, there), (other, there_too) = map(filled, read_pair(fixed, moving))
         given = one, other
-        first = _both(read_mask(fixed_mask, one, "fixed mask"), there)
-        second = _both(read_mask(moving_mask, other, "moving mask"), there_too)
+        first = _where_both(read_mask(fixed_mask, one, "fixed mask"), there)
+        second = _where_both(read_mask(moving_mask, other, "moving mask"), there_too)
         clean = comparable(given[0]), comparable(given[1])
         flat = flatten(*given)
         if flat is None:
@@ -90,31 +90,33 @@ class PreparedPair:
     moving_mask: Tensor | None
 
     @classmethod
-    def prepare(cls, pair: Pair, still: tuple[Tensor, Tensor | None], grid: Grid, onto: sitk.Transform) -> PreparedPair:
-        """The moving image ``onto`` the grid, beside ``still``: what ``prepare_fixed`` made of the fixed one."""
-        fixed, fixed_mask = still
-        moving = resample(pair.moving, grid, onto, dtype=np.float32)
+    def prepare(
+        cls, pair: Pair, fixed_on_grid: tuple[Tensor, Tensor | None], grid: Grid, affine: sitk.Transform
+    ) -> PreparedPair:
+        """The moving image on ``grid`` through ``affine``, beside what ``fixed_on`` made of the fixed one."""
+        fixed, fixed_mask = fixed_on_grid
+        moving = resample(pair.moving, grid, affine, dtype=np.float32)
         # Where the moving image was never seen nothing may pull.
         seen = pair.moving_mask if pair.moving_mask is not None else np.ones(pair.moving.grid.shape, bool)
-        moving_mask = _on_grid(seen, pair.moving.grid, grid, onto)
+        moving_mask = _on_grid(seen, pair.moving.grid, grid, affine)
         if pair.moving_mask is None and bool(moving_mask.all()):
             return cls(grid, fixed, _tensor(moving.array), fixed_mask, None)
         return cls(grid, fixed, _tensor(moving.array), fixed_mask, moving_mask)
 
-    @staticmethod
-    def prepare_fixed(pair: Pair, grid: Grid) -> tuple[Tensor, Tensor | None]:
-        """The fixed image on ``grid``, and its mask."""
-        fixed = pair.fixed if grid is pair.fixed.grid else resample(pair.fixed, grid, dtype=np.float32)
-        if pair.fixed_mask is None:
-            return _tensor(fixed.array), None
-        return _tensor(fixed.array), _on_grid(pair.fixed_mask, pair.fixed.grid, grid, None)
+
+def fixed_on(pair: Pair, grid: Grid) -> tuple[Tensor, Tensor | None]:
+    """The fixed image on ``grid``, and its mask: tensors (1, 1, *grid.shape)."""
+    fixed = pair.fixed if grid is pair.fixed.grid else resample(pair.fixed, grid, dtype=np.float32)
+    if pair.fixed_mask is None:
+        return _tensor(fixed.array), None
+    return _tensor(fixed.array), _on_grid(pair.fixed_mask, pair.fixed.grid, grid, None)
 
 
 def _measured(image: Image, mask: np.ndarray | None) -> np.ndarray | None:
-    return _both(mask, measured_part(image.array))
+    return _where_both(mask, measured_part(image.array))
 
 
-def _both(mask: np.ndarray | None, seen: np.ndarray | None) -> np.ndarray | None:
+def _where_both(mask: np.ndarray | None, seen: np.ndarray | None) -> np.ndarray | None:
     """Where both are; the user's own where that is nowhere."""
     if mask is None or seen is None:
         return seen if mask is None else mask
@@ -188,12 +190,12 @@ def landmark_voxels(
 
 
 def label_tensors(
-    labels: tuple[Image, Image] | None, grid: Grid, onto: sitk.Transform, plane: Plane | None
+    labels: tuple[Image, Image] | None, grid: Grid, affine: sitk.Transform, plane: Plane | None
 ) -> tuple[Tensor, Tensor] | None:
     """Label maps on the working grid, the moving one through the affine."""
     if labels is None:
         return None
     maps = [plane.flatten(image) for image in labels] if plane else labels
-    on_grid = resample(maps[0], grid, mode="nearest"), resample(maps[1], grid, onto, mode="nearest")
+    on_grid = resample(maps[0], grid, mode="nearest"), resample(maps[1], grid, affine, mode="nearest")
     fixed, moving = (torch.from_numpy(m.array.astype(np.int64))[None, None] for m in on_grid)
     return fixed, moving

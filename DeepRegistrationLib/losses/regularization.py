@@ -69,6 +69,7 @@ def kernel_penalty(module: nn.Module, weight: float = 1e-4) -> Tensor:
     """``weight`` times the sum of the squared kernels of the module's convolutions, biases left out.
 
     Keras' ``kernel_regularizer=l2(1e-4)``, as in the code of Deform-GAN. An optimizer's weight decay is not the same.
+    For who wants to train as that code does (``docs/deviations.md``): no loss here has it.
 
     Raises:
         InputError: if the module has no convolution.

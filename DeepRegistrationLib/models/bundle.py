@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..files.writing import check_named
 from ..geometry.image import PathLike
 from ..networks import RegistrationNetwork, build_network
 from .header import BOX, ENDING, KEY, USER_FOLDER_VARIABLE, Header, header_in, read_header
@@ -49,6 +50,7 @@ def save_bundle(path: PathLike, network: RegistrationNetwork, header: Header) ->
     Raises:
         InputError: if the file cannot be written, or a weight is not finite.
     """
+    check_named(path, "file to be written")
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise InputError(
@@ -114,6 +116,7 @@ def _folders(user_folder: PathLike | None) -> list[Path]:
 
 
 def _find(source: PathLike, user_folder: PathLike | None) -> Path:
+    check_named(source, "model")
     path = Path(source)
     if path.suffix == ENDING or path.is_file():
         return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,10 @@ def find_method(name: PathLike) -> Method:
             if method.name == wanted:
                 return replace(method, bundle=path)
         raise InputError(f"The model {path} is for the method {wanted}, which this version lacks; update.")
-    names = ", ".join([*(m.name for m in catalog.ALL), *bundles])
-    raise InputError(f"There is no method {name}; choose one of {names}, or give a model's .safetensors file.")
+    names = [*dict.fromkeys([AUTO, *(m.name for m in catalog.ALL), *bundles])]
+    near = get_close_matches(str(name), names, 1)
+    hint = f"did you mean {near[0]}? All are" if near else "choose one of"
+    raise InputError(f"There is no method {name}; {hint} {', '.join(names)}, or give a model's .safetensors file.")
 
 
 def model_for(
@@ -202,8 +205,8 @@ def bundles_of(method: Method) -> list[Bundle]:
 
 def methods_as_json() -> list[dict[str, Any]]:
     """What ``methods --json`` prints: "auto" and what it ``takes`` for images of each dimension, one table a method,
-    then one a bundle, which can be chosen by its name, too. "auto" also ``takes_for`` each similarity that says whether
-    the images show one contrast.
+    then one a bundle, which can be chosen by its name, too, unless that is a method's: every name is there once. "auto"
+    also ``takes_for`` each similarity that says whether the images show one contrast.
 
     ``available``: it can be used as it is, without training. ``weights``: of a network, and they are here.
     ``trained``: for images of which dimensions that holds.
@@ -214,7 +217,7 @@ def methods_as_json() -> list[dict[str, Any]]:
     table += [_describe(method, of[method.name], _trained(method, of[method.name])) for method in catalog.ALL]
     for bundle in bundles:
         for method in catalog.ALL:
-            if method.name == bundle.header.method:
+            if method.name == bundle.header.method and bundle.name not in of:
                 table.append(
                     {
                         **_describe(method, [bundle], (bundle.header.dimensions,)),

@@ -40,30 +40,31 @@ def predict(
     device: torch.device | str = "cpu",
     reporter: Reporter = SILENT,
     precision: str = "auto",
-    fit: str | None = None,
+    fine_tuned_by: str | None = None,
 ) -> Tensor:
     """The displacement that ``model`` predicts: (1, ndim, *fixed.shape), voxels of the fixed grid, on the CPU.
 
     Args:
         fixed, moving: on one grid, aligned as a whole.
         precision: of the network's convolutions; "auto" is bfloat16 on a CPU that computes in it, float32 elsewhere.
-        fit: "lncc", "mind" or "gradient", or "auto", which is "mind": fine-tune the last convolution to this pair by
-            that measure (in float32).
+        fine_tuned_by: "lncc", "mind" or "gradient", or "auto", which is "mind": fit the last convolution to this pair
+            by that measure (in float32).
 
     Raises:
-        InputError: if the images are not on one grid or of other dimensions than the model, or ``fit`` is none of them.
+        InputError: if the images are not on one grid or of other dimensions than the model, or ``fine_tuned_by`` is
+            none of them.
         RegistrationFailed: if the field is not finite.
         Cancelled: if the reporter's token is set.
     """
-    if fit is not None and fit not in _MEASURES:
-        raise InputError(f"A network is fine-tuned by {', '.join(_MEASURES)}, not by {fit!r}.")
+    if fine_tuned_by is not None and fine_tuned_by not in _MEASURES:
+        raise InputError(f"A network is fine-tuned by {', '.join(_MEASURES)}, not by {fine_tuned_by!r}.")
     place, pair = prepare(model, fixed, moving)
     reporter(0.2, f"the network {model.name} looks at {' x '.join(map(str, place.size))} voxels")
-    if fit is None:
+    if fine_tuned_by is None:
         with stoppable(model.network, reporter):
             prediction = run_network(model.network, *pair, torch.device(device), precision)
     else:
-        prediction = _fitted(model.network, *pair, torch.device(device), fit, reporter)
+        prediction = _fitted(model.network, *pair, torch.device(device), fine_tuned_by, reporter)
     reporter(0.8, "bringing the field onto the fixed image")
     field = prediction.displacement.cpu()
     if not bool(field.sum().isfinite()):
@@ -98,10 +99,15 @@ _MEASURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def _fitted(
-    network: RegistrationNetwork, fixed: Tensor, moving: Tensor, device: torch.device, measure: str, reporter: Reporter
+    network: RegistrationNetwork,
+    fixed: Tensor,
+    moving: Tensor,
+    device: torch.device,
+    fine_tuned_by: str,
+    reporter: Reporter,
 ) -> Prediction:
     """The prediction after fine-tuning without labels: likeness of the warped image and smoothness of the field."""
-    unlike = _MEASURES[measure]
+    unlike = _MEASURES[fine_tuned_by]
     fixed, moving = fixed.to(device), moving.to(device)
 
     def cost(prediction: Prediction) -> Tensor:

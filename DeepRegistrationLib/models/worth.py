@@ -111,7 +111,7 @@ def helps(scores: Mapping[str, Any], contrasts: int | None = None) -> bool:
 def sentence(scores: Mapping[str, Any]) -> str:
     """For people: where a model helps as a start of the refinement, where not, where it harms; empty if unknown.
 
-    Then, where it is better than that even without refinement, so.
+    Then where its field alone is better than a refinement without it.
     """
     rows = worths(scores)
     better = [f"{row.images} ({row.words(row.none, row.start)})" for row in rows if row.gain >= HARM]
@@ -126,7 +126,7 @@ def sentence(scores: Mapping[str, Any]) -> str:
     if not text:
         return ""
     alone = [f"{row.images} ({row.words(row.none, row.alone)})" for row in rows if row.gain_alone >= HARM]
-    more = f" Without refinement better than that alone on {_listed(alone)}." if alone else ""
+    more = f" Its field alone, not refined, is better than refinement alone on {_listed(alone)}." if alone else ""
     return f"Measured as a start: {text}.{more}"
 
 

@@ -16,7 +16,7 @@ from ..files.image_files import existing_file
 from ..geometry.image import Grid, ImageSource, read_image
 from ..geometry.transform import displacement_on
 from ..inputs.content_mask import content_of
-from ..inputs.pair import Pair, PreparedPair
+from ..inputs.pair import Pair, fixed_on
 from ..pipeline import register
 from ..progress import CancelToken, ProgressCallback
 from ..result import Result
@@ -115,7 +115,7 @@ def register_frames(
 def content_on(fixed: ImageSource) -> tuple[Grid, Tensor]:
     """The fixed grid, and (1, 1, *shape) bool where that image shows something."""
     pair = Pair.read(fixed, fixed, None, None)
-    return pair.given_fixed.grid, content_of(*PreparedPair.prepare_fixed(pair, pair.fixed.grid)).reshape(
+    return pair.given_fixed.grid, content_of(*fixed_on(pair, pair.fixed.grid)).reshape(
         1, 1, *pair.given_fixed.grid.shape
     )
 

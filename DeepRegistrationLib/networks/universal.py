@@ -129,15 +129,15 @@ class VelocityHead(nn.Module):
             nn.init.zeros_(self.third.weight)
         self.velocity = flow_convolution(ndim, width, std=1e-3)
 
-    def forward(self, seen: Seen, velocity: Tensor, still: bool) -> Tensor:
+    def forward(self, seen: Seen, velocity: Tensor, unmoved: bool) -> Tensor:
         """What is added to the velocity (N, ndim, *T); its opposite, exactly, if the images are exchanged.
 
-        ``still``: the velocity is zero, nothing has moved yet.
+        ``unmoved``: the velocity is zero, nothing has moved yet.
         """
         both = torch.cat([velocity, -velocity])
         weight = self.first.weight
         kept = [weight[:, : len(self.shifts)], weight[:, len(self.shifts) + seen.features.shape[1] :]]
-        x = self._convolved(self._inputs(seen, both, still), torch.cat(kept, 1), None).add_(seen.known)
+        x = self._convolved(self._inputs(seen, both, unmoved), torch.cat(kept, 1), None).add_(seen.known)
         x = F.leaky_relu_(x, 0.2)
         if self.stride > 1:
             x = torch.cat([x, like(both, x)], 1)
@@ -161,10 +161,10 @@ class VelocityHead(nn.Module):
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return self._function(x, weight, bias, self.first.stride, self.first.padding)
 
-    def _inputs(self, seen: Seen, both: Tensor, still: bool) -> Tensor:
+    def _inputs(self, seen: Seen, both: Tensor, unmoved: bool) -> Tensor:
         """The correlations with the other image's features, moved, and the velocity, each way."""
         weight, n, done = self.velocity.weight, len(both) // 2, len(self.shifts)
-        if still:
+        if unmoved:
             moved = seen.bordered
         elif seen.buffer is None:
             moved = bordered(_moved(seen.features, -both), self.shifts)
@@ -290,7 +290,7 @@ class UniversalNetwork(RegistrationNetwork):
             size = [s // head.stride for s in seen.features.shape[2:]]
             v = resize(velocities[-1], size) if velocities else fixed.new_zeros(n, self.ndim, *size)
             for turn in range(turns):
-                v = v + head(seen, v, still=not velocities and turn == 0)
+                v = v + head(seen, v, unmoved=not velocities and turn == 0)
             velocities.append(v)
         v, padded = velocities[-1], self._padded(shape)
         # exp(v) = exp(v / 4)^4. With the last squarings, too, on the grid of a head that strides, exp(v) and exp(-v)

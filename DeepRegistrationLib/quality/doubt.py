@@ -88,9 +88,9 @@ def measure_doubt(
         Cancelled: if the reporter's token is set.
     """
     grid = fixed.grid.resized(tuple(min(s, MOST_ALONG_AN_AXIS) for s in fixed.grid.shape))
-    still, source = _onto(_of_unit_range(fixed, mask), grid), _of_unit_range(moving, moving_mask)
-    here, there = _measured(fixed.grid, mask), _measured(moving.grid, moving_mask)
-    edges = _Edges(still, here and _onto(here, grid))
+    fixed_on_grid, source = _onto(_of_unit_range(fixed, mask), grid), _of_unit_range(moving, moving_mask)
+    here, there = _mask_image(fixed.grid, mask), _mask_image(moving.grid, moving_mask)
+    edges = _Edges(fixed_on_grid, here and _onto(here, grid))
     energy = edges.local_energy
     reporter.check()
     moved, seen = _onto_seen(source, grid, transform)
@@ -112,7 +112,7 @@ def measure_doubt(
             MISS * float(grid.extent.max()), min(s for s, n in zip(grid.spacing, grid.shape, strict=True) if n > 1)
         )
         far = sitk.GetArrayFromImage(_onto(missed.to_sitk(), grid)) / full
-        worry = np.maximum(worry, np.clip(far, 0, 1) * (_local_mean(seen, still) > 0.99))
+        worry = np.maximum(worry, np.clip(far, 0, 1) * (_local_mean(seen, fixed_on_grid) > 0.99))
     anatomy = (energy > enough) & seen
     if here:
         anatomy &= sitk.GetArrayFromImage(_onto(here, grid)) > 0.5
@@ -136,7 +136,7 @@ def _of_unit_range(image: Image, mask: np.ndarray | None) -> sitk.Image:
     return image.grid.to_sitk(array.astype(np.float32))
 
 
-def _measured(grid: Grid, mask: np.ndarray | None) -> sitk.Image | None:
+def _mask_image(grid: Grid, mask: np.ndarray | None) -> sitk.Image | None:
     return None if mask is None else grid.to_sitk(mask.reshape(grid.shape).astype(np.float32))
 
 
@@ -149,13 +149,13 @@ def _onto_seen(image: sitk.Image, grid: Grid, transform: sitk.Transform | None) 
 
 
 def _onto(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None, outside: float = 0.0) -> sitk.Image:
-    still = sitk.Transform(grid.ndim, sitk.sitkIdentity)
-    place = points_of(grid)
+    identity = sitk.Transform(grid.ndim, sitk.sitkIdentity)
+    size, *geometry = points_of(grid)
     if image.GetPixelID() != sitk.sitkFloat32:
         image = sitk.Cast(image, sitk.sitkFloat32)
     image = averaged_for(image, grid, transform)
     # What lies outside is 0: not doubted, not missed, background.
-    return sitk.Resample(image, place[0], transform or still, sitk.sitkLinear, *place[1:], outside)
+    return sitk.Resample(image, size, transform or identity, sitk.sitkLinear, *geometry, outside)
 
 
 class _Edges:

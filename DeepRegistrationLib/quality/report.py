@@ -117,13 +117,18 @@ class Report:
     def total_seconds(self) -> float:
         return sum(self.seconds.values())
 
-    def say_stopped(self, where: str) -> None:
-        """Keep ``where`` the user ended the refinement; empty: not at all."""
+    def say_stopped(self, where: str, has_field: bool) -> None:
+        """Keep ``where`` the user ended the refinement; empty: not at all. ``has_field``: it is not zero everywhere."""
         self.stopped_at = where
-        if where:
-            self.warnings.append(
-                f"The refinement was stopped by hand at {where}: what was there by then is the result."
-            )
+        if not where:
+            return
+        if has_field:
+            kept = ": what was there by then is the result."
+        elif self.affine == "none":
+            kept = ", before it had a field to keep: the images lie as they were."
+        else:
+            kept = ", before it had a field to keep: the images are aligned as a whole only."
+        self.warnings.append(f"The refinement was stopped by hand at {where}{kept}")
 
     def _chosen(self) -> str:
         if not self.chosen:

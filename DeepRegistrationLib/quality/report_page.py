@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files.writing import together, write_bytes, write_text
+from ..files.writing import check_named, together, write_bytes, write_text
 from ..geometry.image import PathLike
 from .record import Record
 from .tg132 import CITATION, in_words, said
@@ -41,6 +41,7 @@ def write_page(
         InputError: if the folder cannot be made.
         NotWritten: if the disk is full.
     """
+    check_named(folder, "report's folder")
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)

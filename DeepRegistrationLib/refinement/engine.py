@@ -43,7 +43,8 @@ class Refined:
         inverse: (1, ndim, *S) voxels, moving to fixed.
         similarity: the measure that was used.
         iterations: steps taken on each level, coarse to fine.
-        choice: what went on from the coarse levels, and the evidence for it; see ``guard.py``.
+        choice: what went on from the coarse levels, and the evidence for it; see ``guard.py``. Its ``chosen`` is ""
+            where a user stopped before that was decided: the field is nothing then.
     """
 
     field: Tensor
@@ -75,7 +76,7 @@ def refine(
     """The field that aligns ``moving`` with ``fixed``; both (1, 1, *S) on one grid, any intensities.
 
     Args:
-        settings: of these, ``refine``, ``similarity`` and ``smoothness``.
+        settings: of these, ``refine``, ``similarity``, ``smoothness`` and ``from_here`` (fewer steps, soft at once).
         spacing: mm along each array axis (1 if None).
         start: (1, ndim, *S) field to begin with, in voxels, fixed to moving.
         fixed_mask, moving_mask: (1, 1, *S); what is 0 does not count.
@@ -145,7 +146,14 @@ def _descend(
     propose: Propose | None,
     reporter: Reporter,
 ) -> tuple[Tensor, tuple[int, ...], Choice]:
-    """The field on the last level, how many steps each took, and what went on from the coarse levels."""
+    """The field on the last level, how many steps each took, and what went on from the coarse levels.
+
+    Guarded, the fine levels are gone through from one choice after another, until one of these ends it:
+
+    * nothing was worth it: no field (``AFFINE_ALONE``); or the network's field is taken as it is (``NETWORK_ALONE``);
+    * the user stopped, or the end of the choice is confirmed;
+    * what the coarse levels found, not confirmed, is judged once more and no other choice is better.
+    """
     levels = plans(similarity)
     coarse = coarse_levels(levels) if guarded else sum(level.both_ways for level in levels)
     u = begin if begin is not None else images.fixed.new_zeros(1, images.fixed.ndim - 2, *images.window.shape)
@@ -173,7 +181,8 @@ def _descend(
     resort = partial(last_resort, images, plans, run=run, proposal=proposal)
     choice, first = judge(choice), (levels, coarse, counts)
     if reporter.stopped("the coarse levels"):  # nothing but the beginning was shown
-        return v_start, (0,) * len(levels), Choice(similarity, v_start, None, "")
+        nothing = torch.zeros_like(u)
+        return nothing, (0,) * len(levels), Choice(similarity, nothing, None, "")
     while True:
         if choice.chosen == AFFINE_ALONE and choice.rest is None:
             choice = resort(choice)

@@ -93,7 +93,7 @@ class Level:
         factors: how many voxels of the working grid make one, on each axis.
         spacing: mm on each axis.
         force_sigma: Gaussian on every step's force (fluid); field_sigma: on the whole field after a step (elastic).
-        stiff: times ``force_sigma`` for equal shares of the steps, one after the other.
+        force_times: times ``force_sigma`` for equal shares of the steps, one after the other.
         step: the largest displacement of a step.
         quantile_step: at 0 the longest displacement is scaled to ``step``, and all others with it. Else the one that
             only one voxel in a thousand exceeds is scaled to ``quantile_step * step``, and what is then beyond ``step``
@@ -116,7 +116,7 @@ class Level:
     radius: int = 3
     composed: bool = True
     both_ways: bool = False
-    stiff: tuple[float, ...] = (1.0,)
+    force_times: tuple[float, ...] = (1.0,)
 
     @property
     def voxels(self) -> int:

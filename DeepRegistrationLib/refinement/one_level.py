@@ -118,7 +118,7 @@ def run_level(
     terms = [_Term(level, force, source)]
     if pair.codes is not None:
         terms.append(_Term(level, Ssd(pair.codes[0]), pair.codes[1], gain=2.0))
-    fluids = [_gaussian(level, level.force_sigma * times, u.device) for times in level.stiff]
+    fluids = [_gaussian(level, level.force_sigma * times, u.device) for times in level.force_times]
     elastic = _gaussian(level, level.field_sigma, u.device) if level.field_sigma > 0 else None
     sampler.aim(u)
     moved = sampler.take(pair.moving, torch.empty_like(pair.moving))

@@ -62,7 +62,7 @@ def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, sim
     steps += _full_resolution(settings.refine, similarity, voxels)
     if settings.from_here:
         steps = [replace(s, iterations=min(s.iterations, SINCE.get(s.factor, s.iterations))) for s in steps]
-    stiff = first == "lncc" and not settings.from_here
+    stiff_first = first == "lncc" and not settings.from_here
     out: list[Level] = []
     for part in steps:
         factors = factors_for(part.factor, shape, spacing)
@@ -81,7 +81,7 @@ def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, sim
                 similarity=part.similarity,
                 radius=part.radius,
                 composed=part.factor > 1,
-                stiff=STIFF_FIRST if stiff and part.factor > 1 else (1.0,),
+                force_times=STIFF_FIRST if stiff_first and part.factor > 1 else (1.0,),
                 both_ways=len(shape) == 3 and max(factors) >= BOTH_WAYS,
             )
         )

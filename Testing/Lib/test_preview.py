@@ -104,6 +104,34 @@ def test_stopped_before_the_guard_has_judged_nothing_is_kept_that_was_not_seen()
     assert np.abs(result.field.numpy()).max() == 0
     assert result.report.chosen == ""
     assert apart(seen[0], result.transform).max() < 1e-3
+    assert result.report.warnings[-1].endswith("before it had a field to keep: the images are aligned as a whole only.")
+
+
+class After:
+    """Says stop from its ``count``-th call on."""
+
+    def __init__(self, count):
+        self.left = count
+
+    def __call__(self):
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize(("similarity", "keeps"), [("lncc", True), ("auto", False)])
+def test_stopped_amid_the_coarse_levels_what_was_shown_is_kept_and_the_report_says_which(similarity, keeps):
+    """A chosen similarity is not judged and shown from the first level on; else the guard looks at it before."""
+    seen = []
+    result = register(
+        *(ball(), ball(shift=3.0)),
+        **{"affine": "none", "method": "none", "similarity": similarity, "on_level": seen.append, "stop": After(25)},
+    )
+    assert "level 1 of" in result.report.stopped_at
+    assert (np.abs(result.field.numpy()).max() > 0.5) == keeps
+    shown = [p for p in seen if p.level != "refined"][-1]
+    assert apart(shown, result.transform).max() < 0.3
+    assert ("is the result." in result.report.warnings[-1]) == keeps
+    assert ("the images lie as they were." in result.report.warnings[-1]) == (not keeps)
 
 
 def test_a_single_slice_is_shown_with_a_depth(tmp_path):

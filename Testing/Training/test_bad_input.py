@@ -307,3 +307,10 @@ def test_a_full_disk_leaves_the_plan_and_the_checkpoint_of_the_run(tmp_path: Pat
         checkpoint.write_checkpoint(tmp_path / checkpoint.NAME, run.state())
     assert "\n" not in str(caught.value)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def test_an_empty_path_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "Argument folder: it is empty" in refused(capsys, "manifest", "", "out.json")

@@ -42,8 +42,8 @@ class AgainSection(Section):
         result = parameters.outputTransform
         moving = newest(result, parameters.fixedVolume, parameters.movingVolume) or parameters.movingVolume
         try:
-            ask = againFrom(requestFrom(parameters, self.catalog)[0], result, moving)
-            self.logic.start(ask, {})
+            request = againFrom(requestFrom(parameters, self.catalog)[0], result, moving)
+            self.logic.start(request, {})
         except RegistrationError as error:
             self.ui.statusLabel.text = str(error)
             return

@@ -78,16 +78,16 @@ class ProcedureSection(Section):
         parameters, self._isWatching = self._parameters, isWatching
         try:
             if isWatching:
-                self.following.watch(self._ask, parameters.outputTransform, self.ui.watchSelector.currentNode())
+                self.following.watch(self._request, parameters.outputTransform, self.ui.watchSelector.currentNode())
             else:
                 lists = [parameters.fixedLandmarks, parameters.movingLandmarks]
-                self.following.follow(self._ask, parameters.outputTransform, lists)
+                self.following.follow(self._request, parameters.outputTransform, lists)
         except RegistrationError as error:
             self._say(str(error))
             return
         self._say(_("Waiting for a new image.") if isWatching else _("Drag a landmark."))
 
-    def _ask(self) -> Request:
+    def _request(self) -> Request:
         return requestFrom(self._parameters, self.catalog)[0]
 
     def _onUpdated(self, report: dict[str, Any]) -> None:

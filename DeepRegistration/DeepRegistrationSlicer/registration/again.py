@@ -13,27 +13,27 @@ from ..texts import tr as _
 from .request import Request
 
 
-def againFrom(ask: Request, transformNode: Node, movingNode: Node) -> Request:
-    """``ask`` for a new moving volume, from a transform that was accepted.
+def againFrom(request: Request, transformNode: Node, movingNode: Node) -> Request:
+    """``request`` for a new moving volume, from a transform that was accepted.
 
     What was drawn on the former moving volume (its mask, landmarks and labels) does not belong to the new one.
 
     Raises:
         SceneInputError: if there is nothing new to register, or the transform brings to another fixed volume.
     """
-    if nodes.fixedOf(transformNode) is not ask.fixedNode:
+    if nodes.fixedOf(transformNode) is not request.fixedNode:
         raise SceneInputError(
             _("{name} was made for another fixed volume; choose a result of this one.").format(
                 name=transformNode.GetName()
             )
         )
-    if movingNode in (nodes.movingOf(transformNode), ask.fixedNode):
+    if movingNode in (nodes.movingOf(transformNode), request.fixedNode):
         raise SceneInputError(_("Choose the new moving volume first, then press this again."))
     nothing = dict.fromkeys(
         ("movingMask", "fixedLandmarks", "movingLandmarks", "fixedLabels", "movingLabels", "replaced")
     )
-    settings = replace(ask.settings, from_here=True)
-    return replace(ask, movingNode=movingNode, initialTransform=transformNode, settings=settings, **nothing)
+    settings = replace(request.settings, from_here=True)
+    return replace(request, movingNode=movingNode, initialTransform=transformNode, settings=settings, **nothing)
 
 
 def newest(transformNode: Node, fixedNode: Node, movingNode: Node | None) -> Node | None:

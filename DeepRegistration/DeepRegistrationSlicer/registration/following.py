@@ -153,18 +153,18 @@ class Following:
             self.stop()
             return
         try:
-            ask = self._ask()
-            settings = replace(ask.settings, from_here=True)
+            request = self._ask()
+            settings = replace(request.settings, from_here=True)
             shown = self._transform.GetNodeReference(results.VOLUME_ROLE)  # what the slice views have of it
-            ask = replace(
-                ask,
+            request = replace(
+                request,
                 settings=settings,
                 initialTransform=self._start,
                 replaced=self._transform,
                 outputs=("volume",) if shown is not None else (),
                 notes=[],
             )
-            self.logic.start(ask, {"transform": self._transform, "volume": shown}, show=False)
+            self.logic.start(request, {"transform": self._transform, "volume": shown}, show=False)
         except RegistrationError as error:
             self._onFailed(str(error))
 

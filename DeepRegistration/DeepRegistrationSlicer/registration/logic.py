@@ -143,7 +143,7 @@ class RegistrationLogic:
             "report": outputReport,
         }
         into = {kind: node for kind, node in wanted.items() if node is not True and node is not False}
-        ask = Request(
+        request = Request(
             fixedNode,
             movingNode,
             settingsFrom(chosen, inspect.signature(self.register).parameters),
@@ -158,7 +158,7 @@ class RegistrationLogic:
             outputs=tuple(kind for kind, node in wanted.items() if node is not False and node is not None),
             replaced=outputTransform,
         )
-        self.start(ask, {"transform": outputTransform, **into}, showResult, tick=not waitForCompletion)
+        self.start(request, {"transform": outputTransform, **into}, showResult, tick=not waitForCompletion)
         return self.wait() if waitForCompletion else None
 
     def again(self, movingNode: Node, transformNode: Node | None = None, waitForCompletion: bool = True) -> Node | None:
@@ -178,13 +178,13 @@ class RegistrationLogic:
         """
         if self._last is None:
             raise SceneInputError(_("There is no registration to go on from; call register first."))
-        ask, transform = self._last
-        ask = againFrom(ask, transformNode or transform, movingNode)
-        self.start(ask, {}, self._show, tick=not waitForCompletion)
+        request, transform = self._last
+        request = againFrom(request, transformNode or transform, movingNode)
+        self.start(request, {}, self._show, tick=not waitForCompletion)
         return self.wait() if waitForCompletion else None
 
-    def start(self, ask: Request, into: dict[str, Node | None], show: bool = True, tick: bool = True) -> None:
-        """Start ``ask``; ``tick`` polls from Qt's event loop, otherwise ``wait`` has to be called.
+    def start(self, request: Request, into: dict[str, Node | None], show: bool = True, tick: bool = True) -> None:
+        """Start ``request``; ``tick`` polls from Qt's event loop, otherwise ``wait`` has to be called.
 
         Raises:
             SceneInputError: if the input cannot be used.
@@ -192,19 +192,19 @@ class RegistrationLogic:
         """
         if self.isRunning:
             raise RegistrationError(registrationRuns())
-        self._check(ask, into)
+        self._check(request, into)
         self.installer.ensure()
         self._folder = newFolder()
         try:
-            arguments = ask.write(self._folder)
+            arguments = request.write(self._folder)
         except BaseException:
             self._removeFolder()
             raise
-        self._request, self._into, self._show, self._error, self.lastResult = ask, into, show, None, None
+        self._request, self._into, self._show, self._error, self.lastResult = request, into, show, None, None
         self._run = run = WorkerRun(self.makeProcess())
         run.progressed.connect(self.progressed.emit)
         if show:
-            self._preview = PreviewView(ask.fixedNode, ask.movingNode, ask.replaced)
+            self._preview = PreviewView(request.fixedNode, request.movingNode, request.replaced)
             run.previewed.connect(self._onPreview)
             arguments.append("--previews")
         run.finished.connect(self._onFinished)
@@ -273,13 +273,13 @@ class RegistrationLogic:
             LOGGER.exception("Loading the result of the registration")
             self._onFailed(_("The result could not be loaded; the details are in the application log."))
             return
-        ask, show = self._request, self._show
+        request, show = self._request, self._show
         isSeen = self._preview is not None and self._preview.isShown and result.volume is not None
-        self._cleanUp(places=not isSeen)
-        self.lastResult, self._last = result, (ask, result.transform)
+        self._cleanUp(restoresViews=not isSeen)
+        self.lastResult, self._last = result, (request, result.transform)
         if show:
             try:
-                showResult(ask.fixedNode, ask.movingNode, result, fit=not isSeen)
+                showResult(request.fixedNode, request.movingNode, result, fit=not isSeen)
             except Exception:  # a picture that fails must not cost the result
                 LOGGER.exception("Showing the result of the registration")
         self.finished.emit(result)
@@ -294,10 +294,10 @@ class RegistrationLogic:
         self._error = CancelledError(_("The registration was cancelled; nothing was changed."))
         self.cancelled.emit()
 
-    def _cleanUp(self, places: bool = True) -> None:
+    def _cleanUp(self, restoresViews: bool = True) -> None:
         self._ticker.stop()
         if self._preview is not None:
-            self._preview.close(places)
+            self._preview.close(restoresViews)
             self._preview = None
         self._run = self._request = None
         self._into = {}
@@ -313,8 +313,8 @@ class RegistrationLogic:
             self._folder = None
 
     @staticmethod
-    def _check(ask: Request, into: dict[str, Node | None]) -> None:
-        inputs = ask.inputs()
+    def _check(request: Request, into: dict[str, Node | None]) -> None:
+        inputs = request.inputs()
         given = [node for node in into.values() if node is not None]
         for index, node in enumerate(given):
             if node in inputs or node in given[:index]:

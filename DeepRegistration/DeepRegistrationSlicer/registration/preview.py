@@ -54,11 +54,11 @@ class PreviewView:
         """Whether the views show it, and where they look is chosen by now."""
         return self.volume is not None and self.volume.GetScene() is not None
 
-    def close(self, places: bool = True) -> None:
-        """Take away what was shown, and show again what was before; ``places``: and where."""
+    def close(self, restoresViews: bool = True) -> None:
+        """Take away what was shown, and show again what was before; ``restoresViews``: and where."""
         self._waiting = None
         if self.isShown:
-            self._before.restore(self.volume, places)
+            self._before.restore(self.volume, restoresViews)
             shown = self._fixedNode.GetDisplayNode()
             if shown is not None and not self._hadDisplay:  # a slice view gives one to what it shows
                 slicer.mrmlScene.RemoveNode(shown)

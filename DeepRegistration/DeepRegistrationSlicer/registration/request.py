@@ -22,7 +22,7 @@ from ..texts import tr as _
 
 FILES = {"volume": "warped.nrrd", "doubt": "doubt.nrrd"}
 """What the worker writes for each output; the others are made of these and the transform."""
-ELSEWHERE = ("device",)
+WITHOUT_EFFECT = ("device",)
 """Settings that do not decide what comes out."""
 
 
@@ -100,8 +100,14 @@ class Request:
     def key(self) -> str:
         """All that decides what one moving volume becomes, as text: two runs that differ in it are not the same."""
         values = self.settings.as_dict()
-        chosen = {n: values[name] for n, name in SETTINGS.items() if name not in ELSEWHERE and values[name] is not None}
-        for name in ("untrained", "result", "fromHere"):  # as before these were settings
+        chosen = {
+            n: values[name] for n, name in SETTINGS.items() if name not in WITHOUT_EFFECT and values[name] is not None
+        }
+        for name in (
+            "untrained",
+            "result",
+            "fromHere",
+        ):  # left out at their defaults: keys from before these were settings stay equal
             if chosen[name] == getattr(Settings(), SETTINGS[name]):
                 del chosen[name]
         given = {"fixedMask": self.fixedMask, "movingMask": self.movingMask, "initialTransform": self.initialTransform}

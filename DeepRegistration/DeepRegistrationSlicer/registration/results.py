@@ -14,7 +14,8 @@ from ..scene import derived, nodes
 from ..scene.display import removeLegend
 from ..scene.nodes import Node
 from ..texts import tr as _
-from . import report_words, request
+from . import report_words
+from .request import Request
 
 REPORT_ATTRIBUTE, SETTINGS_ATTRIBUTE = "DeepRegistration.Report", "DeepRegistration.Settings"
 INVERSE_ROLE, VOLUME_ROLE = "DeepRegistration.inverse", "DeepRegistration.warped"
@@ -36,57 +37,57 @@ class ResultNodes:
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def load(ask: request.Request, folder: Path, report: dict[str, Any], into: dict[str, Node | None]) -> ResultNodes:
-    """Read what ``ask`` made the worker write into ``folder``.
+def load(request: Request, folder: Path, report: dict[str, Any], into: dict[str, Node | None]) -> ResultNodes:
+    """Read what ``request`` made the worker write into ``folder``.
 
     Args:
-        ask: the request.
+        request: what was asked for.
         folder: where the worker ran.
         report: the worker's report.
-        into: an existing node for "transform" or any of ``ask.outputs``; a new one is made where it is None.
+        into: an existing node for "transform" or any of ``request.outputs``; a new one is made where it is None.
 
     Raises:
         RegistrationError: if a file is missing or damaged, or an input is no longer in the scene; nothing is changed.
     """
-    for node in (ask.fixedNode, ask.movingNode):
+    for node in (request.fixedNode, request.movingNode):
         if node.GetScene() is not slicer.mrmlScene:
             raise RegistrationError(
                 _("{name} was removed from the scene while it was being registered; nothing was changed.").format(
                     name=node.GetName()
                 )
             )
-    images: dict[str, Any] = {kind: nodes.readAny(folder / name) for kind, name in ask.files().items()}
+    images: dict[str, Any] = {kind: nodes.readAny(folder / name) for kind, name in request.files().items()}
     for kind, compute in (("jacobian", derived.changeOn), ("magnitude", derived.lengthOn)):
-        if kind in ask.outputs:
-            reference = nodes.imageOf(ask.fixedNode)
+        if kind in request.outputs:
+            reference = nodes.imageOf(request.fixedNode)
             images[kind] = compute(derived.asField(images["transform"], reference), reference)
 
     made: list[Node] = []
-    report = {**report, "warnings": [*(report.get("warnings") or []), *ask.notes]}
+    report = {**report, "warnings": [*(report.get("warnings") or []), *request.notes]}
     result = ResultNodes(transform=None, report=report)
     try:
         for kind, image in images.items():
             node = into.get(kind)
             isGone = node is None or node.GetScene() is not slicer.mrmlScene
-            if isGone or (kind in TRANSFORM_KINDS and not nodes.canHold(node, ask.settings.is_linear)):
-                node = _newNode(kind, ask)
+            if isGone or (kind in TRANSFORM_KINDS and not nodes.canHold(node, request.settings.is_linear)):
+                node = _newNode(kind, request)
                 made.append(node)
             if kind in TRANSFORM_KINDS:
                 nodes.setMap(node, image)
             else:
                 nodes.setVolume(node, image)
             setattr(result, kind, node)
-        if "report" in ask.outputs:
+        if "report" in request.outputs:
             result.table = into.get("report")
             if result.table is None or result.table.GetScene() is not slicer.mrmlScene:
-                result.table = _newNode("report", ask)
+                result.table = _newNode("report", request)
                 made.append(result.table)
             report_words.fillTable(result.table, report)
     except Exception:
         for node in made:
             remove(node)
         raise
-    _describe(result, ask)
+    _describe(result, request)
     return result
 
 
@@ -112,12 +113,12 @@ def reportOf(transformNode: Node | None) -> dict[str, Any]:
     return report if isinstance(report, dict) else {}
 
 
-def _describe(result: ResultNodes, ask: request.Request) -> None:
-    nodes.setRoles(result.transform, ask.fixedNode, ask.movingNode)
+def _describe(result: ResultNodes, request: Request) -> None:
+    nodes.setRoles(result.transform, request.fixedNode, request.movingNode)
     result.transform.SetAttribute(REPORT_ATTRIBUTE, json.dumps(result.report))
-    result.transform.SetAttribute(SETTINGS_ATTRIBUTE, ask.key())
+    result.transform.SetAttribute(SETTINGS_ATTRIBUTE, request.key())
     if result.inverse is not None:
-        nodes.setRoles(result.inverse, ask.movingNode, ask.fixedNode)
+        nodes.setRoles(result.inverse, request.movingNode, request.fixedNode)
         result.transform.SetNodeReferenceID(INVERSE_ROLE, result.inverse.GetID())
     if result.volume is not None:
         result.transform.SetNodeReferenceID(VOLUME_ROLE, result.volume.GetID())
@@ -135,8 +136,8 @@ def setReport(transformNode: Node, report: dict[str, Any]) -> None:
         report_words.fillTable(table, report)
 
 
-def _newNode(kind: str, ask: request.Request) -> Node:
-    fixed, moving = ask.fixedNode.GetName(), ask.movingNode.GetName()
+def _newNode(kind: str, request: Request) -> Node:
+    fixed, moving = request.fixedNode.GetName(), request.movingNode.GetName()
     className, name = {
         "transform": ("vtkMRMLTransformNode", _("{moving} to {fixed}")),
         "inverse": ("vtkMRMLTransformNode", _("{fixed} to {moving}")),
@@ -146,6 +147,6 @@ def _newNode(kind: str, ask: request.Request) -> Node:
         "doubt": ("vtkMRMLScalarVolumeNode", _("{moving} doubt")),
         "report": ("vtkMRMLTableNode", _("{moving} to {fixed} report")),
     }[kind]
-    if kind in TRANSFORM_KINDS and ask.settings.is_linear:
+    if kind in TRANSFORM_KINDS and request.settings.is_linear:
         className = "vtkMRMLLinearTransformNode"
     return nodes.newNode(className, name.format(fixed=fixed, moving=moving))

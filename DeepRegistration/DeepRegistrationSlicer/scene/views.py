@@ -38,15 +38,15 @@ class Remembered:
             matrix.DeepCopy(node.GetSliceToRAS())
             self._places.append((node, matrix, node.GetFieldOfView(), node.GetXYZOrigin()))
 
-    def restore(self, after: Node, places: bool) -> None:
-        """Put back what was shown, in the views that still show ``after``; ``places``: and where."""
+    def restore(self, after: Node, restoresViews: bool) -> None:
+        """Put back what was shown, in the views that still show ``after``; ``restoresViews``: and where."""
         touched = [layer for layer in self._layers if layer[0].GetForegroundVolumeID() == after.GetID()]
         for node, (background, foreground, label), opacity in touched:
             node.SetBackgroundVolumeID(background)
             node.SetForegroundVolumeID(foreground)
             node.SetLabelVolumeID(label)
             node.SetForegroundOpacity(opacity)
-        if places and touched:
+        if restoresViews and touched:
             for node, matrix, fieldOfView, origin in self._places:
                 node.GetSliceToRAS().DeepCopy(matrix)
                 node.UpdateMatrices()

@@ -148,7 +148,7 @@ class MethodCatalog:
 def parseMethods(text: str) -> list[MethodEntry]:
     """The library's JSON list, those that can be used first.
 
-    Entries without a name are left out, and so is all that is not such a list; of those of one name the first counts.
+    Entries without a name are left out, and so is all that is not such a list.
     """
     try:
         entries: Any = json.loads(text)
@@ -157,9 +157,7 @@ def parseMethods(text: str) -> list[MethodEntry]:
     if not isinstance(entries, list):
         return []
     found = [_method(entry) for entry in entries if isinstance(entry, dict) and entry.get("name")]
-    unique = {method.name: method for method in reversed(found)}
-    kept = [method for method in found if unique[method.name] is method]
-    return sorted(kept, key=lambda method: not method.isAvailable)
+    return sorted(found, key=lambda method: not method.isAvailable)
 
 
 def _method(entry: dict[str, Any]) -> MethodEntry:

@@ -68,6 +68,14 @@ def test_it_runs_from_the_command_line(images, capsys):
     (out / "reports.csv").unlink()
     assert main(["collect", str(out)]) == 0
     assert "2 pairs (1 done, 1 failed)" in capsys.readouterr().out
+
+    assert main([*same, "--outputs", "transform,doubt", "--progress", "none"]) == 1
+    quiet = capsys.readouterr()
+    assert quiet.out == ""
+    assert "a_nowhere: The moving image" in quiet.err  # a pair that is good costs no line
+    assert [line.split(":")[0] for line in quiet.err.splitlines()[:-1]] == [
+        line.split()[1].rstrip(":") for line in said.out.splitlines() if not line.endswith("good")
+    ]
     assert len(table(out)) == 2
     assert main(["collect", str(images)]) == 2
     assert not [path for path in out.rglob("*") if path.name.startswith(".partial")]

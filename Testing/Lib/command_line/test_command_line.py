@@ -131,6 +131,29 @@ def test_apply_keeps_color_and_fills_with_each_channels_background(tmp_path):
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "black.png")))[:, -7:].any()
 
 
+def test_without_progress_only_what_speaks_against_a_result_is_said(done, tmp_path, capsys):
+    """A good one costs no character; a doubtful one is told with its warnings, though nobody wants to see a bar."""
+    how = ["--affine", "none", "--method", "none", "--device", "cpu", "--progress", "none"]
+    images = [str(done / "fixed.nii.gz"), str(done / "moving.nrrd")]
+    assert main(["register", *images, *how, "--output-transform", str(tmp_path / "t.h5")]) == 0
+    assert capsys.readouterr() == ("", "")
+    noise = np.random.default_rng(0).normal(size=(24, 28, 26)).astype(np.float32)
+    Image(noise, read_image(images[0]).grid).save(tmp_path / "noise.nrrd")
+    images[1] = str(tmp_path / "noise.nrrd")
+    assert main(["register", *images, *how, "--refine", "none", "--output-transform", str(tmp_path / "n.h5")]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(("Verdict: bad: ", "Verdict: check: "))
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["register", "batch", "template", "sequence"])
+def test_every_command_with_a_progress_says_what_none_leaves(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert "none: only a verdict that is not good is said" in " ".join(capsys.readouterr().out.split())
+
+
 @needs_limit
 def test_a_full_disk_leaves_all_earlier_results_and_exits_with_1(done, tmp_path, capfd):
     arguments = ["register", done / "fixed.nii.gz", done / "moving.nrrd", "--affine", "none", "--refine", "none"]

@@ -10,8 +10,20 @@ import pytest
 import SimpleITK as sitk
 
 from DeepRegistrationLib.__main__ import main
+from DeepRegistrationLib.atlas.labeling import propagate
+from DeepRegistrationLib.cohorts.bids import read_folder
+from DeepRegistrationLib.cohorts.lists import read_jobs, read_subjects
+from DeepRegistrationLib.cohorts.run import run_batch
+from DeepRegistrationLib.dicom.image_series import read_series
+from DeepRegistrationLib.dicom.registration_reading import read_registration
+from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.files.writing import write_text
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
-from DeepRegistrationLib.geometry.transform import Transform
+from DeepRegistrationLib.geometry.points import read_points, write_points
+from DeepRegistrationLib.geometry.transform import Transform, read_transform
+from DeepRegistrationLib.models.bundle import load_model, save_bundle
+from DeepRegistrationLib.pipeline import register
+from DeepRegistrationLib.quality.report_page import write_page
 from Testing.Lib.test_pipeline import bump, pair
 
 GRID = Grid.from_shape((20, 22), 1.5)
@@ -27,6 +39,10 @@ def folder(tmp_path_factory):
     Transform.from_field(bump(GRID.shape, 0.5), GRID).save(folder / "t.h5")
     (folder / "long.csv").write_text("label,x,y\n" + "n" * 200_000 + ",5,6\n", encoding="utf-8")
     (folder / "pairs.csv").write_text("fixed,moving\nfixed.nii.gz,moving.nii.gz\n", encoding="utf-8")
+    (folder / "p.csv").write_text("x,y\n5,6\n", encoding="utf-8")
+    (folder / "one.csv").write_text("image\nfixed.nii.gz\nfixed.nii.gz\n", encoding="utf-8")
+    (folder / "none.csv").write_text("image\n", encoding="utf-8")
+    Image((np.arange(440).reshape(20, 22) == 200).astype(np.uint8), GRID).save(folder / "one.nii.gz")
     if hasattr(os, "mkfifo"):
         for name in ("pipe.csv", "pipe.h5", "pipe.safetensors"):
             os.mkfifo(folder / name)
@@ -46,9 +62,33 @@ PIPES = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named
         ((*APPLY, "--fill", "1e300"), "more than the input's voxels can hold"),
         (("apply", "t.h5", "nan.nii.gz", *APPLY[3:]), "no voxel with a number"),
         (("apply", "t.h5", "long.csv", "--output", "a.csv"), "could not be read"),
+        (("apply", "t.h5", "p.csv", "--output", "a.csv", "--interpolation", "nearest"), "Points have no voxels"),
+        (("apply", "t.h5", "p.csv", "--output", "a.csv", "--fill", "0"), "Points have no voxels"),
+        ((*REGISTER, "--fixed-mask", "one.nii.gz"), "has 1 voxel inside"),
+        (("template", "one.csv", "--output", "b"), "Two images of one.csv are called fixed"),
+        (("template", "none.csv", "--output", "b"), "has no images"),
         ((*EVALUATE, "nan.nii.gz"), "no voxel with a number"),
         ((*EVALUATE, "moving_labels.nii.gz", "--labels", "1-"), "ranges such as"),
         (("batch", "pairs.csv", "--output", "b", "--pairs", ""), "--pairs is"),
+        (("register", "", *REGISTER[2:]), "Argument FIXED: it is empty"),
+        (("register", "fixed.nii.gz", "", *REGISTER[3:]), "Argument MOVING: it is empty"),
+        ((*REGISTER, "--fixed-mask", ""), "--fixed-mask: it is empty"),
+        ((*REGISTER, "--initial-transform", ""), "--initial-transform: it is empty"),
+        ((*REGISTER, "--fixed-points", "", "--moving-points", ""), "--fixed-points: it is empty"),
+        ((*REGISTER, "--rigid-labels="), "--rigid-labels: it is empty"),
+        ((*REGISTER, "--output-volume", ""), "--output-volume: it is empty"),
+        ((*REGISTER, "--report", ""), "--report: it is empty"),
+        (("apply", "t.h5", "", *APPLY[3:]), "Argument INPUT: it is empty"),
+        ((*EVALUATE, ""), "--moving-labels: it is empty"),
+        (("batch", "", "--output", "b"), "Argument LIST: it is empty"),
+        (("batch", "pairs.csv", "--output", ""), "--output: it is empty"),
+        (("collect", ""), "Argument DIR: it is empty"),
+        (("template", "pairs.csv", "--output", ""), "--output: it is empty"),
+        (("propagate", "fixed.nii.gz", "--template", "", "--output", "l.nii.gz"), "--template: it is empty"),
+        (("sequence", "fixed.nii.gz", "moving.nii.gz", "", "--output", "s"), "Argument FRAME: it is empty"),
+        (("motion", "fixed.nii.gz", "", "--output", "s"), "Argument TRANSFORM: it is empty"),
+        ((*REGISTER, "--output-volume", "."), "cannot be written as .: the format"),
+        ((*REGISTER, "--method", ""), "The method is empty"),
         (("batch", "pairs.csv", "--output", "a\0b"), "a character no name can have"),
         ((*REGISTER, "--method", "n" * 5000), "is a name or a path"),
         ((*REGISTER, "--refine", "n" * 5000), "choose from"),
@@ -127,3 +167,43 @@ def test_an_image_with_holes_of_no_number_is_carried(folder, monkeypatch):
     found = read_image("a.nii.gz").array
     assert 10 < np.isnan(found).sum() < 50
     assert np.isfinite(found[:6]).all()
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: read_image(""),
+        lambda: register("", "moving.nii.gz"),
+        lambda: register("fixed.nii.gz", "moving.nii.gz", fixed_mask=""),
+        lambda: register("fixed.nii.gz", "moving.nii.gz", initial_transform=""),
+        lambda: register("fixed.nii.gz", "moving.nii.gz", labels=("", "")),
+        lambda: register("fixed.nii.gz", "moving.nii.gz", rigid_labels=""),
+        lambda: read_transform(""),
+        lambda: read_points(""),
+        lambda: read_series("", "fixed image"),
+        lambda: read_registration(""),
+        lambda: load_model(""),
+        lambda: save_bundle("", None, None),
+        lambda: write_points(read_points("p.csv"), ""),
+        lambda: read_jobs(""),
+        lambda: run_batch([], "", outputs=["transform"]),
+        lambda: read_folder("", None, "T1w"),
+        lambda: read_subjects(""),
+        lambda: propagate("fixed.nii.gz", ""),
+        lambda: Transform.linear(np.eye(3), GRID).save(""),
+        lambda: read_image("fixed.nii.gz").save(""),
+        lambda: write_text("", "text"),
+        lambda: write_page("", "", "good", [], {}, None, "", None),
+    ],
+)
+def test_an_empty_text_is_no_path_in_the_library_either(folder, monkeypatch, work):
+    """As a path it is the current folder, which may be one of DICOM slices."""
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match=r"^The path of the .* is empty, which names nothing"):
+        work()
+
+
+def test_a_note_and_an_amount_of_memory_may_be_empty(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    quick = ("--method", "none", "--refine", "none", "--affine", "none", "--progress", "none")
+    assert main(["register", *REGISTER[1:], "--note", "", *quick]) == 0, capsys.readouterr().err

@@ -7,7 +7,7 @@ import SimpleITK as sitk
 from DeepRegistrationLib.geometry.antialias import averaged_for
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import resample
-from DeepRegistrationLib.inputs.pair import Pair, PreparedPair
+from DeepRegistrationLib.inputs.pair import Pair, PreparedPair, fixed_on
 from Testing.Lib.geometry.geometries import oblique, rotation
 
 NOISE = np.random.default_rng(1)
@@ -65,6 +65,6 @@ def test_both_images_are_averaged_onto_the_working_grid():
     images = [Image(NOISE.normal(100, 10, shape).astype(np.float32), Grid.from_shape(shape)) for _ in range(2)]
     pair = Pair.read(*images, None, None)
     grid = images[0].grid.with_spacing(4.0)
-    level = PreparedPair.prepare(pair, PreparedPair.prepare_fixed(pair, grid), grid, sitk.AffineTransform(3))
+    level = PreparedPair.prepare(pair, fixed_on(pair, grid), grid, sitk.AffineTransform(3))
     for tensor in (level.fixed, level.moving):
         assert float(tensor[..., 1:-1, 1:-1, 1:-1].std()) == pytest.approx(10 / 8, rel=0.25)

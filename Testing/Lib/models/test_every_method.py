@@ -78,7 +78,7 @@ def test_fine_tuning_on_the_pair_leaves_the_weights_and_repeats_itself(fit):
     fixed, moving = pair(Grid.from_shape(SHAPES[2]), 1.0)
     model = fresh_model(find_method("voxelmorph-1"), 2)
     before = {k: v.clone() for k, v in model.network.state_dict().items()}
-    first, second = (predict(model, fixed, moving, fit=fit) for _ in range(2))
+    first, second = (predict(model, fixed, moving, fine_tuned_by=fit) for _ in range(2))
     assert all((before[k] == v).all() for k, v in model.network.state_dict().items())
     assert (first == second).all()
     assert (first != predict(model, fixed, moving, precision="float32")).any()

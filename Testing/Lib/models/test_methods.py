@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models import bundle
 from DeepRegistrationLib.models.bundle import load_model, save_bundle, weights_hash
@@ -152,6 +153,20 @@ def test_the_list_says_paper_modality_dimensions_and_whether_weights_are_there()
         assert (entry["paper"] != "") is (entry["name"] != "none")
 
 
+def test_a_bundle_that_is_called_as_a_method_is_listed_once(tmp_path, capsys):
+    """By its name the method is chosen, so a second entry would be of something that nobody can have."""
+    for name in ("universal", "own"):
+        model = fresh_model(find_method("universal"), 2)
+        save_bundle(tmp_path / "box" / f"{name}.safetensors", model.network, model.header)
+    names = [entry["name"] for entry in methods_as_json()]
+    assert names == ["auto", *(m.name for m in methods()), "own"]
+    assert main(["methods"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[0] != " "] == names
+    with pytest.raises(InputError) as said:
+        find_method("magic")
+    assert str(said.value).count("universal") == 1
+
+
 def test_refinement_alone_is_the_default_until_the_universal_weights_are_in_the_box(tmp_path):
     assert default_method().name == "none"
     for ndim in (2, 3):
@@ -229,8 +244,10 @@ def test_what_the_paper_proposes_comes_before_what_it_compares_with(tmp_path):
 
 
 def test_what_is_not_there_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="no method magic; choose one of none, universal"):
+    with pytest.raises(InputError, match="no method magic; choose one of auto, none, universal"):
         find_method("magic")
+    with pytest.raises(InputError, match=r"no method voxelmorf-2; did you mean voxelmorph-2\? All are auto, none"):
+        find_method("voxelmorf-2")
     with pytest.raises(InputError, match="Cannot read the weights file"):
         find_method(tmp_path / "absent.safetensors")
     with pytest.raises(InputError, match="has no network"):

@@ -272,7 +272,7 @@ def test_a_cancel_while_the_network_computes_stops_before_its_next_layer(fit):
 
     image, network = placed(blob(), "SAR"), Layers()
     with pytest.raises(Cancelled):
-        predict(Model("test", network, HEADER, ""), image, image, reporter=Reporter(cancel=token), fit=fit)
+        predict(Model("test", network, HEADER, ""), image, image, reporter=Reporter(cancel=token), fine_tuned_by=fit)
     assert ran == ["first"]
     assert not any(module._forward_pre_hooks for module in network.modules())
 
@@ -304,4 +304,4 @@ def test_what_a_network_is_fine_tuned_by_is_a_measure_and_no_misspelled_one():
     assert {method.fine_tuned_by for method in ALL} <= set(_MEASURES)
     image = placed(blob(), "SAR")
     with pytest.raises(InputError, match="by lncc, mind, gradient, auto, not by 'lnc'"):
-        predict(model(lambda f, m: pytest.fail("ran")), image, image, fit="lnc")
+        predict(model(lambda f, m: pytest.fail("ran")), image, image, fine_tuned_by="lnc")

@@ -31,7 +31,9 @@ def test_the_sentence_says_where_a_network_helps_where_not_and_where_it_harms():
         "(5 % more error)."
     )
     alone = Worth("hearts", 1, "dice", 2, 0.4, 0.75, 0.70, 0.70)
-    assert sentence(scores(alone)).endswith("Without refinement better than that alone on hearts (Dice +0.050).")
+    assert sentence(scores(alone)).endswith(
+        "Its field alone, not refined, is better than refinement alone on hearts (Dice +0.050)."
+    )
     assert sentence({}) == ""
 
 

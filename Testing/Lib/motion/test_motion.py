@@ -163,6 +163,11 @@ def test_frames_that_are_there_are_taken_as_they_are(breath, tmp_path, capsys):
     assert said() == [False] * 3
     first = (out / "sequence.json").read_text(encoding="utf-8")
     assert said() == [True] * 3
+    assert main([*run, "--progress", "none"]) == 0
+    quiet = capsys.readouterr()
+    verdicts = [each["verdict"] for each in json.loads(first)["frames"].values()]
+    told = [line.split(": ")[1].split(",")[0] for line in quiet.err.splitlines()]
+    assert (quiet.out, told) == ("", [verdict for verdict in verdicts if verdict != "good"])
     assert (out / "sequence.json").read_text(encoding="utf-8") == first
     (out / "volume_002.nrrd").unlink()  # as after an end in the middle
     assert said() == [True, True, False]

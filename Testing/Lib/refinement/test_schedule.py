@@ -44,7 +44,7 @@ def test_coarse_levels_begin_stiff_within_a_contrast_unless_a_result_is_there():
         (False, "information", (1.0,)),
     ):
         levels = plan((64, 64, 64), (1.0,) * 3, Settings(from_here=from_here), similarity)
-        assert [level.stiff for level in levels] == [stiff] * (len(levels) - 1) + [(1.0,)]
+        assert [level.force_times for level in levels] == [stiff] * (len(levels) - 1) + [(1.0,)]
 
 
 def fingers(aside, shape=(64, 64)):

@@ -281,7 +281,7 @@ def changed(parameters):
         elif isinstance(now, float):
             setattr(parameters, name, 0.75)
         elif isinstance(now, str):
-            parameters.method = "none"
+            setattr(parameters, name, "none")
         elif value is None:
             kind = NODES.get(name) or OUTPUTS.get(name.removeprefix("output"))
             setattr(parameters, name, add(kind, f"the {name}"))
