@@ -31,7 +31,7 @@ AGAINST = -0.08
 """The worth of the coarse levels' field under which leaving all as it is may be better. Of pairs as scanners take them
 that the field made better none lay under -0.06 (tumor, T1 and T2; sections of one stain: -0.05); 19 of 35 with remapped
 contrast did."""
-SILENT = 0.0
+WORTHLESS = 0.0
 """The same for LNCC, under which other measures are tried: its field is not worth its price, which another's may be."""
 LITTLE = 0.1
 """The gain under which images that are not gone through both ways (2-D) are, for the evidence: it costs a tenth."""
@@ -111,7 +111,7 @@ def guard(
     if back is None and (doubted or found.gain < LITTLE):
         back, _ = run(images.swapped(), levels[: coarse_levels(levels)], nothing)
         found = weigh(choice.chosen, scale, there, back)
-    if back is None or not (doubted or found.worth < (SILENT if choice.similarity == "lncc" else AGAINST)):
+    if back is None or not (doubted or found.worth < (WORTHLESS if choice.similarity == "lncc" else AGAINST)):
         return replace(choice, weighed=(found,))
     against = doubted or found.worth < AGAINST
     tried: dict[str, tuple[str, Fields]] = {found.name: (choice.similarity, (there, back))}

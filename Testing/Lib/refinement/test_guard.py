@@ -83,7 +83,7 @@ def test_where_the_evidence_is_only_silent_the_worthiest_field_goes_on_and_never
     found = refine(fixed, moving)
     weighed = {e.name: e for e in found.choice.weighed}
     assert AFFINE_ALONE not in weighed
-    assert weighed["lncc"].worth < guard.SILENT
+    assert weighed["lncc"].worth < guard.WORTHLESS
     best = max(weighed, key=lambda name: weighed[name].worth)
     assert best != "lncc"
     assert found.choice.chosen == (best if confirmed else "lncc")
