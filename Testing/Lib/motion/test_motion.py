@@ -137,7 +137,13 @@ def test_the_commands_write_all_of_it(breath, tmp_path):
 NOT_SOLVED = pytest.mark.xfail(strict=True, reason="begun stiff, a field that follows such noise is confirmed")
 
 
-@pytest.mark.parametrize("stiff", [(1.0,), pytest.param(schedule.STIFF_FIRST, marks=NOT_SOLVED)], ids=["soft", "stiff"])
+@pytest.mark.parametrize(
+    "stiff",
+    [
+        pytest.param((1.0,), marks=pytest.mark.slow, id="soft"),
+        pytest.param(schedule.STIFF_FIRST, marks=NOT_SOLVED, id="stiff"),
+    ],
+)
 def test_no_field_is_handed_on_where_noise_let_none_be_confirmed(monkeypatch, stiff):
     """Else the alignment as a whole, which noise hardly disturbs, is left out, and the field follows the noise."""
     monkeypatch.setattr(schedule, "STIFF_FIRST", stiff)
