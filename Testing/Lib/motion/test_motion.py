@@ -169,11 +169,6 @@ def test_frames_that_are_there_are_taken_as_they_are(breath, tmp_path, capsys):
     assert said() == [False] * 3
     first = (out / "sequence.json").read_text(encoding="utf-8")
     assert said() == [True] * 3
-    assert main([*run, "--progress", "none"]) == 0
-    quiet = capsys.readouterr()
-    verdicts = [each["verdict"] for each in json.loads(first)["frames"].values()]
-    told = [line.split(": ")[1].split(",")[0] for line in quiet.err.splitlines()]
-    assert (quiet.out, told) == ("", [verdict for verdict in verdicts if verdict != "good"])
     assert (out / "sequence.json").read_text(encoding="utf-8") == first
     (out / "volume_002.nrrd").unlink()  # as after an end in the middle
     assert said() == [True, True, False]
@@ -182,6 +177,17 @@ def test_frames_that_are_there_are_taken_as_they_are(breath, tmp_path, capsys):
     assert said() == [True, False, False]
     assert said("--independent") == [True, False, False]
     assert said("--independent", "--smoothness", "1.5") == [False] * 3
+
+
+@pytest.mark.parametrize(("verdict", "said"), [("good", ""), ("bad", "f1.nrrd: bad\nf2.nrrd: bad\n")])
+def test_without_progress_only_frames_that_are_not_good_are_said(breath, tmp_path, capsys, monkeypatch, verdict, said):
+    names = [str(tmp_path / f"f{index}.nrrd") for index in range(3)]
+    for name, image in zip(names, [breath.fixed, *breath.frames[:2]], strict=True):
+        image.save(name)
+    monkeypatch.setattr("DeepRegistrationLib.quality.report.Report.judge", lambda _: (verdict, ["so"]))
+    how = ["--method", "none", "--refine", "none", "--affine", "none", "--progress", "none"]
+    assert main(["sequence", *names, "--output", str(tmp_path / "out"), *how]) == 0
+    assert capsys.readouterr() == ("", said)
 
 
 def test_a_frame_that_fails_leaves_the_ones_before(breath, tmp_path, capsys, monkeypatch):
