@@ -67,7 +67,7 @@ class Choice:
     Attributes:
         similarity: the measure that goes on.
         there, back: (1, ndim, *S) voxels of the last coarse level; None: the way back was not gone.
-        chosen: the name of what goes on; ``AFFINE_ALONE`` if nothing was worth it.
+        chosen: the name of what goes on; ``AFFINE_ALONE`` if nothing was worth it; "" if it was stopped before.
         weighed: the evidence for each, best first; one alone where the guard did not act.
         rest: what goes on in its place, in turn, where it is not confirmed; None: ``last_resort`` is to be asked.
     """
