@@ -42,6 +42,7 @@ def add_speed(commands: Any) -> None:
     parser.add_argument("--large", action="store_true", help="also 512x512x300, which takes minutes")
     parser.add_argument("--pairs", type=Path, help="a pair list as of the command list: these, too")
     parser.add_argument("--peers", nargs="*", choices=PEERS, help="none: --peers alone (default: all installed)")
+    parser.add_argument("--only", nargs="+", metavar="CASE", help="by name: demo, 64 (voxels an edge), a pair's name")
     parser.add_argument("--output", type=Path, default=Path("docs"), help="folder of speed.md")
     parser.add_argument("--results", type=Path, default=Path("runs/speed.jsonl"), help="one line a timed run")
     parser.set_defaults(run=run_speed)
@@ -59,6 +60,8 @@ def run_speed(options: argparse.Namespace) -> None:
     found: list[dict[str, Any]] = []
     with older_tree(options.base) as old, tempfile.TemporaryDirectory() as folder:
         for case in cases(Path(folder), options.quick, options.large, options.pairs):
+            if options.only is not None and case.name not in options.only:
+                continue
             peers = [p for p in peers_for(case) if options.peers is None or p in options.peers]
             sides = {NEW: ROOT, OLD: old} | {f"{PEER}{p}": ROOT for p in peers}
             for row in alternate(case, sides, options.repeats, options.threads, Path(folder)):
