@@ -59,11 +59,14 @@ def _compared(name: str, rows: list[Row]) -> str:
     if not new or not old:
         return f"| {name} | | {_failure(rows, name)} | | | | |"
     middle, low, high = ratios([r["wall"] for r in new], [r["wall"] for r in old])
-    apart = np.linalg.norm(np.asarray(new[-1]["points"]) - np.asarray(old[-1]["points"]), axis=1).mean()
+    apart = "not kept"  # of runs that were read again
+    if "points" in new[-1] and "points" in old[-1]:
+        far = np.linalg.norm(np.asarray(new[-1]["points"]) - np.asarray(old[-1]["points"]), axis=1).mean()
+        apart = f"{far:.3f}"
     walls = " | ".join(f"{median(r['wall'] for r in side):.2f}" for side in (new, old))
     memory = " / ".join(f"{side[-1]['peak_gb']:.2f}" for side in (new, old))
     ratio = f"**{middle:.2f}** ({low:.2f} to {high:.2f})"
-    return f"| {name} | {new[0]['voxels']} | {walls} | {ratio} | {memory} | {apart:.3f} |"
+    return f"| {name} | {new[0]['voxels']} | {walls} | {ratio} | {memory} | {apart} |"
 
 
 def _failure(rows: list[Row], name: str) -> str:
