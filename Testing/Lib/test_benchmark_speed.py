@@ -68,3 +68,10 @@ def test_both_sides_take_turns_and_agree_with_themselves(tmp_path):
     stages = rows[0]["stages"]
     assert {"affine", "mirror check", "refine", "error estimate", "output"} <= set(stages)
     assert sum(stages.values()) <= rows[0]["wall"] * 1.01
+
+
+def test_only_the_cases_that_are_named_are_made_and_a_wrong_name_is_said(tmp_path):
+    (case,) = cases(tmp_path, quick=True, large=False, pairs=None, only=["10"])
+    assert case.name == "10"
+    with pytest.raises(InputError, match="There is no case 11; there are 10; 24"):
+        next(cases(tmp_path, quick=True, large=False, pairs=None, only=["11"]))

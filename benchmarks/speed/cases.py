@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
+
+from DeepRegistrationLib.errors import InputError
 
 from ..pairs import read_pairs
 from ..scaling import make_pair
 
 CURVE = (10, 16, 24, 32, 48, 64, 96, 128, 160)
 QUICK = (10, 24)
+LARGE = "512x512x300"
 SMALLEST_HEAD = 32
 """The generated head needs so many voxels on an axis; smaller ones are made from it."""
 
@@ -34,18 +38,36 @@ class Case:
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
-def cases(folder: Path, quick: bool, large: bool, pairs: Path | None) -> Iterator[Case]:
-    """Make one case after the other, its images in ``folder``."""
+def cases(
+    folder: Path, quick: bool, large: bool, pairs: Path | None, only: Sequence[str] | None = None
+) -> Iterator[Case]:
+    """Make one case after the other, its images in ``folder``; ``only`` those of these names.
+
+    Raises:
+        InputError: if there is none of a name.
+    """
+    makers: dict[str, Callable[[], Case]] = {}
     if not quick:
-        yield _head("demo", "demo", (144, 180, 144), folder)
-        yield _head("head, accurate", "demo", (160, 192, 224), folder, {"refine": "accurate"})
+        makers["demo"] = partial(_head, "demo", "demo", (144, 180, 144), folder)
+        accurate = {"refine": "accurate"}
+        makers["head, accurate"] = partial(_head, "head, accurate", "demo", (160, 192, 224), folder, accurate)
     for edge in QUICK if quick else CURVE:
-        yield _head(f"{edge}", "curve", (edge, edge, edge), folder)
+        makers[f"{edge}"] = partial(_head, f"{edge}", "curve", (edge, edge, edge), folder)
     if large:
-        made = make_pair("512x512x300", (300, 512, 512), "ct", folder)
-        yield Case(made.name, "curve", made.fixed, made.moving)
+        makers[LARGE] = partial(_body, folder)
     for pair in read_pairs(pairs) if pairs is not None else []:
-        yield Case(pair.name, "pair", pair.fixed, pair.moving, pair.cross)
+        makers[pair.name] = partial(Case, pair.name, "pair", pair.fixed, pair.moving, pair.cross)
+    unknown = [name for name in only or () if name not in makers]
+    if unknown:
+        raise InputError(f"There is no case {unknown[0]}; there are {'; '.join(makers)}.")
+    for name, make in makers.items():
+        if only is None or name in only:
+            yield make()
+
+
+def _body(folder: Path) -> Case:
+    made = make_pair(LARGE, (300, 512, 512), "ct", folder)
+    return Case(LARGE, "curve", made.fixed, made.moving)
 
 
 def _head(

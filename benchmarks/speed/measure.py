@@ -59,9 +59,7 @@ def run_speed(options: argparse.Namespace) -> None:
     options.results.parent.mkdir(parents=True, exist_ok=True)
     found: list[dict[str, Any]] = []
     with older_tree(options.base) as old, tempfile.TemporaryDirectory() as folder:
-        for case in cases(Path(folder), options.quick, options.large, options.pairs):
-            if options.only is not None and case.name not in options.only:
-                continue
+        for case in cases(Path(folder), options.quick, options.large, options.pairs, options.only):
             peers = [p for p in peers_for(case) if options.peers is None or p in options.peers]
             sides = {NEW: ROOT, OLD: old} | {f"{PEER}{p}": ROOT for p in peers}
             for row in alternate(case, sides, options.repeats, options.threads, Path(folder)):

@@ -103,11 +103,8 @@ class Request:
         chosen = {
             n: values[name] for n, name in SETTINGS.items() if name not in WITHOUT_EFFECT and values[name] is not None
         }
-        for name in (
-            "untrained",
-            "result",
-            "fromHere",
-        ):  # left out at their defaults: keys from before these were settings stay equal
+        # Left out at their defaults, so that keys from before these were settings stay equal.
+        for name in ("untrained", "result", "fromHere"):
             if chosen[name] == getattr(Settings(), SETTINGS[name]):
                 del chosen[name]
         given = {"fixedMask": self.fixedMask, "movingMask": self.movingMask, "initialTransform": self.initialTransform}
