@@ -19,7 +19,7 @@ from ..pipeline import register
 from ..settings import Settings
 from .fusion import Atlas, fuse, leave_one_out
 from .intensities import in_unit_range
-from .template import SUBJECTS, SUMMARY, TEMPLATE, TEMPLATE_LABELS
+from .template import SUBJECTS, SUMMARY, TEMPLATE, TEMPLATE_LABELS, files_built
 
 SCORES = "leave_one_out.csv"
 
@@ -90,6 +90,16 @@ def propagate(
     looks = resample(in_unit_range(given), template.grid, result.transform, fill=0.0, dtype=np.float32).array
     fused = Image(_small(fuse(atlases, looks, weighting)), template.grid, "labels")
     return resample(fused, given.grid, result.inverse, mode="nearest"), result.report
+
+
+def files_of_template(folder: PathLike) -> dict[str, Path]:
+    """What ``propagate`` reads or belongs to the template, by what it is: none may be written over."""
+    target = Path(folder).absolute()
+    own = [*files_built(target), target / TEMPLATE_LABELS, target / SCORES]
+    known = read_json(target / SUMMARY).get("subjects") or {}
+    files = {f"the template's {file.relative_to(target).as_posix()}": file for file in own}
+    given = ((name, what, each[what]) for name, each in known.items() for what in ("image", "labels"))
+    return files | {f"the {what} of {name}": Path(path) for name, what, path in given if path}
 
 
 def _atlas(subject: Subject, folder: Path, grid: Grid) -> Atlas:

@@ -125,6 +125,12 @@ def build_template(
     return template
 
 
+def files_built(folder: Path) -> list[Path]:
+    """What ``build_template`` wrote into ``folder``."""
+    made = [file for place in (ROUNDS, SUBJECTS) for file in (folder / place).rglob("*") if file.is_file()]
+    return [*(folder / name for name in (TEMPLATE, JACOBIAN, SUMMARY)), *made]
+
+
 def _paths(subject: Subject) -> dict[str, str]:
     labels = "" if subject.labels is None else str(subject.labels.absolute())
     return {"image": str(subject.image.absolute()), "labels": labels}

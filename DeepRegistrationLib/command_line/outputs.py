@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from ..files.dicom_folder import series_in
 from ..files.endings import ANY, check_ending, files_of
 from ..files.writing import PathLike, check_named, target_of
 
@@ -42,6 +43,8 @@ def check_outputs(outputs: Iterable[Output], inputs: Mapping[str, PathLike | Non
             for name, given in inputs.items():
                 if given is not None and any(_same(file, other) for other in files_of(given)):
                     raise InputError(f"{output.option} would overwrite an input ({name}); choose another name.")
+                if given is not None and _is_slice_of(file, given):
+                    raise InputError(f"{output.option} would overwrite a slice of {name}; choose another name.")
             place = os.path.normcase(file)
             if taken.setdefault(place, output.option) != output.option:
                 raise InputError(f"{output.option} and {taken[place]} are the same file; give each a name of its own.")
@@ -67,6 +70,16 @@ def check_folder(option: str, path: PathLike) -> Path:
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{option} cannot be made, as {there} is protected against writing; choose another folder.")
     return target
+
+
+def _is_slice_of(file: Path, given: PathLike) -> bool:
+    """Whether ``file`` is one of the DICOM slices in the folder ``given``, also by another name of it."""
+    try:
+        if not file.is_file() or not Path(given).is_dir():
+            return False
+    except (OSError, ValueError):
+        return False
+    return any(_same(file, each) for files in series_in(Path(given)) for each in files)
 
 
 def _same(a: PathLike, b: PathLike) -> bool:

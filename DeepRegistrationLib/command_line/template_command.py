@@ -62,9 +62,10 @@ def run_propagate(options: argparse.Namespace) -> None:
     inputs = {"the image": options.image}
     if not Path(options.template).is_dir():
         raise InputError(f"There is no folder {options.template}; give the one that the command template made.")
-    check_outputs([Output("--output", options.output, "A volume", image_endings(False))], inputs)
-    from ..atlas.labeling import propagate
+    from ..atlas.labeling import files_of_template, propagate
 
+    inputs |= files_of_template(options.template)
+    check_outputs([Output("--output", options.output, "A volume", image_endings(False))], inputs)
     labels, report = propagate(options.image, options.template, settings, options.weighting)
     labels.save(options.output)
     verdict, reasons = report.judge()

@@ -53,23 +53,28 @@ def read_dicom_folder(folder: Path, name: str) -> tuple[sitk.Image, list[str]]:
     return _laid_out(image, heads, name)
 
 
+def series_in(folder: Path) -> list[tuple[str, ...]]:
+    """The files of each series of images in ``folder``, in the order in which they lie."""
+    with quiet_libraries():
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        return [tuple(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), one)) for one in series]
+
+
 def series_files(folder: Path, name: str) -> tuple[str, ...]:
     """The files of the one series of images in ``folder``, in the order in which they lie.
 
     Raises:
         InputError: if there is no series or more than one.
     """
-    with quiet_libraries():
-        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), one) for one in series]
-    if not series:
+    files = series_in(folder)
+    if not files:
         raise InputError(f"The {name} {folder} is a folder without DICOM slices; give an image file.")
-    if len(series) > 1:
+    if len(files) > 1:
         raise InputError(
-            f"The {name} {folder} holds {len(series)} series ({_listed(files)}); put the slices of the one you want "
+            f"The {name} {folder} holds {len(files)} series ({_listed(files)}); put the slices of the one you want "
             "into a folder of their own."
         )
-    return tuple(files[0])
+    return files[0]
 
 
 def _laid_out(image: sitk.Image, heads: list[dict[str, str]], name: str) -> tuple[sitk.Image, list[str]]:

@@ -111,3 +111,14 @@ def test_bad_lists_and_folders_get_a_sentence(cohort, tmp_path, capsys):
     for template, sentence in ((tmp_path / "none", "There is no folder"), (tmp_path, "no template with labels")):
         assert main(["propagate", image, "--template", str(template), "--output", str(tmp_path / "l.nrrd")]) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_labels_for_somebody_new_replace_nothing_of_the_template(made, cohort, capsys):
+    before = {path: path.read_bytes() for place in (made, cohort) for path in place.rglob("*") if path.is_file()}
+    own = ("template.nii.gz", "template_labels.nii.gz", "rounds/0/template.nii.gz", "subjects/s0/warped.nii.gz")
+    outputs = {made / name: f"template's {name}" for name in own} | {cohort / "1.nrrd": "image of s1"}
+    for output, what in outputs.items():
+        arguments = ["propagate", str(cohort / "0.nrrd"), "--template", str(made), "--output", str(output)]
+        assert main(arguments) == 2
+        assert f"overwrite an input (the {what})" in capsys.readouterr().err
+    assert all(path.read_bytes() == content for path, content in before.items())

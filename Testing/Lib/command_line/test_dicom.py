@@ -133,3 +133,21 @@ def test_in_one_frame_of_reference_the_instances_tell_which_image_is_moved(tmp_p
     capsys.readouterr()
     assert run("apply", tmp_path / "t.dcm", fixed, "--reference", moving, "--output", tmp_path / "x.nrrd") == 2
     assert "brings the reference onto the input" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("never")
+def test_no_output_replaces_a_slice_of_an_input(tmp_path, capsys):
+    fixed = folder_of(tmp_path / "fixed")
+    moving = folder_of(tmp_path / "moving", "2", "6")
+    slices = {path: path.read_bytes() for place in (fixed, moving) for path in place.iterdir()}
+    (tmp_path / "link.dcm").symlink_to(sorted(fixed.iterdir())[0])
+    for place, which in ((fixed, "fixed"), (moving, "moving")):
+        assert run("register", fixed, moving, "--output-transform", sorted(place.iterdir())[0]) == 2
+        assert f"would overwrite a slice of the {which} image" in capsys.readouterr().err
+    assert run("register", fixed, moving, "--output-transform", tmp_path / "link.dcm") == 2
+    assert "overwrite a slice of the fixed image" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in slices} == slices
+    # A registration beside the slices is none of them, and may be made again.
+    (fixed / "t.dcm").write_bytes(b"made before")
+    assert run("register", fixed, moving, "--output-transform", fixed / "t.dcm") == 1
+    assert "computed" in capsys.readouterr().err
