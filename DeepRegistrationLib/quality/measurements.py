@@ -27,7 +27,7 @@ def measure_field(report: Report, u: Tensor, inverse: Tensor, grid: Grid, conten
     """Fill in what the deformable part alone says.
 
     Args:
-        u, inverse: (1, ndim, *grid.shape) voxels, ``(id + u) o (id + inverse) = id``.
+        u, inverse: (1, ndim, *grid.shape) voxels, ``(id + inverse) o (id + u) = id``.
         grid: the working grid.
         content: (1, 1, *grid.shape) bool: where the image shows something.
     """
@@ -35,12 +35,14 @@ def measure_field(report: Report, u: Tensor, inverse: Tensor, grid: Grid, conten
     spacing = torch.as_tensor(grid.spacing, dtype=u.dtype).view(1, -1, *[1] * grid.ndim)
     report.max_deformation_mm = float((u * spacing).square().sum(1)[content[:, 0]].max().sqrt())
 
+    # There by the field and back by its inverse, as users go. The other way round the points are those that the inverse
+    # was solved at, where it is true to its tolerance whatever lies between.
     # Every few voxels is enough for a mean, and every voxel costs a warp of the whole field.
-    here, step = fields.identity(grid.shape), inverse
+    here, step = fields.identity(grid.shape), u
     for axis, size in enumerate(grid.shape):
         every = torch.arange(0, size, max(1, size // 64))
         here, step = here.index_select(axis + 2, every), step.index_select(axis + 2, every)
-    error, there = left_over(step, u, here, grid), here + step
+    error, there = left_over(step, inverse, here, grid), here + step
     upper = torch.as_tensor(grid.shape).view(1, -1, *[1] * grid.ndim) - 1
     inside = ((there >= 0) & (there <= upper)).all(1)
     error = error[inside]

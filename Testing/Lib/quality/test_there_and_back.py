@@ -6,7 +6,9 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from DeepRegistrationLib.fields.inverse import invert
 from DeepRegistrationLib.geometry.image import Grid
+from DeepRegistrationLib.geometry.transform import Transform
 from DeepRegistrationLib.quality import tg132
 from DeepRegistrationLib.quality.measurements import measure_field
 from DeepRegistrationLib.quality.report import Report
@@ -34,3 +36,18 @@ def test_the_report_and_tg132_ask_the_same_code():
     there, home = sitk.TranslationTransform(3, (3.0, 0.0, 0.0)), sitk.TranslationTransform(3, (-3.0, 0.0, 1.0))
     figures = tg132.consistency_figures(there, home, GRID, GRID, 2.0)
     assert np.allclose([figure.value for figure in figures], 1.0)
+
+
+def test_an_inverse_that_is_true_only_where_it_was_solved_is_told():
+    """A step between two voxels: each field's own voxels come back, and points between them do not."""
+    grid = Grid.from_shape((12, 12), 1.0)
+    u = torch.zeros(1, 2, 12, 12)
+    u[:, 1] = torch.tensor([0, 0.9, 1.8, 2.7, 3.6, 3.6, 2.7, 1.8, 0.9, 0, 0, 0]) * 0.95
+    back = invert(u)
+    report = Report("", "fast", "auto", "cpu", "1")
+    measure_field(report, u, back, grid, torch.ones(1, 1, 12, 12, dtype=torch.bool))
+    there, home = (Transform.from_field(field, grid, np.eye(3)) for field in (u, back))
+    figures = tg132.consistency_figures(there, home, grid, grid, 2.0)
+    assert report.max_inverse_error_mm > 0.2
+    assert np.isclose(report.max_inverse_error_mm, figures[1].value, atol=0.01)
+    assert np.isclose(report.inverse_error_mm, figures[0].value, atol=0.01)
