@@ -195,7 +195,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
     check_evaluation(options)
     transform = read_transform(options.transform)
-    labels = _both(options, "labels", lambda path: read_image(path, "label map"))
+    labels = _labels(options)
     pairs = _pairs(options)
     if labels is None and pairs is None and not options.fixed:
         raise InputError(

@@ -269,7 +269,7 @@ def read_components(source: PathLike | sitk.Image, name: str = "image") -> tuple
         image = image[..., 0]
     if image.GetDimension() not in (2, 3):
         raise InputError(
-            f"The {name} has {image.GetDimension()} dimensions; choose one time point, so that it is 2-D or 3-D."
+            f"The {name} has {image.GetDimension()} dimensions; save one time point as a file of its own, 2-D or 3-D."
         )
     if 0 in image.GetSize():
         raise InputError(f"The {name} has no voxels; choose an image that shows something.")
@@ -303,11 +303,11 @@ def _to_gray(array: np.ndarray, name: str) -> np.ndarray:
     components = array.shape[-1]
     if components == 1:
         return array[..., 0]
+    if components > 4 or not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"The {name} has {components} values in each voxel; choose an image with one value each.")
     if components in (2, 4):  # the last one is opacity
         array = array[..., : components - 1]
     if array.shape[-1] == 1:
         return array[..., 0]
-    if components > 4 or not np.issubdtype(array.dtype, np.integer):
-        raise InputError(f"The {name} has {components} values in each voxel; choose an image with one value each.")
     weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601 luma
     return (array.astype(np.float32) @ weights).round().astype(array.dtype)

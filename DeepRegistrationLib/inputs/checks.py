@@ -48,6 +48,11 @@ def _check_content(image: Image) -> None:
         raise InputError(f"The {image.name} has no voxel with a number (all are NaN or infinite); make it again.")
     if values.min() == values.max():
         raise InputError(f"The {image.name} has the same value everywhere; choose an image that shows something.")
+    if float(values.min()) == float(values.max()):
+        raise InputError(
+            f"The values of the {image.name}, about {float(values.max()):.3g}, differ by too little to be told apart; "
+            "subtract what they have in common."
+        )
 
 
 def filled(image: Image) -> tuple[Image, np.ndarray | None]:

@@ -100,21 +100,26 @@ def read_labels(labels: tuple[ImageSource, ImageSource] | None, pair: Pair) -> L
     """Both label maps, whole numbers; None if there are none.
 
     Raises:
-        InputError: if one cannot be read, is no label map, of another dimension than the images, or if the two have no
-            label in common.
+        InputError: if one cannot be read, is no label map, of another dimension than the images, has no label inside
+            its image, or if the two have no label in common there.
     """
     if labels is None:
         return None
     maps = read_label_map(labels[0], "fixed label map"), read_label_map(labels[1], "moving label map")
-    for image in maps:
+    numbers = []
+    for image, side, onto in zip(maps, ("fixed", "moving"), (pair.fixed, pair.moving), strict=True):
         if image.ndim != pair.given_fixed.ndim:
             raise InputError(
                 f"The {image.name} is {image.ndim}-D and the images {pair.given_fixed.ndim}-D; use a label map of that "
                 "image."
             )
-        if pair.plane:
-            pair.plane.flatten(image)
-    numbers = [np.unique(m.array) for m in maps]
-    if not np.intersect1d(*[n[n != 0] for n in numbers]).size:
+        flat = pair.plane.flatten(image) if pair.plane else image
+        inside = np.unique(resample(flat, onto.grid, mode="nearest").array)
+        numbers.append(inside[inside != 0])
+        if image.array.any() and not numbers[-1].size:
+            raise InputError(
+                f"The {side} label map has no label inside the {side} image; use one that was drawn on that image."
+            )
+    if not np.intersect1d(*numbers).size:
         raise InputError("The two label maps have no label in common; equal structures need equal numbers.")
     return maps

@@ -115,3 +115,12 @@ def test_a_volume_as_a_picture_is_refused_but_one_slice_is_none(tmp_path, ending
     assert not list(tmp_path.iterdir())
     Image(volume.array[:, 1:2], volume.grid.cropped([0, 1, 0], [3, 2, 5])).save(tmp_path / f"s{ending}")
     assert read_image(tmp_path / f"s{ending}").array.shape == (3, 5)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_fractions_of_several_kinds_in_a_voxel_are_no_color(count):
+    part = sitk.Image(6, 5, sitk.sitkFloat32) + 0.5
+    with pytest.raises(InputError, match=f"{count} values in each voxel"):
+        read_image(sitk.Compose([part] * count))
+    whole = sitk.Cast(part + 3.5, sitk.sitkUInt8)
+    assert np.all(read_image(sitk.Compose(whole, whole * 0)).array == 4)  # gray and its opacity

@@ -26,6 +26,21 @@ def label_map(value, dtype=np.uint8, shape=GRID.shape):
     return Image(array, Grid.from_shape(shape, 2.0))
 
 
+def elsewhere(image):
+    """The same voxels a meter away, as a map of another image, or of other coordinates, lies."""
+    matrix = image.grid.matrix.copy()
+    matrix[:-1, -1] += 1000.0
+    return Image(image.array, Grid(image.grid.shape, matrix))
+
+
+def half_outside(lost, kept):
+    """A map that reaches beyond the image, where the label ``lost`` is."""
+    grid = GRID.cropped([0, 0, 0], (14, 16, 29))
+    array = np.zeros(grid.shape, np.uint8)
+    array[4:9, 4:9, 4:9], array[4:9, 4:9, 20:25] = kept, lost
+    return Image(array, grid)
+
+
 ONE = label_map(1)
 
 
@@ -59,6 +74,9 @@ def nothing_is_computed(monkeypatch):
         ({"labels": (label_map(2**63, np.uint64), ONE)}, "are no labels"),
         ({"labels": (label_map(2), ONE)}, "no label in common"),
         ({"labels": ("nowhere.nii", ONE)}, "does not exist"),
+        ({"labels": (elsewhere(ONE), ONE)}, "fixed label map has no label inside the fixed image"),
+        ({"labels": (ONE, elsewhere(ONE))}, "moving label map has no label inside the moving image"),
+        ({"labels": (ONE, half_outside(1, 2))}, "no label in common"),
         ({"similarity": "magic", "refine": "none"}, "similarity can be"),
         ({"similarity": None}, "similarity can be"),
         ({"refine": None}, "refine can be"),
@@ -142,3 +160,10 @@ def test_the_working_grid_does_not_depend_on_what_is_free_just_now_and_a_coarser
     result = register(fixed, moving, **FAST)
     assert any("instead of 2 x 2 x 2 mm" in warning for warning in result.report.warnings)
     assert result.report.judge()[0] == "check"
+
+
+def test_values_that_are_the_same_in_double_precision_are_said_to_be_so():
+    fixed, moving = pair(GRID, 1.0)
+    far = Image((fixed.array / 8).astype(np.uint64) + np.uint64(2**62), fixed.grid)
+    with pytest.raises(InputError, match=r"values of the .*4.61e\+18, differ by too little"):
+        register(far, moving, **FAST)
