@@ -18,6 +18,8 @@ from ..files.writing import write_text
 from ..geometry.image import Image, read_image
 from ..geometry.points import read_points
 from ..geometry.transform import read_transform
+from ..inputs.guides import check_near, labels_inside
+from ..inputs.label_maps import read_label_map
 from ..progress import ProgressCallback
 from ..settings import DEFORMABLE, SMOOTH_IN_TIME
 from .frames_done import FOLDER, FramesDone
@@ -108,8 +110,6 @@ def _finish(
     grid, content = content_on(options.fixed)
     if any(t.GetDimension() != grid.ndim for t in transforms):
         raise InputError(f"The fixed image is {grid.ndim}-D and a transform is not; give those of this image.")
-    if labels is not None and labels.grid.ndim != grid.ndim:
-        raise InputError(f"The fixed image is {grid.ndim}-D and --labels is not; give a label map of this image.")
     if options.smooth_in_time:
         transforms = smooth_over_time(transforms, grid, content, options.smooth_in_time, options.cyclic)
         for index, transform in enumerate(transforms):
@@ -137,16 +137,31 @@ def _checked(options: argparse.Namespace) -> tuple[Path, Image | None, dict[str,
     inputs |= {f"frame {number}": path for number, path in enumerate(options.frames, 1)}
     if folder.is_dir():
         check_outputs([Output("--output", folder / name) for name in names], inputs)
-    labels = None if options.labels is None else read_image(options.labels, "label map")
+    return folder, *_guides(options)
+
+
+def _guides(options: argparse.Namespace) -> tuple[Image | None, dict[str, Any]]:
+    """The label map and the points, seen to be those of the fixed image."""
+    if options.labels is None and options.points is None:
+        return None, {}
+    grid = read_image(options.fixed, "fixed image").grid
+    labels = None if options.labels is None else read_label_map(options.labels, "label map")
+    if labels is not None:
+        if labels.ndim != grid.ndim:
+            raise InputError(f"The fixed image is {grid.ndim}-D and --labels is not; give a label map of this image.")
+        labels_inside(labels, grid, "fixed")
     if options.points is None:
-        return folder, labels, {}
+        return labels, {}
     read = read_points(options.points)
     placed = [name for name, there in zip(read.names, read.placed, strict=True) if there]
     titles = [name or f"point {number}" for number, name in enumerate(placed, 1)]
     twice = next((t for t in titles if titles.count(t) > 1), None)
     if twice is not None:
         raise InputError(f"Two points are called {twice[:60]!r}; give each a name of its own.")
-    return folder, labels, dict(zip(titles, read.positions, strict=True))
+    if read.positions.shape[1] != grid.ndim:
+        raise InputError(f"The fixed image is {grid.ndim}-D and --points are not; give points in this image.")
+    check_near(read.positions, grid, "fixed")
+    return labels, dict(zip(titles, read.positions, strict=True))
 
 
 def _name(kind: str, index: int, is_linear: bool | int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..geometry.image import Image, ImageSource
+from ..geometry.image import Grid, Image, ImageSource
 from ..geometry.points import FEWEST_PAIRS, check_pairs
 from ..geometry.transform import resample
 from .label_maps import read_label_map
@@ -62,18 +62,26 @@ def read_landmarks(landmarks: Any, pair: Pair) -> Landmarks | None:
         return None
     points = check_pairs(landmarks[0], landmarks[1], pair.given_fixed.ndim)
     for image, which, positions in zip((pair.given_fixed, pair.given_moving), ("fixed", "moving"), points, strict=True):
-        grid = image.grid
-        size = np.maximum(grid.shape, max(grid.extent) / grid.spacing)  # along a thin axis too, as slices have one
-        index = grid.to_index(positions)
-        inside = ((index > -0.5 - BEYOND * size) & (index < np.array(grid.shape) - 0.5 + BEYOND * size)).all(1)
-        wrong = np.flatnonzero(~inside)
-        if len(wrong):
-            place = ", ".join(f"{c:g}" for c in positions[wrong[0]])
-            raise InputError(
-                f"Landmark {wrong[0] + 1} of the {which} image, at ({place}) mm LPS, lies far outside of it; "
-                "check the list and its coordinate system."
-            )
+        check_near(positions, image.grid, which)
     return points
+
+
+def check_near(positions: np.ndarray, grid: Grid, which: str) -> None:
+    """Points of the ``which`` ("fixed" or "moving") image, (n, ndim) LPS mm, must not lie far outside of it.
+
+    Raises:
+        InputError: with the first that does.
+    """
+    size = np.maximum(grid.shape, max(grid.extent) / grid.spacing)  # along a thin axis too, as slices have one
+    index = grid.to_index(positions)
+    inside = ((index > -0.5 - BEYOND * size) & (index < np.array(grid.shape) - 0.5 + BEYOND * size)).all(1)
+    wrong = np.flatnonzero(~inside)
+    if len(wrong):
+        place = ", ".join(f"{c:g}" for c in positions[wrong[0]])
+        raise InputError(
+            f"Landmark {wrong[0] + 1} of the {which} image, at ({place}) mm LPS, lies far outside of it; "
+            "check the list and its coordinate system."
+        )
 
 
 def read_rigid_parts(source: ImageSource | None, pair: Pair) -> Image | None:
@@ -114,12 +122,21 @@ def read_labels(labels: tuple[ImageSource, ImageSource] | None, pair: Pair) -> L
                 "image."
             )
         flat = pair.plane.flatten(image) if pair.plane else image
-        inside = np.unique(resample(flat, onto.grid, mode="nearest").array)
-        numbers.append(inside[inside != 0])
-        if image.array.any() and not numbers[-1].size:
-            raise InputError(
-                f"The {side} label map has no label inside the {side} image; use one that was drawn on that image."
-            )
-    if not np.intersect1d(*numbers).size:
+        numbers.append(labels_inside(flat, onto.grid, side))
+    if not np.intersect1d(numbers[0], numbers[1]).size:
         raise InputError("The two label maps have no label in common; equal structures need equal numbers.")
     return maps
+
+
+def labels_inside(image: Image, grid: Grid, which: str) -> np.ndarray:
+    """The labels, in ascending order, of a map of the ``which`` ("fixed" or "moving") image inside of its ``grid``.
+
+    Raises:
+        InputError: if there are labels, but all of them lie elsewhere.
+    """
+    inside = np.unique(resample(image, grid, mode="nearest").array)
+    if image.array.any() and not inside.any():
+        raise InputError(
+            f"The {which} label map has no label inside the {which} image; use one that was drawn on that image."
+        )
+    return np.asarray(inside[inside != 0])

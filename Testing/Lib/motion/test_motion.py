@@ -220,6 +220,11 @@ def test_a_frame_that_fails_leaves_the_ones_before(breath, tmp_path, capsys, mon
         (["--smooth-in-time", "1", "--result", "rigid"], "for deformable results"),
         (["--output", "{here}/f.nrrd"], "is a file"),
         (["--points", "{here}/twice.csv"], "Two points are called"),
+        (["--points", "{here}/far.csv"], "Landmark 2 of the fixed image, at (900, 4) mm LPS, lies far outside"),
+        (["--points", "{here}/deep.csv"], "--points are not; give points in this image"),
+        (["--labels", "{here}/far.nrrd"], "fixed label map has no label inside the fixed image"),
+        (["--labels", "{here}/deep.nrrd"], "--labels is not; give a label map of this image"),
+        (["--labels", "{here}/f.nrrd"], "which is no label"),
         (["--output", "{here}/taken"], "would overwrite an input"),
         (["{here}/none.nrrd"], "none.nrrd"),
     ],
@@ -229,6 +234,11 @@ def test_what_cannot_be_done_is_said_at_once(breath, tmp_path, capsys, more, say
     (tmp_path / "taken").mkdir()
     breath.fixed.save(tmp_path / "taken" / "transform_000.nrrd")
     (tmp_path / "twice.csv").write_text("name,x,y\na,3,3\na,4,4\n", encoding="utf-8")
+    (tmp_path / "far.csv").write_text("name,x,y\na,3,3\nb,900,4\n", encoding="utf-8")
+    (tmp_path / "deep.csv").write_text("name,x,y,z\na,3,3,3\n", encoding="utf-8")
+    matrix = np.array([[0, 1, 900.0], [1, 0, 900.0], [0, 0, 1]])
+    Image(np.ones((4, 5), np.uint8), Grid((4, 5), matrix)).save(tmp_path / "far.nrrd")
+    Image(np.ones((4, 5, 6), np.uint8), Grid.from_shape((4, 5, 6))).save(tmp_path / "deep.nrrd")
     frames = [str(tmp_path / "f.nrrd"), str(tmp_path / "taken" / "transform_000.nrrd")]
     arguments = ["sequence", *frames, "--output", str(tmp_path / "out")]
     assert main([*arguments, *(text.format(here=tmp_path) for text in more)]) == 2
