@@ -50,7 +50,8 @@ def _apart(matrices: Tensor, order: Iterable[int], distance: float, keep: int) -
     moved = (_corners(matrices.shape[1]) @ matrices.transpose(1, 2)).numpy()
     chosen: list[int] = []
     for i in order:
-        if all(np.linalg.norm(moved[i] - moved[j], axis=1).mean() > distance for j in chosen):
+        apart = moved[chosen] - moved[i]
+        if (np.sqrt(np.einsum("nca,nca->nc", apart, apart)).mean(1) > distance).all():
             chosen.append(i)
             if len(chosen) == keep:
                 break

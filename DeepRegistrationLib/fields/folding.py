@@ -30,7 +30,6 @@ class SparseField:
         self.strides = [1]
         for n in reversed(self.shape[1:]):
             self.strides.insert(0, self.strides[0] * n)
-        self._marked: Tensor | None = None  # all False between calls
 
     def index(self, position: Tensor) -> Tensor:
         index = position[:, -1].clone()
@@ -49,17 +48,13 @@ class SparseField:
 
     def grow(self, position: Tensor, reach: int) -> Tensor:
         """All voxels within ``reach`` (in the largest coordinate), in order."""
-        if self._marked is None:
-            self._marked = torch.zeros(self.flat.shape[1], dtype=torch.bool, device=self.flat.device)
         index = self.index(position)
         for n, stride in zip(self.shape, self.strides, strict=True):
             at = torch.div(index, stride, rounding_mode="floor") % n
-            self._marked[index] = True
+            found = [index]
             for by in range(1, reach + 1):
-                self._marked[index[at >= by] - by * stride] = True
-                self._marked[index[at < n - by] + by * stride] = True
-            index = torch.nonzero(self._marked)[:, 0]
-        self._marked[index] = False
+                found += [index[at >= by] - by * stride, index[at < n - by] + by * stride]
+            index = torch.unique(torch.cat(found))
         return self.position(index)
 
     def position(self, index: Tensor) -> Tensor:

@@ -22,14 +22,15 @@ def content_of(image: Tensor, mask: Tensor | None = None) -> Tensor:
         image: (1, 1, *S), any intensities.
         mask: (1, 1, *S); 0 where nothing was measured, or where the user does not want to look.
     """
-    measured = torch.ones_like(image, dtype=torch.bool) if mask is None else mask > 0
-    if not bool(measured.any()):
-        measured = torch.ones_like(measured)
-    values = image[measured]
-    values = values[:: max(1, values.numel() // 300_000)].float()
-    low, high = quantiles(values, (0.01, 0.99))
-    found = ((image - border_value(image, measured)).abs() > FAINT * (high - low)) & measured
-    return found if int(found.sum()) > LEAST * int(measured.sum()) else measured
+    measured = None if mask is None or not bool((mask > 0).any()) else mask > 0
+    values = image.flatten() if measured is None else image[measured]
+    low, high = quantiles(values[:: max(1, len(values) // 300_000)].float(), (0.01, 0.99))
+    found = (image - border_value(image, measured)).abs_() > FAINT * (high - low)
+    if measured is not None:
+        found &= measured
+    if int(found.sum()) > LEAST * len(values):
+        return found
+    return torch.ones_like(found) if measured is None else measured
 
 
 def coarse_content(content: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -24,6 +24,10 @@ BOX = Path(__file__).resolve().parents[2] / "Resources" / "Models"
 """The models in the box; the same place in the source tree and where Slicer installs the module."""
 
 
+FINER = 2.5
+"""How much finer than it is an image is shown at most: more costs by the cube, and shows nothing."""
+
+
 @dataclass(frozen=True)
 class NetworkGrid:
     """The grid a network was trained on, in the order of its tensor axes.
@@ -36,7 +40,8 @@ class NetworkGrid:
         longest: in place of spacing and size: equal spacing along all axes with this many voxels along the longest
             side, but no finer than the fixed image. For networks that take any anatomy.
         shortest: with ``longest``: images of fewer voxels along their longest side are shown in so many, finer than
-            they are. A network that works on half of its grid sees too little of them otherwise.
+            they are, ``FINER`` times at most. A network that works on half of its grid sees too little of them
+            otherwise.
     """
 
     orientation: str | None = None
@@ -44,6 +49,10 @@ class NetworkGrid:
     size: tuple[int, ...] | None = None
     longest: int | None = None
     shortest: int | None = None
+
+    def finest(self, spacing: float, side: float) -> float:
+        """mm of a voxel in which an image is shown, of ``spacing`` mm and ``side`` mm long, if ``longest`` allows."""
+        return spacing if self.shortest is None else max(min(spacing, side / self.shortest), spacing / FINER)
 
 
 @dataclass(frozen=True)

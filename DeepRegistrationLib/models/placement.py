@@ -42,10 +42,8 @@ class Placement:
         """Where ``working`` lies on ``grid``; ``box`` (low, high in image voxels) is kept in view if it must crop."""
         axes, turned = _orientation(grid, working.orientation)
         if working.longest is not None:
-            side, step = float(grid.extent.max()), float(grid.spacing.min())
-            if working.shortest is not None:
-                step = min(step, side / working.shortest)
-            step = max(step, side / working.longest)
+            side = float(grid.extent.max())
+            step = max(working.finest(float(grid.spacing.min()), side), side / working.longest)
             working = replace(working, longest=None, shortest=None, spacing=(step,) * grid.ndim)
         scale, offset, size = [], [], []
         for a, axis in enumerate(axes):

@@ -128,12 +128,20 @@ def _of_unit_range(image: Image, mask: np.ndarray | None) -> sitk.Image:
 
     What was not measured is background.
     """
-    array = image.array.astype(np.float64)
-    inside = np.ones(array.shape, bool) if mask is None else mask.reshape(array.shape)
-    low, high = float(array[inside].min()), float(array[inside].max())
-    background = background_of(np.where(inside, array, low))
-    array = np.where(inside, (array - background) / ((high - low) or 1.0), 0.0)
-    return image.grid.to_sitk(array.astype(np.float32))
+    array = image.array
+    inside = None if mask is None else mask.reshape(array.shape)
+    measured = array if inside is None else array[inside]
+    low, high = float(measured.min()), float(measured.max())
+    single = np.can_cast(array.dtype, np.float32) and 1e-30 < max(abs(low), abs(high)) < 1e30
+    array = array.astype(np.float32 if single else np.float64)  # a copy
+    if inside is not None:
+        array[~inside] = low
+    background = background_of(array)
+    array -= background
+    array /= (high - low) or 1.0
+    if inside is not None:
+        array[~inside] = 0
+    return image.grid.to_sitk(array.astype(np.float32, copy=False))
 
 
 def _mask_image(grid: Grid, mask: np.ndarray | None) -> sitk.Image | None:

@@ -32,8 +32,10 @@ def measure_field(report: Report, u: Tensor, inverse: Tensor, grid: Grid, conten
         content: (1, 1, *grid.shape) bool: where the image shows something.
     """
     report.folding_percent, report.log_jacobian_sd = folds_and_spread(u)
-    spacing = torch.as_tensor(grid.spacing, dtype=u.dtype).view(1, -1, *[1] * grid.ndim)
-    report.max_deformation_mm = float((u * spacing).square().sum(1)[content[:, 0]].max().sqrt())
+    length = torch.zeros_like(u[:, 0])
+    for axis, side in enumerate(grid.spacing.tolist()):
+        length.addcmul_(u[:, axis], u[:, axis], value=side**2)
+    report.max_deformation_mm = float(length.mul_(content[:, 0]).max().sqrt())
 
     # There by the field and back by its inverse, as users go. The other way round the points are those that the inverse
     # was solved at, where it is true to its tolerance whatever lies between.

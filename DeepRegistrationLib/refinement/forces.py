@@ -21,7 +21,8 @@ class Force(Protocol):
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(scalar mean similarity, (1, C, *S) gradient) at ``warped`` (1, C, *S).
 
-        ``weight`` (1, 1, *S), 0 to 1, says how far each voxel counts; it is taken as constant.
+        ``weight`` (1, 1, *S), 0 to 1, says how far each voxel counts; it is taken as constant. What a force derives
+        from it is kept for as long as it is given the same tensor.
         The gradient lies in a buffer of the force and is valid until the next call.
         """
 
@@ -70,6 +71,7 @@ class Lncc:
         buffers += [torch.empty((1, 3, *shape), **like) for _ in range(3 - len(buffers))]  # type: ignore[call-overload]
         self._in, self._out, self._scratch = buffers[:3]
         self._norm: Tensor | None = None
+        self._weight: Tensor | None = None
         self._mean, self._gain = torch.empty_like(fixed), torch.empty_like(fixed)
         self._reset(None)
 
@@ -79,7 +81,9 @@ class Lncc:
     def _reset(self, weight: Tensor | None) -> None:
         """What share of a window counts, and there the means and variances of the fixed image."""
         a, f, first = self._in, self._fixed, int(weight is None)
+        self._weight = weight
         if weight is None:
+            self._norm = None
             a[:, 1:2] = f
         else:
             a[:, :1] = weight
@@ -87,7 +91,7 @@ class Lncc:
         torch.mul(a[:, 1:2], f, out=a[:, 2:3])
         s = self._filter(self._box, first)
         if weight is not None:
-            self._norm = s[:, :1].clamp_min(1e-8).reciprocal_()
+            self._norm = torch.clamp_min(s[:, :1], 1e-8, out=self._norm).reciprocal_()
             s[:, 1:].mul_(self._norm)
         mean, square = s[:, 1 - first : 2 - first], s[:, 2 - first : 3 - first]
         self._mean.copy_(mean)
@@ -96,7 +100,7 @@ class Lncc:
 
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         f, m, a = self._fixed, warped, self._in
-        if weight is not None:
+        if weight is not self._weight:
             self._reset(weight)
         torch.mul(m, 1.0 if weight is None else weight, out=a[:, :1])
         torch.mul(a[:, :1], m, out=a[:, 1:2])

@@ -21,6 +21,8 @@ from .levels import Level, Rim, erode
 from .pace import Pace
 
 MIND_CHANNELS = 4
+KEPT = 4
+"""Steps for which what is in view is kept: it moves by less than these steps, and costs as much as a third of one."""
 SAME = 1e-4
 """Of the intensity range: images that nowhere differ by more are the same."""
 
@@ -86,22 +88,28 @@ class _Term:
     """One similarity at work on one level: from the field to a force, in memory of its own."""
 
     def __init__(self, level: Level, force: Force, source: Tensor, gain: float = 1.0) -> None:
-        self._level, self._force, self._source, self._gain = level, force, source, gain
-        self._warped, self._slope = torch.empty_like(source), torch.empty_like(source)
+        self._force, self._source = force, source
+        self._scales = [gain * scale**2 for scale in level.in_voxels(1.0)]
+        self._warped = torch.empty_like(source)
+        self._slope = None if source.shape[1] == 1 else torch.empty_like(source)
 
     def warp(self, sampler: Sampler) -> None:
         """See the moving channels where ``sampler`` aims."""
         sampler.take(self._source, self._warped)
 
-    def add(self, weight: Tensor | None, out: Tensor) -> Tensor:
-        """Add dS/dd to ``out`` (1, ndim, *S), in mm-isotropic units; the value of S."""
+    def into(self, weight: Tensor | None, out: Tensor, there: Tensor | None = None) -> Tensor:
+        """dS/dd in ``out`` (1, ndim, *S), in mm-isotropic units, times ``there`` (1, 1, *S); the value of S."""
         value, gradient = self._force(self._warped, weight)
-        for axis, scale in enumerate(self._level.in_voxels(1.0)):
-            central_difference(self._warped, axis, self._slope)
-            if self._source.shape[1] == 1:
-                out[:, axis : axis + 1].addcmul_(self._slope, gradient, value=self._gain * scale**2)
+        if there is not None:
+            gradient.mul_(there)
+        for axis, scale in enumerate(self._scales):
+            part = out[:, axis : axis + 1]
+            if self._slope is None:
+                central_difference(self._warped, axis, part).mul_(gradient)
             else:
-                out[:, axis].add_(self._slope.mul_(gradient).sum(1), alpha=self._gain * scale**2)
+                torch.sum(central_difference(self._warped, axis, self._slope).mul_(gradient), 1, True, out=part)
+            if scale != 1:
+                part.mul_(scale)
         return value
 
 
@@ -130,7 +138,6 @@ def run_level(
     moving_mask = None
     if pair.moving_mask is not None:
         moving_mask = erode(pair.moving_mask, 1 if level.similarity == "lncc" else 2)
-    warped_mask = None if moving_mask is None else torch.empty_like(moving_mask)
     pull = None if pair.landmarks is None else LandmarkPull(level, *pair.landmarks, pair.reach)
     # Landmarks may ask for what the images like less.
     pace = Pace(level.step, None if pull is not None else u)
@@ -140,15 +147,15 @@ def run_level(
             pace.settle(u)
             return count
         sampler.aim(u)
-        if moving_mask is not None and warped_mask is not None:
-            sampler.take(moving_mask, warped_mask)
-            weight = warped_mask if pair.fixed_mask is None else warped_mask * pair.fixed_mask
+        if moving_mask is not None and count % KEPT == 0:
+            weight = sampler.take(moving_mask, torch.empty_like(moving_mask))
+            weight = weight if pair.fixed_mask is None else weight.mul_(pair.fixed_mask)
         for term in terms:
             term.warp(sampler)
-        buffer.zero_()
-        value = float(terms[0].add(weight, buffer))
-        buffer.mul_(there)
-        value += sum(float(term.add(weight, buffer)) for term in terms[1:])
+        value = float(terms[0].into(weight, buffer, there))
+        for term in terms[1:]:
+            value += float(term.into(weight, d))
+            buffer.add_(d)
         if pace.turned_back(value, u):
             if pace.over:
                 return count

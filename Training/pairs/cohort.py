@@ -146,7 +146,7 @@ def common_grid(grid: Grid, where: NetworkGrid, divisor: int) -> Grid:
     """``grid``, equally spaced, with what voxels the network sees, to ``LONGEST_GRID``; multiples of ``divisor``."""
     extent = np.asarray(grid.shape) * grid.spacing
     wanted = where.longest or (max(where.size) if where.size else None) or max(grid.shape)
-    finest = min(float(grid.spacing.min()), extent.max() / (where.shortest or 1))
+    finest = where.finest(float(grid.spacing.min()), float(extent.max()))
     spacing = max(finest, float(extent.max()) / min(wanted, LONGEST_GRID[grid.ndim]))
     shape = tuple(math.ceil(math.ceil(e / spacing - 1e-6) / divisor) * divisor for e in extent)
     n = grid.ndim

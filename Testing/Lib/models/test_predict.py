@@ -142,6 +142,8 @@ def test_a_network_for_any_anatomy_sees_all_of_it_in_equal_spacing():
     assert (fine.size, fine.scale) == ((20, 16, 12), (1.0, 1.0, 1.0))  # never finer than the image
     small = Placement.on(Grid.from_shape((20, 16, 12)), NetworkGrid(longest=64, shortest=40))
     assert small.size == (40, 32, 24)  # unless it would be too small for the network
+    tiny = Placement.on(Grid.from_shape((10, 8, 6)), NetworkGrid(longest=64, shortest=40))
+    assert tiny.size == (25, 20, 15)  # and then so many times finer at most
     assert Placement.on(Grid.from_shape((90, 60, 50)), NetworkGrid(longest=64, shortest=40)).size == (64, 43, 36)
 
 

@@ -59,6 +59,16 @@ def test_lncc_gradient_is_exact(shape, weighted):
     assert torch.allclose(value * w.sum(), lncc_sum(f, m, w, 5, 1e-3))
 
 
+def test_lncc_counts_what_each_weight_counts():
+    f, m, weight = pair((14, 12, 13))
+    kept = Lncc(f, (5, 5, 5))
+    for each in (None, weight, weight, weight**2, None):  # the same twice: what it tells of the fixed image is kept
+        value, gradient = kept(m, each)
+        expected, expected_gradient = Lncc(f, (5, 5, 5))(m, each)
+        assert torch.equal(value, expected)
+        assert torch.equal(gradient, expected_gradient)
+
+
 def test_lncc_works_in_memory_that_is_given_to_it():
     fixed, warped = (torch.rand((1, 1, 20, 18, 16), generator=torch.Generator().manual_seed(k)) for k in (1, 2))
     spare = tuple(torch.full((1, 3, 20, 18, 16), float("nan")) for _ in range(2))

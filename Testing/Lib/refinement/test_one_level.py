@@ -10,7 +10,7 @@ from DeepRegistrationLib.refinement import one_level
 from DeepRegistrationLib.refinement.forces import Lncc, LocalGradient, Ssd
 from DeepRegistrationLib.refinement.information import Information
 from DeepRegistrationLib.refinement.level_images import LevelPair
-from DeepRegistrationLib.refinement.levels import Level, Rim, Window
+from DeepRegistrationLib.refinement.levels import Level, Rim, Window, erode
 from DeepRegistrationLib.refinement.schedule import plan
 from DeepRegistrationLib.settings import AUTO, SIMILARITIES, Settings
 
@@ -76,3 +76,12 @@ def test_a_similarity_without_a_force_is_said_and_not_taken_for_another():
     u, rim = torch.zeros(1, 2, *SHAPE), Rim(level("cosine"), Window((0, 0), SHAPE), SHAPE, torch.device("cpu"))
     with pytest.raises(InputError, match="no similarity 'cosine'; it has lncc"):
         one_level.run_level(level("cosine"), pair, u, rim, None, SILENT, "")
+
+
+@pytest.mark.parametrize("reach", [1, 2])
+@pytest.mark.parametrize("shape", [(12, 14), (9, 8, 7), (1, 6, 2)])
+def test_what_is_eroded_lies_so_far_inside(shape, reach):
+    mask = (torch.rand((1, 1, *shape), generator=torch.Generator().manual_seed(3)) < 0.95).float() * 0.9995
+    pool = torch.nn.functional.max_pool2d if len(shape) == 2 else torch.nn.functional.max_pool3d
+    near_outside = pool((mask < 0.999).float(), 2 * reach + 1, 1, reach)
+    assert torch.equal(erode(mask, reach), 1 - near_outside)
