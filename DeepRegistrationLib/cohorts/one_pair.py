@@ -50,7 +50,9 @@ def register_pair(task: Task, hashes: Hashes) -> dict[str, Any]:
     inputs = {what: hashes.of(path) for what, path in task.inputs.items()}
     check_not_the_same(task.inputs["fixed"], task.inputs["moving"])
     both = [(side, inputs[side]) for side in ("fixed", "moving")]
+    begun = time.perf_counter()
     fixed, moving = (_kept.of(i["path"], f"{side} image", i["signature"]) for side, i in both)
+    reading = time.perf_counter() - begun
     result = register(
         fixed,
         moving,
@@ -61,6 +63,7 @@ def register_pair(task: Task, hashes: Hashes) -> dict[str, Any]:
         landmarks=_both(task, "points"),
         labels=_both(task, "labels"),
     )
+    result.report.seconds["read"] += reading
     for what, path in task.inputs.items():
         if signature(files_behind(Path(path))) != inputs[what]["signature"]:
             raise InputError(f"The file {path} was changed while the pair was registered; run again.")
