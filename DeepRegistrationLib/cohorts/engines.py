@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,6 +22,8 @@ INSTALL = "install it with: pip install 'SlicerDeepRegistration[scale]'"
 LOST = "The scheduler was lost; what is done is kept, run the same again to go on."
 AHEAD = 16
 """Tasks at the scheduler beyond two for each thread there: a worker never waits, and memory stays flat."""
+TOGETHER = 8
+"""So many are sent at once, as a message costs as much as a task; less than ``AHEAD``, so that some always wait."""
 
 
 class Engine(Protocol):
@@ -103,24 +106,37 @@ class OnDask:
         self._fill(waiting, running, finished)
         while running:
             try:
-                future = next(finished)
-                task = running.pop(future)
-                row = self._row_of(future, task)
+                futures = finished.next_batch()
+                done = [(running.pop(future), future) for future in futures]
+                rows = self._rows_of(done)
                 self._fill(waiting, running, finished)
             except (OSError, CancelledError) as error:  # Dask's CommClosedError is an OSError
                 raise RegistrationFailed(LOST) from error
-            yield task, row
+            yield from rows
 
     def _fill(self, waiting: Iterator[Task], running: dict[Any, Task], finished: Any) -> None:
         if not running or self._submitted >= self._look_again:  # workers come and go
             self._slots = sum(self._client.nthreads().values())
             self._look_again = self._submitted + AHEAD + self._slots
-        for task in islice(waiting, max(0, AHEAD + 2 * self._slots - len(running))):
-            self._submitted += 1
-            text = json.dumps(task.as_dict())
-            future = self._client.submit(do_on_any_worker, text, self._limits, self._command, pure=False)
-            running[future] = task
-            finished.add(future)
+        free = AHEAD + 2 * self._slots - len(running)
+        if running and free < TOGETHER:
+            return
+        tasks = [*islice(waiting, max(0, free))]
+        if not tasks:
+            return
+        texts = [json.dumps(task.as_dict()) for task in tasks]
+        futures = self._client.map(do_on_any_worker, texts, limits=self._limits, command=self._command, pure=False)
+        self._submitted += len(tasks)
+        running.update(zip(futures, tasks, strict=True))
+        finished.update(futures)
+
+    def _rows_of(self, done: Sequence[tuple[Task, Any]]) -> list[tuple[Task, Row]]:
+        """The rows of futures that have ended, fetched in one go unless one of them is no result."""
+        with suppress(self._distributed.scheduler.KilledWorker):  # one that was done again, as its row was lost
+            if all(future.status == "finished" for _, future in done):
+                rows = self._client.gather([future for _, future in done])
+                return [(task, row) for (task, _), row in zip(done, rows, strict=True)]
+        return [(task, self._row_of(future, task)) for task, future in done]
 
     def _row_of(self, future: Any, task: Task) -> Row:
         if future.status == "finished":

@@ -17,7 +17,7 @@ from ..settings import DEFORMABLE
 from .record import Record
 from .report_page import write_page
 from .shape import Shape
-from .slices import content_center, slice_of, to_unit, upright, views
+from .slices import content_center, gray_range, slice_of, to_unit, upright, views
 from .verdict import judge, mm
 from .viewer import viewer_html
 
@@ -248,8 +248,9 @@ def save_report(
         InputError: if the folder cannot be made.
         NotWritten: if the disk is full.
     """
-    before, viewer = resample(moving, fixed.grid), ""
+    viewer = ""
     if picture is None:
+        before = resample(moving, fixed.grid)
         picture, viewer = overlay_png(fixed, before, warped), viewer_html(fixed, before, warped)
     values = report.as_dict() | (plain(record.as_dict()) if record else {})
     return write_page(folder, "Registration report", report.judge()[0], report.lines(), values, picture, viewer, record)
@@ -267,10 +268,12 @@ def overlay_png(fixed: Image, before: Image, after: Image) -> bytes | None:
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(2, len(planes), squeeze=False)
     middle = content_center(fixed.array)
+    grays = gray_range(fixed.array)
     for row, (image, title) in enumerate(((before, "before"), (after, "after"))):
+        moved_grays = gray_range(image.array)
         for column, (name, axis) in enumerate(planes):
             pair = [slice_of(x.array, axis, middle) for x in (fixed, image)]
-            red, green = (to_unit(p, x.array) for p, x in zip(pair, (fixed, image), strict=True))
+            red, green = to_unit(pair[0], *grays), to_unit(pair[1], *moved_grays)
             picture, aspect = upright(np.stack([red, green, red], -1), fixed.grid, axis)
             axes[row, column].imshow(picture, aspect=aspect, interpolation="nearest")
             axes[row, column].set_title(f"{name}, {title}", color="white", fontsize=10)

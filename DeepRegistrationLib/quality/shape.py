@@ -62,7 +62,7 @@ def measure_shape(transform: sitk.Transform | None, grid: Grid, anatomy: np.ndar
     index = np.stack(np.nonzero(anatomy), -1)
     here = grid.to_world(index) @ axes
     there = displacement[anatomy] @ axes
-    size = float(np.ptp(here, axis=0).prod() ** (1 / len(wide))) or 1.0
+    size = float(np.prod([np.ptp(along) for along in here.T]) ** (1 / len(wide))) or 1.0
     basis = np.c_[here - here.mean(0), np.ones(len(here))]
     fit = np.linalg.pinv(basis.T @ basis, hermitian=True) @ (basis.T @ there)  # centered: well conditioned
     left = np.linalg.norm(there - basis @ fit, axis=1)

@@ -23,8 +23,8 @@ def views(grid: Grid) -> list[tuple[str, int | None]]:
 def content_center(array: np.ndarray) -> list[int]:
     """The voxel in the middle of what is bright."""
     low, high = np.percentile(array, (50, 99))
-    inside = array > (low + high) / 2
-    return [int(np.median(np.nonzero(inside)[a])) if inside.any() else s // 2 for a, s in enumerate(array.shape)]
+    inside = np.nonzero(array > (low + high) / 2)
+    return [int(np.median(places)) if places.size else s // 2 for places, s in zip(inside, array.shape, strict=True)]
 
 
 def slice_of(array: np.ndarray, axis: int | None, middle: list[int]) -> np.ndarray:
@@ -32,9 +32,14 @@ def slice_of(array: np.ndarray, axis: int | None, middle: list[int]) -> np.ndarr
     return array if axis is None else np.take(array, middle[axis], axis=axis)
 
 
-def to_unit(piece: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Gray values between 0 and 1, by the range of the whole image without its extremes."""
+def gray_range(whole: np.ndarray) -> tuple[float, float]:
+    """What is shown as black and as white: the range of the whole image without its extremes."""
     low, high = np.percentile(whole[:: max(1, whole.shape[0] // 32)], (1, 99.5))
+    return low, high
+
+
+def to_unit(piece: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Gray values between 0 and 1, by ``gray_range``."""
     return np.clip((piece - low) / (high - low), 0, 1) if high > low else np.zeros(piece.shape)
 
 

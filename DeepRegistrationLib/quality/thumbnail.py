@@ -6,7 +6,7 @@ import numpy as np
 
 from ..geometry.image import Image
 from ..geometry.transform import resample
-from .slices import content_center, png, slice_of, to_unit, upright, views
+from .slices import content_center, gray_range, png, slice_of, to_unit, upright, views
 
 TILE = 96
 """Pixels of a side."""
@@ -18,9 +18,10 @@ def thumbnail_png(fixed: Image, moving: Image, warped: Image) -> bytes:
     """PNG: a column for each plane; rows: before, after (fixed magenta, moving green), and both as a checkerboard."""
     before = resample(moving, fixed.grid)
     middle = content_center(fixed.array)
+    shown = [(image.array, *gray_range(image.array)) for image in (fixed, before, warped)]
     columns = []
     for _, axis in views(fixed.grid):
-        f, b, a = (to_unit(slice_of(x.array, axis, middle), x.array) for x in (fixed, before, warped))
+        f, b, a = (to_unit(slice_of(array, axis, middle), *grays) for array, *grays in shown)
         tiles = []
         for moved in (b, a):
             tiles.append(_tile(*upright(np.stack([f, moved, f], -1), fixed.grid, axis)))

@@ -12,7 +12,7 @@ import html
 import numpy as np
 
 from ..geometry.image import Grid, Image
-from .slices import content_center, png, to_unit, upright, views
+from .slices import content_center, gray_range, png, to_unit, upright, views
 
 MOST_SLICES, MOST_PIXELS = 32, 192
 """Of a plane, and of a slice's longer side; so that a page has a few megabytes."""
@@ -73,7 +73,10 @@ Promise.all([...root.querySelectorAll('img')].map(image => image.decode())).then
 def viewer_html(fixed: Image, before: Image, after: Image) -> str:
     """A part of a page: each plane of three images on one grid, the moving one before and after."""
     images = {"fixed": fixed, "before": before, "after": after}
-    gray = {name: (255 * np.nan_to_num(to_unit(i.array, i.array))).astype(np.uint8) for name, i in images.items()}
+    gray = {
+        name: (255 * np.nan_to_num(to_unit(i.array, *gray_range(i.array)))).astype(np.uint8)
+        for name, i in images.items()
+    }
     middle = content_center(fixed.array)
     figures = "\n".join(_figure(name, axis, gray, fixed.grid, middle) for name, axis in views(fixed.grid))
     return f"""<div class="viewer"><h2>Look</h2>
