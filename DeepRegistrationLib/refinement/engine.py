@@ -200,7 +200,7 @@ def _descend(
         if reporter.stopped("the last level") or confirmed(images, levels[coarse - 1], choice, u):
             return u, taken, choice
         if len(choice.weighed) > 1:
-            choice = resort(choice) if choice.rest is None else refused(choice)
+            choice = refused(choice) if choice.rest else resort(choice)
             continue
         seen, choice = choice, judge(choice, doubted=True)
         if reporter.stopped("the last look"):

@@ -73,7 +73,7 @@ def test_another_contrast_that_moved_is_aligned_by_the_worthiest_and_all_that_wa
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
-def test_where_the_evidence_is_only_silent_the_worthiest_field_goes_on_and_never_the_affine(monkeypatch, confirmed):
+def test_where_the_evidence_is_only_silent_the_worthiest_field_goes_on_and_then_its_own(monkeypatch, confirmed):
     """Lungs of two contrasts were torn by 7 mm, from 2.4, as what spoke a little against LNCC's field was not heard."""
     monkeypatch.setattr(guard, "AGAINST", -10.0)
     monkeypatch.setattr(guard, "TURNING", 10.0)
@@ -89,6 +89,18 @@ def test_where_the_evidence_is_only_silent_the_worthiest_field_goes_on_and_never
     assert found.choice.chosen == (best if confirmed else "lncc")
     if not confirmed:
         assert torch.equal(found.field, refine(fixed, moving, Settings(similarity="lncc")).field)
+
+
+def test_where_no_field_tells_more_at_full_resolution_the_affine_is_the_answer(monkeypatch):
+    """A head that lay right was moved by half a voxel: coarse images then told more of each other, fine ones less."""
+    monkeypatch.setattr(guard, "AGAINST", -10.0)
+    monkeypatch.setattr(guard, "TURNING", 10.0)
+    monkeypatch.setattr(guard, "tells_more", lambda *_: False)
+    fixed, moving, _ = other_contrast((96, 104), 4.0)
+    found = refine(fixed, moving)
+    assert found.choice.chosen == AFFINE_ALONE
+    assert not found.field.any()
+    assert {e.name for e in found.choice.weighed} >= {"lncc", DIRECT, AFFINE_ALONE}
 
 
 def coarse_tissue(sigma):

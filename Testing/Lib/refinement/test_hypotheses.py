@@ -6,7 +6,7 @@ import torch
 
 from DeepRegistrationLib.fields import warp
 from DeepRegistrationLib.fields.inverse import invert
-from DeepRegistrationLib.refinement.hypotheses import Evidence, Scale, weigh
+from DeepRegistrationLib.refinement.hypotheses import Evidence, Scale, tells_more, weigh
 from DeepRegistrationLib.refinement.information import Information, normalized_information
 from DeepRegistrationLib.settings import AFFINE_ALONE
 from Testing.Lib.refinement.test_far_seeing import motion, texture
@@ -59,3 +59,15 @@ def test_the_true_field_is_worth_more_than_nothing_and_a_torn_one_less():
     assert twice.miss_mm == pytest.approx(2 * wrong.miss_mm)
     assert twice.miss == pytest.approx(wrong.miss)
     assert weigh("lncc", scale, torn, None).miss == 0
+
+
+@pytest.mark.parametrize("shape", [(96, 104), (36, 40, 32)])
+def test_half_a_voxel_that_blurs_an_image_tells_less_and_a_motion_undone_tells_more(shape):
+    moving, u = ball(texture(shape))[0], motion(shape, 2.0)
+    shift = torch.full_like(u, 0.5)
+    right = Scale(remapped(moving), moving, None, None, (1.0,) * len(shape))
+    assert tells_more(right, 0 * u)
+    assert not tells_more(right, shift)
+    apart = Scale(remapped(warp(moving, u)), moving, None, None, (1.0,) * len(shape))
+    assert tells_more(apart, u)
+    assert not tells_more(apart, -u)
