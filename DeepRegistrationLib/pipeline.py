@@ -130,7 +130,7 @@ def register(
         stage(0.3, "field measured")
         result = _finish(pair, grid, *refined, matrix, report, stage)
         stage(0.7, "transform ready")
-        measure_result(report, pair, result.transform, matrix, content, result.grid, guides[0], stage)
+        measure_result(report, pair, result.transform, matrix, content, result.grid, guides, stage)
         stage(1.0, "done")
     report.seconds = reporter.seconds
     return result

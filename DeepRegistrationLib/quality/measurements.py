@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import SimpleITK as sitk
 import torch
@@ -11,11 +13,12 @@ from .. import fields
 from ..geometry.image import Grid, Image
 from ..geometry.transform import Transform, affine_to_sitk, displacement_on, map_points, resample, resample_seen
 from ..inputs.content_mask import coarse_content
+from ..inputs.guides import Labels, Landmarks
 from ..inputs.pair import Pair
 from ..progress import SILENT, Reporter
 from ..similarity.mutual_information import nmi
 from .error_estimate import estimate_errors
-from .metrics import folds_and_spread
+from .metrics import dice, folds_and_spread
 from .report import Report
 from .there_and_back import left_over
 
@@ -63,14 +66,15 @@ def measure_result(
     matrix: np.ndarray,
     content: Tensor,
     grid: Grid,
-    landmarks: tuple[np.ndarray, np.ndarray] | None,
+    guides: tuple[Landmarks | None, Labels | None],
     reporter: Reporter = SILENT,
 ) -> None:
-    """Fill in all that the whole map says: ``measure_images``, ``measure_error`` and ``measure_landmarks``, in turn."""
+    """Fill in all that the whole map says, of the images, and of the landmarks and labels that guided it."""
     measure_images(report, pair, transform, content, reporter)
     reporter.check()
     measure_error(report, pair, transform, matrix, content, grid)
-    measure_landmarks(report, landmarks, transform)
+    measure_landmarks(report, guides[0], transform)
+    measure_labels(report, guides[1], transform)
 
 
 def measure_images(
@@ -117,15 +121,24 @@ def measure_error(
     report.estimated_error_mm, report.affine_error_mm = errors
 
 
-def measure_landmarks(
-    report: Report, landmarks: tuple[np.ndarray, np.ndarray] | None, transform: sitk.Transform
-) -> None:
+def measure_landmarks(report: Report, landmarks: Landmarks | None, transform: sitk.Transform) -> None:
     """Fill in how far apart the landmarks (n, ndim) LPS mm are with it: root mean square of all that agree."""
     if landmarks is None:
         return
     fixed, moving = (np.delete(points, [k - 1 for k in report.landmarks_apart], axis=0) for points in landmarks)
     left = map_points(transform, fixed) - moving
     report.landmark_after_mm = float(np.sqrt((left**2).sum(1).mean()))
+
+
+def measure_labels(report: Report, labels: Labels | None, transform: sitk.Transform) -> None:
+    """Fill in how far the structures that both label maps hold overlap with it: Dice, on average over labels."""
+    if labels is None:
+        return
+    fixed, moving = labels
+    common = np.intersect1d(fixed.array, moving.array)
+    overlaps = dice(fixed.array, resample(moving, fixed.grid, transform, mode="nearest").array, common[common != 0])
+    known = [overlap for overlap in overlaps.values() if not math.isnan(overlap)]
+    report.label_dice = sum(known) / len(known) if known else report.label_dice
 
 
 class _Likeness:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ class Report:
             fiducial registration error, root mean square.
         landmarks_apart: numbers (from 1) of the pairs that disagree with the others and did not count there.
         landmark_after_mm: distance of the others with the result, root mean square.
+        label_dice: overlap of the structures of both label maps with the result, on average over labels.
         rigid_parts, rigid_moved_mm, rigid_left_mm: labels of the parts that were kept rigid, how far a voxel was moved
             for it at most, and how far one lies from its part's rigid motion at most.
         seconds: wall time of each stage.
@@ -106,6 +108,7 @@ class Report:
     landmark_fit_mm: float = NOT_MEASURED
     landmarks_apart: tuple[int, ...] = ()
     landmark_after_mm: float = NOT_MEASURED
+    label_dice: float = NOT_MEASURED
     rigid_parts: tuple[int, ...] = ()
     rigid_moved_mm: float = NOT_MEASURED
     rigid_left_mm: float = NOT_MEASURED
@@ -170,6 +173,7 @@ class Report:
                 _said("{:.3f} before, {:.3f} after", self.similarity_before, self.similarity_after),
             ),
             ("Fiducial registration error of the start", self._landmarks()),
+            ("Dice of the labels", f"{self.label_dice:.2f} with the result" if math.isfinite(self.label_dice) else ""),
             (
                 "Kept rigid",
                 f"{len(self.rigid_parts)} parts, each to {mm(max(0.001, self.rigid_left_mm), 3)} or less; "

@@ -65,6 +65,7 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
         ),
         (_("Result"), resultTitle(report)),
         (_("Fiducial registration error"), _fiducials(report)),
+        (_("Dice of the labels"), _labelDice(report)),
         (_("Kept rigid"), _keptRigid(report)),
         (_("Turned"), _turned(report, isLinear)),
         (_("Folded"), _values(field, "{0:.4f} %", "folding_percent")),
@@ -208,6 +209,11 @@ def _fiducials(report: dict[str, Any]) -> str:
         return said
     after = _("{length} with the result").format(length=_length(report["landmark_after_mm"], 2))
     return f"{said}; {after}"
+
+
+def _labelDice(report: dict[str, Any]) -> str:
+    dice = report.get("label_dice")
+    return _("{dice} with the result").format(dice=f"{dice:.2f}") if isMeasured(dice) else ""
 
 
 def _keptRigid(report: dict[str, Any]) -> str:

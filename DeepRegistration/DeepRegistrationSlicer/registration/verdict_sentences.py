@@ -30,6 +30,10 @@ def forms(_: Callable[[str], str]) -> tuple[str, ...]:
             "them under one label, or check them."
         ),
         _(
+            "The structures of the label maps overlap by a Dice of only {dice} with the result: check that equal "
+            "numbers mean equal structures."
+        ),
+        _(
             "What the refinement found was not confirmed; the field is what the universal network proposes: look "
             "closely at both images."
         ),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from DeepRegistrationLib import register
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid, Image, read_image
 from DeepRegistrationLib.inputs.checks import read_mask
@@ -90,3 +91,21 @@ def test_an_image_taken_for_a_label_map_is_said():
     gray = Image(np.arange(8000).reshape(shape), Grid.from_shape(shape), "moving label map")
     with pytest.raises(InputError, match="8000 different values; it is an image"):
         read_label_map(gray)
+
+
+@pytest.mark.parametrize("numbers", [(1, 2), (2, 1)])
+def test_labels_that_mean_other_structures_in_the_other_image_are_told(numbers):
+    """Hippocampi whose numbers were exchanged in one map ended at a Dice of 0.2, and the verdict was good."""
+    y, x = np.mgrid[:48, :56]
+
+    def image(center):
+        return np.exp(-((y - 24) ** 2 + (x - center) ** 2) / 60)
+
+    grid = Grid.from_shape((48, 56))
+    fixed, moving = (Image((image(a) + 0.6 * image(b)).astype(np.float32), grid) for a, b in ((18, 38), (20, 36)))
+    one, other = (Image(np.select([image(a) > 0.4, image(b) > 0.4], n).astype(np.uint8), grid)
+                  for a, b, n in ((18, 38, (1, 2)), (20, 36, numbers)))  # fmt: skip
+    report = register(fixed, moving, labels=(one, other), affine="none", device="cpu").report
+    assert (report.label_dice > 0.8) == (numbers == (1, 2))
+    assert ("equal numbers mean equal structures" in " ".join(report.judge()[1])) == (numbers == (2, 1))
+    assert f"{report.label_dice:.2f} with the result" in dict(report.lines())["Dice of the labels"]

@@ -32,6 +32,8 @@ FAR_OFF = {"estimated_error_mm": 9.0, "affine_error_mm": 9.0, "error_step_mm": 3
         ({"chosen": AFFINE_ALONE, **FAR_OFF}, "check", "about 9.0 mm from where they belong"),
         (FAR_OFF, "good", "smooth and invertible"),
         ({"chosen": NETWORK_ALONE}, "check", "what the universal network proposes"),
+        ({"label_dice": 0.8}, "good", "smooth and invertible"),
+        ({"label_dice": 0.2}, "check", "a Dice of only 0.20"),
     ],
 )
 def test_the_verdict_is_given_with_its_reason(changes, verdict, words):
