@@ -175,7 +175,7 @@ def add_motion(commands: Commands, add_how: Callable[[argparse.ArgumentParser], 
     """Add the parsers of ``sequence`` and ``motion``."""
     parser = commands.add_parser(
         "sequence",
-        help="align the frames of a 4-D image to one fixed image",
+        help="align frames, one file each, to one fixed image",
         description="Writes a transform of each frame, smoothed ones if asked for, motion.csv (how far the body, its "
         "parts and points go) and sequence.json into DIR.",
     )
