@@ -221,11 +221,12 @@ class _Search:
 
         The header's is believed unless another is clearly better.
         """
+        far, near = self._elsewhere(far, near), self._joined(near, far)
         tracks = [near]
-        for _ in range(2):
-            far = self._elsewhere(far, tracks[-1])
-            if far:
-                tracks.append(far)
+        if far:
+            tracks.append(far)
+            if third := self._elsewhere(far, far):
+                tracks.append(third)
         alike = [self._likeness(track, _RIGID) for track in tracks]
         tracks = [track for track, value in zip(tracks, alike, strict=True) if value >= _HOPELESS * max(alike)]
         if len(tracks) == 1:
@@ -247,6 +248,19 @@ class _Search:
         turns = track.candidates[:, :, :-1] @ torch.linalg.inv(other.candidates[0, :, :-1])
         left = track.candidates[angle(turns) > _SAME]
         return replace(track, candidates=left, anchor=left[:1], home=left[:1]) if len(left) else None
+
+    def _joined(self, near: _Track, far: _Track | None) -> _Track:
+        """``near`` with those of ``far`` in its orientation: the best turn there may lie beyond where ``near`` ends."""
+        if far is None:
+            return near
+        turns = far.candidates[:, :, :-1] @ torch.linalg.inv(near.candidates[0, :, :-1])
+        joining = far.candidates[angle(turns) <= _SAME]
+        if not len(joining):
+            return near
+        both = torch.cat([near.candidates, joining])
+        losses = self._measure(_RIGID).losses(both) + self._prior.penalty(both) + self._effort(both)
+        kept = distinct(both, losses, 0.05, _RIGID.keep)
+        return replace(near, candidates=kept, anchor=kept[:1])
 
     def _likeness(self, track: _Track, each: _Pass) -> float:
         loss = self._measure(each).losses(track.candidates[:1]) + self._prior.penalty(track.candidates[:1])

@@ -157,6 +157,29 @@ def test_a_slice_turned_by_any_angle_is_found(degrees: float) -> None:
     assert _error(tissues, align(fixed, moving), np.eye(3), motion) < 2.0
 
 
+def _rays() -> Image:
+    """Five bones that spread from one place, as in a hand, 1.5 mm pixels: one bone further on fits nearly as well."""
+    grid = Grid.from_shape((64, 64), (1.5, 1.5))
+    points = grid.to_world(np.argwhere(np.ones(grid.shape))) - grid.center
+    labels = np.where((points**2).sum(1) < 12**2, 2, 0)
+    for degrees, length in zip((-56, -28, 0, 28, 56), (26, 34, 38, 34, 22), strict=True):
+        along, across = (points @ rotation((0, 0, degrees))[:2, :2]).T
+        labels[(along > 0) & (along < length) & (abs(across) < 3.5)] = 1
+        labels[(along > 8) & (along < length - 3) & (abs(across) < 1.75)] = 3
+    return Image(labels.astype(np.uint8).reshape(grid.shape), grid)
+
+
+@pytest.mark.parametrize("degrees", [-85, -70, 10, 70, 80])
+@pytest.mark.parametrize("table", [T1, T2], ids=["one contrast", "two contrasts"])
+def test_a_wrong_turn_beside_the_right_one_is_not_taken_for_it(degrees: float, table: tuple[float, ...]) -> None:
+    bones = _rays()
+    fixed = _seen_through(bones, bones.grid, np.eye(3), T1, 1)
+    turn = rotation((0, 0, degrees))[:2, :2] @ np.diag([1.1, 0.95])
+    motion = _about_center(turn, bones.grid.center)
+    found = find_alignment(fixed, _seen_through(bones, bones.grid, motion, table, 2))
+    assert _error(bones, found.matrix, np.eye(3), motion) < 3.0
+
+
 def test_turns_are_searched_as_far_as_asked_for() -> None:
     tissues = _tissues(3)
     fixed = _seen_through(tissues, tissues.grid, np.eye(4), T1, 1)
