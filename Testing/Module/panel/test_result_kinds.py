@@ -111,3 +111,6 @@ def test_the_numbers_of_a_linear_result_speak_of_no_field():
     fields = {"Folded", "Beyond the affine part", "Anatomy bent", "Volume change", "Inverse error", "Model", "Method"}
     assert not fields & set(rows)
     assert rows.keys() < dict(report_words.rows(report | {"result": "deformable"})).keys() | {"Turned"}
+    assert "Dice of the labels" not in rows
+    guided = dict(report_words.rows(report | {"result": "deformable", "label_dice": 0.8563}))
+    assert guided["Dice of the labels"] == "0.86 with the result"
