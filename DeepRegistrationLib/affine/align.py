@@ -223,10 +223,9 @@ class _Search:
         """
         far, near = self._elsewhere(far, near), self._joined(near, far)
         tracks = [near]
-        if far:
+        while far and len(tracks) < 3:
             tracks.append(far)
-            if third := self._elsewhere(far, far):
-                tracks.append(third)
+            far = self._elsewhere(far, far)
         alike = [self._likeness(track, _RIGID) for track in tracks]
         tracks = [track for track, value in zip(tracks, alike, strict=True) if value >= _HOPELESS * max(alike)]
         if len(tracks) == 1:
@@ -245,16 +244,14 @@ class _Search:
         """``track`` without what lies in the orientation of ``other``; None if nothing is left."""
         if track is None:
             return None
-        turns = track.candidates[:, :, :-1] @ torch.linalg.inv(other.candidates[0, :, :-1])
-        left = track.candidates[angle(turns) > _SAME]
+        left = track.candidates[_turned(track, other) > _SAME]
         return replace(track, candidates=left, anchor=left[:1], home=left[:1]) if len(left) else None
 
     def _joined(self, near: _Track, far: _Track | None) -> _Track:
         """``near`` with those of ``far`` in its orientation: the best turn there may lie beyond where ``near`` ends."""
         if far is None:
             return near
-        turns = far.candidates[:, :, :-1] @ torch.linalg.inv(near.candidates[0, :, :-1])
-        joining = far.candidates[angle(turns) <= _SAME]
+        joining = far.candidates[_turned(far, near) <= _SAME]
         if not len(joining):
             return near
         both = torch.cat([near.candidates, joining])
@@ -323,6 +320,11 @@ class _Search:
         result[:n, n] = self.moving.center + matrix[:, -1].double().numpy() * self.radius
         result[:n, n] -= result[:n, :n] @ self.fixed.center
         return result
+
+
+def _turned(track: _Track, other: _Track) -> Tensor:
+    """(B,) radians from the best of ``other`` to each of ``track``."""
+    return angle(track.candidates[:, :, :-1] @ torch.linalg.inv(other.candidates[0, :, :-1]))
 
 
 def nearest(matrix: np.ndarray, kind: Freedom) -> np.ndarray:

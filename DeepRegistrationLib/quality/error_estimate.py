@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..fields.quantiles import quantiles
+from ..fields.quantiles import quantiles, thinned
 from ..geometry.image import Grid, Image
 from ..geometry.transform import resample, resample_seen
 from ..similarity.cropped_mind import cropped_mind
@@ -100,7 +100,7 @@ class Searcher:
             self.points = torch.zeros(0, fixed.ndim, dtype=torch.long)
             return
         described = _features(fixed)
-        some = described[:: max(1, len(described) // 50_000)]
+        some = thinned(described, 50_000)
         # Six of twelve axes hold nearly all of the distances, at half the cost.
         self.axes = torch.linalg.eigh(torch.cov(some.T))[1][:, -CHANNELS:]
         self.features = described @ self.axes
@@ -113,7 +113,7 @@ class Searcher:
         if not len(index):
             return index
         strong = energy[tuple(index.T)]
-        index = index[strong >= quantiles(strong[:: max(1, len(strong) // 100_000)], (0.5,))]
+        index = index[strong >= quantiles(thinned(strong, 100_000), (0.5,))]
         index = index[:: max(1, -(-len(index) // CANDIDATES))]
         cost = self._costs(self.features, self.features, index, index, every=2)
         cost[:, cost.shape[1] // 2] = float("inf")  # itself

@@ -186,23 +186,22 @@ def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
         level: the last coarse one; they are compared at twice its resolution.
         u: (1, ndim, *S) voxels of any level.
     """
-    same, acted = choice.similarity == "lncc", len(choice.weighed) > 1
-    if same and not acted and choice.weighed[0].alike >= DOUBTED:
-        return True
-    twice, full = _finer(images, level, 2), _finer(images, level, max(level.factors))
-    scale, there = _scale_on(images, twice), resize(u, twice.shape)
-    if same and not acted:
-        return alike(scale, there) >= ALIKE
-    if not same and alike(scale, there, across=True) < max(AGREED, alike(scale, torch.zeros_like(there), across=True)):
-        return False
-    return tells_more(_scale_on(images, full), resize(u, full.shape))
+    one_contrast = choice.similarity == "lncc"
+    if one_contrast and len(choice.weighed) == 1:
+        return choice.weighed[0].alike >= DOUBTED or alike(*_finer(images, level, 2, u)) >= ALIKE
+    if not one_contrast:
+        scale, there = _finer(images, level, 2, u)
+        if alike(scale, there, across=True) < max(AGREED, alike(scale, torch.zeros_like(there), across=True)):
+            return False
+    return tells_more(*_finer(images, level, max(level.factors), u))
 
 
-def _finer(images: Images, level: Level, times: int) -> Level:
+def _finer(images: Images, level: Level, times: int, u: Tensor) -> tuple[Scale, Tensor]:
+    """The images at ``times`` the resolution of ``level``, full at most, and ``u`` there."""
     factors = tuple(max(1, f // times) for f in level.factors)
     spacing = tuple(s * f / g for s, f, g in zip(level.spacing, factors, level.factors, strict=True))
     shape = tuple(-(-n // f) for n, f in zip(images.window.shape, factors, strict=True))
-    return replace(level, factors=factors, spacing=spacing, shape=shape)
+    return _scale_on(images, replace(level, factors=factors, spacing=spacing, shape=shape)), resize(u, shape)
 
 
 def _scale_on(images: Images, level: Level) -> Scale:

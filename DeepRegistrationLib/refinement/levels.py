@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..fields.background import border_value
-from ..fields.quantiles import quantiles
+from ..fields.quantiles import quantiles, thinned
 
 MARGIN = 8
 """Voxels of background kept around what is seen in either image."""
@@ -227,11 +227,10 @@ def normalize(image: Tensor, mask: Tensor | None = None) -> Tensor:
     The background is the lowest value; it stays below or at 0.
     """
     image = image.float()
-    values, measured = image.flatten(), None if mask is None else torch.nonzero(mask.flatten() > 0)[:, 0]
-    if measured is None or not len(measured):
-        values = values[:: max(1, len(values) // 300_000)]
-    else:  # only those that are looked at are gathered
-        values = values[measured[:: max(1, len(measured) // 300_000)]]
+    values, most = image.flatten(), 300_000
+    measured = None if mask is None else torch.nonzero(mask.flatten() > 0)[:, 0]
+    # Only those that are looked at are gathered.
+    values = thinned(values, most) if measured is None or not len(measured) else values[thinned(measured, most)]
     background = values.min()
     inside = values[values > background]
     if len(inside) < 10:

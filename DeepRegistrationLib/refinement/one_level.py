@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..fields import resize_image
 from ..fields.kernels import BandFilter, Sampler, central_difference, gaussian_weights
+from ..fields.quantiles import thinned
 from ..progress import Reporter
 from ..similarity.cropped_mind import cropped_mind, principal_channels
 from .forces import Force, Lncc, LocalGradient, Ssd, structure_mask, translate
@@ -199,7 +200,7 @@ def _longest(length: Tensor, largest: float, quantile_step: float, samples: int 
     """The displacement that becomes a whole step, of those in ``length`` (1, 1, *S); see ``Level.quantile_step``."""
     if quantile_step == 0:
         return largest
-    some = length.flatten()[:: max(1, length.numel() // samples)]
+    some = thinned(length.flatten(), samples)
     if some.device.type == "cpu":
         count = int(np.count_nonzero(some.numpy() > 1e-3 * largest))
     else:

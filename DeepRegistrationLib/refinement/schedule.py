@@ -118,9 +118,10 @@ def _full_resolution(refine: str, similarity: str, voxels: int) -> list[_Steps]:
     accurate = refine == "accurate"
     if voxels < SMALL or (voxels < MIDDLE and similarity == "lncc"):
         force, elastic = (1.5, 0.4) if similarity in FOR_ONE_CONTRAST else (2.0, 0.8)
-        many = 40 if similarity == "lncc" else 30
         if voxels >= SMALL:
-            many = round(60 * SMALL / voxels / (1 if accurate else 2))
+            many = round((60 if accurate else 30) * SMALL / voxels)
+        else:
+            many = 40 if similarity == "lncc" else 30
         return [_Steps(1, similarity, force, elastic, many, 1.0, 0.6, 4)]
     iterations, quantile_step = (10, 0.6) if accurate else (4, 0.8)
     if similarity in FOR_ONE_CONTRAST:

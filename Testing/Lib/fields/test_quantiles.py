@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from DeepRegistrationLib.fields.quantiles import quantiles
+from DeepRegistrationLib.fields.quantiles import quantiles, thinned
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 997, 100_000])
@@ -12,3 +12,10 @@ def test_they_are_those_of_torch_to_the_last_digit(count):
         before = values.clone()
         assert torch.equal(quantiles(values, shares), torch.quantile(values, torch.tensor(shares)))
         assert torch.equal(values, before)
+
+
+def test_of_many_values_about_so_many_are_left_and_of_few_all():
+    values = torch.arange(1000)
+    assert torch.equal(thinned(values, 2000), values)
+    assert torch.equal(thinned(values, 100), values[::10])
+    assert 0 < len(thinned(values, 300)) <= 2 * 300
