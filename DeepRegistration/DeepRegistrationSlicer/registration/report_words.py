@@ -212,8 +212,11 @@ def _fiducials(report: dict[str, Any]) -> str:
 
 
 def _labelDice(report: dict[str, Any]) -> str:
+    """How far the labels that guided the result overlap; scored with labels, ``Mean Dice`` says it."""
     dice = report.get("label_dice")
-    return _("{dice} with the result").format(dice=f"{dice:.2f}") if isMeasured(dice) else ""
+    if not isMeasured(dice) or isMeasured(report.get("dice_after")):
+        return ""
+    return _("{dice} with the result").format(dice=f"{dice:.2f}")
 
 
 def _keptRigid(report: dict[str, Any]) -> str:

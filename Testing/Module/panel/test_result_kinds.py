@@ -114,3 +114,5 @@ def test_the_numbers_of_a_linear_result_speak_of_no_field():
     assert "Dice of the labels" not in rows
     guided = dict(report_words.rows(report | {"result": "deformable", "label_dice": 0.8563}))
     assert guided["Dice of the labels"] == "0.86 with the result"
+    scored = {"result": "deformable", "label_dice": 0.8563, "dice_before": 0.2, "dice_after": 0.8563}
+    assert "Dice of the labels" not in dict(report_words.rows(report | scored))  # Mean Dice says it
