@@ -22,6 +22,7 @@ from .geometry.image import Grid, Image, ImageSource, PathLike
 from .geometry.points import FEWEST_PAIRS
 from .geometry.transform import Transform, affine_to_sitk, resample
 from .inputs.content_mask import content_of
+from .inputs.field_of_view import without_openings
 from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks, read_rigid_parts
 from .inputs.pair import Pair, PreparedPair, fixed_on, label_tensors, landmark_voxels, working_grid
 from .inputs.start import read_start, split_start
@@ -104,11 +105,14 @@ def register(
     fixed_on_grid = fixed_on(pair, grid)
     content = content_of(*fixed_on_grid)
     with reporter.stage("affine", 0.05, 0.2) as stage:
-        matrix, field = _aligned(pair, grid, start, fit, content, chosen, report, stage)
+        matrix, field, surroundings = _aligned(pair, grid, start, fit, content, chosen, report, stage)
+        pair, fixed_on_grid, content = _seen(pair, grid, matrix, fixed_on_grid, content)
         stage(1.0, "images aligned as a whole")
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
-        prepared = None if chosen.is_linear else PreparedPair.prepare(pair, fixed_on_grid, grid, affine_to_sitk(matrix))
+        onto = affine_to_sitk(matrix)
+        made = None if chosen.is_linear else PreparedPair.prepare(pair, fixed_on_grid, grid, onto)
+        prepared = made.leveled(surroundings) if made and surroundings else made
         stage(1.0, "images on one grid")
 
     predicted = 0.25 if model is None else 0.65 if fine_tuned_by else 0.35
@@ -222,9 +226,11 @@ def _aligned(
     settings: Settings,
     report: Report,
     reporter: Reporter,
-) -> tuple[np.ndarray, Tensor | None]:
-    """The matrix (LPS mm, fixed to moving), and what a given start has besides, in voxels of ``grid``."""
-    matrix, field, contents = np.eye(pair.fixed.ndim + 1), None, None
+) -> tuple[np.ndarray, Tensor | None, float]:
+    """The matrix (LPS mm, fixed to moving), what a given start has besides, in voxels of ``grid``, and within how many
+    mm the images are to be leveled (0: not).
+    """
+    matrix, field, contents, surroundings = np.eye(pair.fixed.ndim + 1), None, None, 0.0
     begin = fit.matrix if fit is not None else None
     if start is not None:
         begin, field = split_start(start, grid, content, report.warnings)
@@ -242,10 +248,22 @@ def _aligned(
     elif kind != "none":
         found = find_alignment(*images, AffineSettings(kind), **pair.masks, start=begin, reporter=reporter)
         matrix, contents, report.orientation_open = found.matrix, found.contents, found.orientation_open
+        surroundings = found.surroundings
     begin_previews(pair, grid, matrix, field, reporter)
     if not settings.from_here:
         report.mirror = measure_mirror(*images, matrix, **pair.masks, contents=contents, reporter=reporter)
-    return matrix, field
+    return matrix, field, surroundings
+
+
+def _seen(
+    pair: Pair, grid: Grid, matrix: np.ndarray, fixed_on_grid: tuple[Tensor, Tensor | None], content: Tensor
+) -> tuple[Pair, tuple[Tensor, Tensor | None], Tensor]:
+    """The pair, its fixed image on ``grid`` and the content there, without openings that stayed in their place."""
+    seen = without_openings(pair, matrix)
+    if seen is pair:
+        return pair, fixed_on_grid, content
+    fixed_on_grid = fixed_on(seen, grid)
+    return seen, fixed_on_grid, content_of(*fixed_on_grid)
 
 
 def _predicted(

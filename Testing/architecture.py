@@ -29,7 +29,7 @@ ARROWS = {
         "similarity": "errors fields",
         "dicom": "errors files __init__",
         "geometry": "errors files fields dicom",
-        "inputs": "errors device fields geometry",
+        "inputs": "errors device fields geometry affine",
         "quality": "errors settings progress files fields similarity geometry inputs affine refinement",
         "affine": "errors progress geometry",
         "refinement": "errors settings progress fields similarity",

@@ -20,10 +20,11 @@ from ..errors import InputError
 from ..geometry.image import Image
 from ..progress import SILENT, Reporter
 from .content import Content, block_factors, find_content
+from .detail import AROUND, best_shift, correlation_at, leveled, lit
 from .measure import JointMeasure
 from .quick import measure_of
-from .search import angle, far_candidates, near_candidates
-from .solver import Prior, distinct, effort, far_apart, improve, plausible
+from .search import NEAR_TURN, angle, far_candidates, near_candidates
+from .solver import Prior, distinct, effort, far_apart, improve, plausible, rotation
 
 Freedom = Literal["rigid", "similarity", "affine"]
 FREEDOMS: tuple[Freedom, ...] = ("rigid", "similarity", "affine")
@@ -61,6 +62,14 @@ _HOPELESS = 0.75  # below this any is, before scale and shear
 _OPEN = 0.85  # above this another orientation is as likely
 _TURN = 1.05  # below this the header's orientation is kept
 _SAME = 0.6  # radians between two orientations that count as one
+# Of images without shading and edges of view. Where the detail lay elsewhere it was 1.8 to 15 times as alike there, in
+# images of many kinds that lay right at most 1.4 times.
+_DETAIL = 1.25  # its correlation at the best shift, relative to that of the alignment: below, no more is asked
+_CLEARLY = 1.5  # its likeness after the improvement: below, the alignment is kept
+_LEAST = 0.01  # its likeness: below, the images have no detail in common
+# Against a far turn, its likeness and its correlation: parts of brains that were turned round wrongly gave 0.85 and
+# 0.65, rightly turned bodies in two contrasts 0.2 to 0.7 and 0.3 to 0.5.
+_NEARLY, _TOLD = 0.8, 0.3
 
 _SEARCH = _Pass(1 / 24, 1500, 16, 0, "rigid", 12)
 _FEWEST = 600  # points of the search in a small image
@@ -81,11 +90,14 @@ class Alignment:
     Attributes:
         matrix: (ndim + 1, ndim + 1) homogeneous, LPS mm to LPS mm, fixed point to moving point.
         orientation_open: whether the images agree about as well in an orientation far from this one.
+        surroundings: mm; where only the detail shows how the images lie, the half width over which it was leveled;
+            0 elsewhere.
         contents: what was seen of the fixed and of the moving image.
     """
 
     matrix: np.ndarray
     orientation_open: bool = False
+    surroundings: float = 0.0
     contents: tuple[Content, Content] | None = field(default=None, repr=False, compare=False)
 
 
@@ -134,7 +146,38 @@ def find_alignment(
         reporter(0.2, "finding the anatomy")
         b = find_content(moving, moving_mask)
         search = _Search(a, b, settings, reporter)
-        return search.run() if start is None else search.run_from(start)
+        return _checked(search.run(), a, b, settings, reporter) if start is None else search.run_from(start)
+
+
+def _checked(
+    found: Alignment, fixed: Content, moving: Content, settings: AffineSettings, reporter: Reporter
+) -> Alignment:
+    """``found``, or where the images' detail lies, if it is elsewhere and much more alike there.
+
+    What both images share may be the edge of their fields of view, or the light, which did not move along.
+    """
+    fixed, moving = lit(fixed), lit(moving)
+    shift = best_shift(fixed, moving, _turns(settings.largest_rotation, fixed.grid.ndim))
+    before = correlation_at(fixed, moving, found.matrix)
+    if shift is None or shift.correlation < _DETAIL * before:
+        return found
+    search = _Search(leveled(fixed), leveled(moving), settings, reporter)
+    other = replace(search.run_from(shift.matrix), surroundings=AROUND * fixed.size)
+    here, there = search.likeness(found.matrix), search.likeness(other.matrix)
+    if there > max(_LEAST, _CLEARLY * here):
+        return other
+    # A turn far from the header's orientation is believed only where the detail does not speak against it.
+    turned = float(angle(torch.from_numpy(found.matrix[None, :-1, :-1])))
+    if turned < NEAR_TURN * torch.pi / 180 or there < max(_LEAST, _NEARLY * here):
+        return found
+    return other if correlation_at(fixed, moving, other.matrix) > max(_TOLD, _CLEARLY * before) else found
+
+
+def _turns(largest: float, ndim: int) -> list[np.ndarray]:
+    """Turns at which the detail is looked for: in volumes each is dear, and none but that of the header."""
+    reach = 10 * int(min(largest, NEAR_TURN) // 10) if ndim == 2 else 0
+    radians = torch.arange(-reach, reach + 1, 10)[:, None] * (torch.pi / 180)
+    return list(rotation(radians).double().numpy()) if ndim == 2 else [np.eye(ndim)]
 
 
 @dataclass(frozen=True)
@@ -179,10 +222,9 @@ class _Search:
         """From a matrix (LPS mm) that somebody knows, without a search."""
         n = self.ndim
         landed = start[:n, :n] @ self.fixed.center + start[:n, n]
-        start = nearest(start, self.settings.kind)
-        shift = landed - self.moving.center
-        home = torch.from_numpy(np.c_[start[:n, :n], shift / self.radius]).float()
-        self._home = home
+        linear = nearest(start, self.settings.kind)[:n, :n]
+        start = np.c_[linear, landed - linear @ self.fixed.center]
+        self._home = home = self._from_world(start)
         self.reporter(0.5, "improving the start")
         track = _Track(home[None], home[None], home[None])
         return self._finished(self._grow(self._advance(track, _RIGID)), False)
@@ -197,7 +239,7 @@ class _Search:
         final = torch.cat([self._start()[None], best])
         losses = measure.losses(final) + self._prior.penalty(final)
         self.reporter(1.0, "aligned")
-        return Alignment(self._to_world(final[int(losses.argmin())]), is_open, (self.fixed, self.moving))
+        return Alignment(self._to_world(final[int(losses.argmin())]), is_open, contents=(self.fixed, self.moving))
 
     def _is_finer(self, a: _Pass, b: _Pass) -> bool:
         """Whether pass ``a`` sees voxels of either image that ``b`` does not."""
@@ -311,6 +353,15 @@ class _Search:
         """(3, ndim, ndim + 1) as the images lie, with the centers of mass and with the middles joined."""
         middle = (self.moving.middle - self.moving.center) - (self.fixed.middle - self.fixed.center)
         return torch.stack([self._start(), self._shift(np.zeros(self.ndim)), self._shift(middle)])
+
+    def likeness(self, matrix: np.ndarray) -> float:
+        """How alike the images are on the finest grid through a matrix of LPS mm."""
+        return -float(self._measure(_LAST).losses(self._from_world(matrix)[None]))
+
+    def _from_world(self, matrix: np.ndarray) -> Tensor:
+        linear = matrix[: self.ndim, :-1]
+        shift = linear @ self.fixed.center + matrix[: self.ndim, -1] - self.moving.center
+        return torch.from_numpy(np.c_[linear, shift / self.radius]).float()
 
     def _to_world(self, matrix: Tensor) -> np.ndarray:
         n = self.ndim

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .solver import distinct, rotation
 
-NEAR = 45.0
+NEAR_TURN = 45.0
 """Degrees about the header's orientation that are searched densely, and in which no evidence is asked for."""
 _FAR = 800  # rotations over the whole of SO(3): the next one is 15 degrees away on average, 27 at most
 _PLANE = 5.0  # degrees between rotations in the plane
@@ -41,12 +41,12 @@ def near_candidates(
 
 
 def far_candidates(starts: Tensor, losses: Losses, largest: float, keep: int) -> Tensor:
-    """The ``keep`` best turned by ``NEAR`` to ``largest`` degrees; none where ``largest`` is not more."""
+    """The ``keep`` best turned by ``NEAR_TURN`` to ``largest`` degrees; none where ``largest`` is not more."""
     n = starts.shape[1]
     rotations = rotations_everywhere(n)
     angles = angle(rotations)
-    wanted = (angles > 0.95 * NEAR * torch.pi / 180) & (angles <= largest * 1.001 * torch.pi / 180)
-    if largest <= NEAR or not wanted.any():
+    wanted = (angles > 0.95 * NEAR_TURN * torch.pi / 180) & (angles <= largest * 1.001 * torch.pi / 180)
+    if largest <= NEAR_TURN or not wanted.any():
         return starts[:0]
     turned = _turned(starts, rotations[wanted])
     loss = losses(turned)
@@ -65,7 +65,7 @@ def angle(rotations: Tensor) -> Tensor:
 
 def rotations_near(largest: float, ndim: int) -> Tensor:
     """(B, ndim, ndim) a lattice of rotations of up to ``largest`` degrees, about 15 (7.5 in the plane) apart."""
-    radians = torch.pi / 180 * min(largest, NEAR)
+    radians = torch.pi / 180 * min(largest, NEAR_TURN)
     axis = torch.linspace(-radians, radians, 7 if ndim == 3 else 13)
     vectors = torch.cartesian_prod(axis, axis, axis) if ndim == 3 else axis[:, None]
     return rotation(vectors[vectors.norm(dim=1) <= radians * 1.01])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
+from ..affine.detail import relative
 from ..device import available_bytes, total_bytes
 from ..errors import InputError
 from ..geometry.image import Grid, Image, ImageSource
@@ -102,6 +103,15 @@ class PreparedPair:
         if pair.moving_mask is None and bool(moving_mask.all()):
             return cls(grid, fixed, _tensor(moving.array), fixed_mask, None)
         return cls(grid, fixed, _tensor(moving.array), fixed_mask, moving_mask)
+
+    def leveled(self, surroundings: float) -> PreparedPair:
+        """Each voxel relative to those around it, within ``surroundings`` mm: without light that stays in its place."""
+        radius = np.round(surroundings / self.grid.spacing).astype(int)
+        fixed, moving = (
+            relative(image, torch.ones_like(image) if mask is None else mask, radius)
+            for image, mask in ((self.fixed, self.fixed_mask), (self.moving, self.moving_mask))
+        )
+        return replace(self, fixed=fixed, moving=moving)
 
 
 def fixed_on(pair: Pair, grid: Grid) -> tuple[Tensor, Tensor | None]:

@@ -1,0 +1,71 @@
+"""Openings through which both images were seen, such as a camera's or a sector's, that did not move with the anatomy.
+
+A skull-stripped brain ends where the anatomy ends; a round opening ends where the camera could not see. Both are dark
+around. The edge of the one belongs to the anatomy and is as good as any other; that of the other stays in its place of
+the picture whatever moves behind it, and pulls the anatomy there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..geometry.image import Image
+from ..geometry.padding import background_of
+from ..geometry.transform import affine_to_sitk, resample
+from .pair import Pair
+
+FAINT = 0.02
+"""Of the range of nearly all voxels: what differs less from the background is as dark, if it is not all around lit."""
+LEAST = 0.1
+"""Of all voxels: where less is dark, no opening shows."""
+IN_PLACE = 0.05
+"""How unlike the lit parts may be as pictures, 0 to 1: the same opening comes to less than 0.01, two people's stripped
+brains to 0.1 to 0.2."""
+MOVED, TIMES = 0.03, 2.0
+"""How unlike they must be once the anatomy is aligned, and how many times more than as pictures."""
+
+
+def without_openings(pair: Pair, matrix: np.ndarray) -> Pair:
+    """``pair``, with masks of what was seen if both images were seen through the same opening.
+
+    Args:
+        matrix: (ndim + 1, ndim + 1) LPS mm, fixed to moving, which aligns the anatomy.
+    """
+    fixed, moving = _lit(pair.fixed), _lit(pair.moving)
+    if fixed is None or moving is None:
+        return pair
+    n = fixed.ndim
+    onto = np.eye(n + 1)
+    onto[:n, :n] = np.diag((np.array(moving.grid.shape) - 1) / np.maximum(np.array(fixed.grid.shape) - 1, 1))
+    as_pictures = affine_to_sitk(moving.grid.matrix @ onto @ fixed.grid.inverse_matrix)
+    in_place = _unlike(fixed, moving, as_pictures)
+    if in_place > IN_PLACE or _unlike(fixed, moving, affine_to_sitk(matrix)) < max(MOVED, TIMES * in_place):
+        return pair
+    masks = [
+        lit.array > 0 if mask is None else mask & (lit.array > 0)
+        for lit, mask in ((fixed, pair.fixed_mask), (moving, pair.moving_mask))
+    ]
+    return replace(pair, fixed_mask=masks[0], moving_mask=masks[1]) if all(mask.any() for mask in masks) else pair
+
+
+def _lit(image: Image) -> Image | None:
+    """1 where the image is not as dark as around it, holes filled; None where hardly anything is."""
+    array = image.array
+    some = array[tuple(slice(None, None, 4 if n > 64 else 1) for n in array.shape)]
+    low, high = np.quantile(some, (0.01, 0.99))
+    lit = np.abs(array - background_of(array)) > FAINT * (high - low)
+    if lit.mean() > 1 - LEAST:
+        return None
+    filled = sitk.BinaryFillhole(sitk.GetImageFromArray(lit.astype(np.uint8)))
+    return Image(sitk.GetArrayFromImage(filled), image.grid, image.name)
+
+
+def _unlike(fixed: Image, moving: Image, transform: sitk.Transform) -> float:
+    """1 - intersection over union of the lit parts, where the moving image reaches."""
+    reached = resample(Image(np.ones(moving.grid.shape, np.uint8), moving.grid), fixed.grid, transform, mode="nearest")
+    warped = resample(moving, fixed.grid, transform, mode="nearest").array > 0
+    both, either = (warped & (fixed.array > 0)), (warped | (fixed.array > 0)) & (reached.array > 0)
+    return 1 - float(both.sum()) / max(1, int(either.sum()))

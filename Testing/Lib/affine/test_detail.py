@@ -1,0 +1,110 @@
+"""Images that share more than their anatomy: light, or the edge of a view, that stays in its place of the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from DeepRegistrationLib.affine.align import AffineSettings, find_alignment
+from DeepRegistrationLib.affine.content import find_content
+from DeepRegistrationLib.affine.detail import best_shift, correlation_at, leveled, lit, relative
+from DeepRegistrationLib.geometry.image import Grid, Image
+
+from ..openings import points_missed, seen_by_a_camera
+
+
+@pytest.mark.parametrize(
+    ("ndim", "side", "changes"),
+    [
+        (2, 160, {}),
+        (2, 160, {"degrees": 8.0}),
+        (2, 160, {"shift": -0.12, "degrees": -14.0, "seed": 1}),
+        (2, 160, {"noise": 0.01}),
+        (3, 48, {}),
+        (3, 48, {"noise": 0.01, "seed": 2}),
+    ],
+)
+def test_what_moved_behind_an_opening_and_under_a_light_is_found(ndim, side, changes):
+    fixed, moving, true = seen_by_a_camera(ndim, side, **changes)
+    found = find_alignment(fixed, moving)
+    assert points_missed(found.matrix, true, side) < 0.5
+    assert found.surroundings == pytest.approx(find_content(fixed).size / 24)
+
+
+def test_a_rigid_alignment_by_detail_stays_rigid():
+    fixed, moving, true = seen_by_a_camera(degrees=6.0)
+    matrix = find_alignment(fixed, moving, AffineSettings("rigid")).matrix
+    np.testing.assert_allclose(matrix[:2, :2] @ matrix[:2, :2].T, np.eye(2), atol=1e-6)
+    assert points_missed(matrix, true, 160) < 0.5
+
+
+def test_what_lies_still_under_a_light_stays():
+    fixed, moving, _ = seen_by_a_camera(shift=0.0, noise=0.01)
+    found = find_alignment(fixed, moving)
+    assert found.surroundings == 0
+    assert points_missed(found.matrix, np.eye(3), 160) < 0.5
+
+
+@pytest.mark.parametrize("steps", [(9, 0), (-7, 4), (0, -11)])
+def test_the_best_shift_has_its_direction_on_any_grid(steps):
+    """Pixels of 2 x 0.5 mm, axes turned by 30 degrees; ``steps`` along the array's axes."""
+    random = np.random.default_rng(0).normal(size=(120, 120))
+    structure = torch.nn.functional.avg_pool2d(torch.from_numpy(random)[None], 5, 1)[0].numpy()
+    half = np.radians(30)
+    matrix = np.eye(3)
+    matrix[:2, :2] = np.array([[np.cos(half), -np.sin(half)], [np.sin(half), np.cos(half)]]) @ np.array(
+        [[0, 0.5], [2.0, 0]]
+    )
+    grid = Grid((80, 80), matrix)
+    parts = [structure[16 + a : 96 + a, 16 + b : 96 + b] for a, b in ((0, 0), steps)]
+    fixed, moving = (find_content(Image(part.astype(np.float32), grid)) for part in parts)
+    shift = best_shift(fixed, moving, [np.eye(2)])
+    expected = -matrix[:2, :2] @ np.array(steps)
+    assert shift is not None
+    assert shift.correlation > 0.5
+    np.testing.assert_allclose(shift.matrix[:2, 2], expected, atol=1.5 * fixed.size / 64)
+    exact = np.eye(3)
+    exact[:2, 2] = expected
+    assert correlation_at(fixed, moving, exact) > 0.5 > correlation_at(fixed, moving, np.eye(3))
+
+
+def test_what_is_bright_in_one_may_be_dark_in_the_other():
+    fixed, moving, true = seen_by_a_camera()
+    array = np.where(moving.array > 0, 300 - moving.array, 0)
+    contents = [lit(find_content(image)) for image in (fixed, Image(array, moving.grid))]
+    shift = best_shift(*contents, [np.eye(2)])
+    assert shift is not None
+    assert points_missed(shift.matrix, true, 160) < 3
+
+
+def test_where_too_little_is_seen_nothing_is_said():
+    image = Image(np.arange(1600, dtype=np.float32).reshape(40, 40), Grid.from_shape((40, 40), 1.0))
+    mask = np.zeros((40, 40), bool)
+    mask[:, 20] = True
+    content = find_content(image, mask)
+    assert best_shift(content, content, [np.eye(2)]) is None
+    assert correlation_at(content, content, np.eye(3)) == 0
+
+
+def test_leveling_takes_the_light_away_and_leaves_out_what_was_not_seen():
+    random = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 1, 60, 60))).float()
+    light = 20 * torch.linspace(0, 1, 60)[None, None, :, None]
+    weight = torch.ones_like(random)
+    weight[..., 40:] = 0
+    radius = np.array([4, 4])
+    plain, lighted = (relative(x, weight, radius)[..., 10:50, :40] for x in (random, random + light))
+    assert float((plain - lighted).abs().mean()) < 0.05
+    assert float(plain.abs().max()) <= 1
+    other = random.clone()
+    other[..., 40:] = 1e3
+    torch.testing.assert_close(relative(other, weight, radius)[..., :40], relative(random, weight, radius)[..., :40])
+
+
+def test_a_leveled_content_is_of_the_same_place_between_0_and_1():
+    content = find_content(seen_by_a_camera(3, 24)[0])
+    level = leveled(content)
+    assert level.values.shape == content.values.shape
+    assert level.grid is content.grid
+    assert float(level.values.min()) >= 0
+    assert float(level.values.max()) <= 1
