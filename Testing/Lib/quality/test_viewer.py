@@ -29,6 +29,7 @@ const wait = ms => new Promise(done => setTimeout(done, ms));
   set(get('stage'), 'before'); said.before = look();
   set(get('fade'), 50); said.half = look();
   set(slider, 0); said.first = look(); said.label = axial.querySelector('output').textContent;
+  said.sides = [...axial.querySelectorAll('b')].map(b => b.textContent).join('');
   slider.value = 10;
   axial.querySelector('canvas').dispatchEvent(new WheelEvent('wheel', {deltaY: 1, cancelable: true}));
   said.wheel = +slider.value;
@@ -69,6 +70,14 @@ def test_a_large_volume_becomes_no_larger_page():
     assert len(text) < 20e6  # of noise, which cannot be packed
 
 
+def test_slices_have_the_numbers_that_they_have_in_the_volume():
+    grid = Grid.from_shape((101, 8, 9))
+    text = viewer_html(*[Image(np.zeros(grid.shape, np.float32), grid)] * 3)
+    numbers, count = re.findall(r'data-slices="([^"]+)" data-count="(\d+)"', text)[0]
+    found = [int(n) for n in numbers.split()]
+    assert (len(found), found[0], found[-1], count) == (MOST_SLICES, 1, 101, "101")
+
+
 @pytest.mark.parametrize("grid", [Grid.from_shape((30, 20)), Grid.from_shape((1, 30, 20))], ids=["2-D", "one slice"])
 def test_a_single_slice_has_one_picture(grid):
     image = Image(np.arange(600, dtype=np.float32).reshape(grid.shape), grid)
@@ -97,6 +106,7 @@ def test_a_browser_fades_blinks_and_scrolls(tmp_path):
     assert said["half"] == pytest.approx([127, 127], abs=2)
     assert said["first"] == [0, 0]
     assert said["label"] == "1 of 20"
+    assert said["sides"] == "RLAP"
     assert said["wheel"] == 11
     assert said["colors"] == [255, 0, 255]
     assert said["blink"] == ["0,255", "255,0"]
