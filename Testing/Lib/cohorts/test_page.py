@@ -36,7 +36,7 @@ class Cells(HTMLParser):
         self.addresses += [found[k] for k in ("src", "href") if k in found]
         if tag not in ("img", "input", "meta", "rect"):
             self.open.append(tag)
-        if tag == "td" and self.open[-2:] == ["tr", "td"] and found.get("class") == "w":
+        if tag == "td" and self.open[-2:] == ["tr", "td"] and found.get("class", "").startswith("w"):
             self.names.append(found["data-v"])
 
     def handle_endtag(self, tag):
@@ -47,12 +47,26 @@ def test_what_to_look_at_comes_first_and_nothing_comes_from_elsewhere(tmp_path):
     (page,) = write_pages(rows(), tmp_path)
     text = page.read_text(encoding="utf-8")
     found = Cells(text.replace("/></svg>", "></svg>").replace("/><rect", "><rect"))
-    assert found.names[::3][:3] == ["<b>&x", "p9", "p7"]
+    assert found.names[::2][:3] == ["<b>&x", "p9", "p7"]
     assert "The &lt;fixed&gt; image &amp; co." in text
     assert "1 failed" in text
     assert {"p7/report.html", "p7/overlay.png"} <= {*found.addresses}
     assert not [a for a in found.addresses if re.match(r"\w+:|//", a)]
     assert text.count("<svg") == 2  # of the measures that differ
+
+
+def test_what_nobody_measured_has_no_column_and_what_failed_no_oddness(tmp_path):
+    some = rows()
+    (page,) = write_pages(some, tmp_path)
+    assert "Dice of the labels" not in page.read_text(encoding="utf-8")
+    for k, row in enumerate(some):
+        row["report"] |= {"label_dice": 0.8 + 0.01 * (k % 3)} if row["report"] else {}
+    some[4]["report"]["label_dice"] = 0.1
+    (page,) = write_pages(some, tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "<th>Dice of the labels</th>" in text
+    assert int(np.argmax(oddness(some))) == 4  # little of it is odd
+    assert re.search(r'>failed</td><td data-v=""></td>', text)
 
 
 def test_oddness_is_of_the_pair_that_is_odd():
