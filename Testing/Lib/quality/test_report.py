@@ -36,6 +36,8 @@ FAR_OFF = {"estimated_error_mm": 9.0, "affine_error_mm": 9.0, "error_step_mm": 3
         ({**FAR_OFF, "estimated_error_mm": 7.5}, "good", "smooth and invertible"),
         ({"chosen": AFFINE_ALONE, **FAR_OFF, "estimated_error_mm": 7.5}, "check", "about 7.5 mm"),
         ({"chosen": NETWORK_ALONE}, "check", "what the universal network proposes"),
+        ({"filled_percent": 12.0}, "good", "smooth and invertible"),
+        ({"filled_percent": 24.0}, "check", "24 % of the anatomy meets nothing"),
         ({"label_dice": 0.8}, "good", "smooth and invertible"),
         ({"label_dice": 0.2}, "check", "a Dice of only 0.20"),
     ],
