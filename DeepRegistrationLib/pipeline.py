@@ -42,6 +42,17 @@ from .refinement.rigid_parts import keep_rigid
 from .result import Result
 from .settings import AUTO, DEFORMABLE, NO_NETWORK, Choices, Settings
 
+_TOGETHER = {
+    "labels": "labels=(fixed, moving)",
+    "points": "landmarks=(fixed, moving), two (n, ndim) arrays in LPS mm",
+    "landmarks": "landmarks=(fixed, moving), two (n, ndim) arrays in LPS mm",
+}
+"""What the command line and lists name one by one, as ``register`` takes it."""
+
+
+def _without_side(name: str) -> str:
+    return name.removeprefix("fixed_").removeprefix("moving_")
+
 
 def register(
     fixed: ImageSource,
@@ -86,6 +97,9 @@ def register(
         InputError: if the input cannot be used; one sentence says why.
         Cancelled: if the token was set.
     """
+    together = next((_TOGETHER[name] for name in map(_without_side, choices) if name in _TOGETHER), "")
+    if together:
+        raise InputError(f"What guides is given for both images together: {together}.")
     chosen = Settings.given(settings, choices)
     _check_guides(chosen, landmarks, labels, rigid_labels, landmark_names)
     check_listeners(progress, cancel, on_level, stop)

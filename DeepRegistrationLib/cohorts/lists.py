@@ -204,7 +204,7 @@ class Names:
         bad = re.search(r'[<>:"/\\|?*\x00-\x1f]', name) or name.endswith((".", " ")) or name.startswith((".", " "))
         if bad or name.split(".")[0].lower() in _DEVICES or len(os.fsencode(name)) > LONGEST_NAME:
             raise InputError(
-                f"The name {name[:80]!r} in {self._source} cannot be a folder's name; use letters and digits."
+                f"The name {name[:80]!r} in {self._source} cannot be a folder's name; name it with letters and digits."
             )
         if _OWN.fullmatch(name):
             raise InputError(f"The name {name!r} in {self._source} is that of a file of batch; choose another one.")

@@ -15,6 +15,8 @@ from ..files.writing import write_text
 PAIRS_A_PAGE = 500
 SHOWN = {
     "similarity_after": "similarity",
+    "label_dice": "Dice of the labels",
+    "estimated_error_mm": "estimated error, mm",
     "doubt_percent": "in doubt, %",
     "folding_percent": "folding, %",
     "log_jacobian_sd": "SD log J",
@@ -23,14 +25,15 @@ SHOWN = {
     "inverse_error_mm": "inverse error, mm",
     "total_seconds": "s",
 }
-LESS_IS_ODD = ("similarity_after",)
+LESS_IS_ODD = ("similarity_after", "label_dice")
 _VERDICTS = {"bad": 0, "check": 1, "good": 2}
 BINS, CLIP = 20, 4.0
 
 _STYLE = """body{font:14px sans-serif;margin:1.5em;color:#222}table{border-collapse:collapse}
 td,th{border-bottom:1px solid #ddd;padding:.3em .6em;text-align:right;vertical-align:top}
 th{cursor:pointer;background:#f3f5f7;position:sticky;top:0}
-td.w,th.w{text-align:left;max-width:24em}img{display:block;image-rendering:pixelated}.failed,.bad{color:#cf222e}
+td.w,th.w{text-align:left;max-width:24em;overflow-wrap:anywhere}td.why{min-width:14em}
+img{display:block;image-rendering:pixelated}.failed,.bad{color:#cf222e}
 .check{color:#9a6700}.good{color:#1a7f37}figure{display:inline-block;margin:0 1em 1em 0}figcaption{font-size:12px}"""
 
 _SCRIPT = """const body=document.querySelector('tbody');let last=null,up=true;
@@ -51,14 +54,15 @@ def write_pages(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
     order = sorted(range(len(rows)), key=lambda k: (_rank(rows[k]), -odd[k], k))
     count = max(1, math.ceil(len(rows) / PAIRS_A_PAGE))
     pages = [folder / page_name(number) for number in range(count)]
-    pictures = "".join(_histogram(name, title, rows) for name, title in SHOWN.items())
+    measured = [name for name in SHOWN if any(_is_number(row["report"].get(name)) for row in rows)]
+    pictures = "".join(_histogram(name, SHOWN[name], rows) for name in measured)
     for number, path in enumerate(pages):
         some = order[number * PAIRS_A_PAGE : (number + 1) * PAIRS_A_PAGE]
         links = " ".join(
             f"<b>{k + 1}</b>" if k == number else f'<a href="{page_name(k)}">{k + 1}</a>' for k in range(count)
         )
-        body = "\n".join(_line(rows[k], odd[k]) for k in some)
-        write_text(path, _page(_counts(rows), pictures, links if count > 1 else "", body))
+        body = "\n".join(_line(rows[k], odd[k], measured) for k in some)
+        write_text(path, _page(_counts(rows), pictures, links if count > 1 else "", body, measured))
     for path in folder.glob("index-*.html"):
         if path not in pages and path.stem[6:].isdigit():
             path.unlink()
@@ -105,7 +109,7 @@ def _counts(rows: Sequence[dict[str, Any]]) -> str:
     return ", ".join(words + ([f"{waiting} not done"] if waiting else []))
 
 
-def _line(row: dict[str, Any], odd: float) -> str:
+def _line(row: dict[str, Any], odd: float, measured: Sequence[str]) -> str:
     report, name = row["report"], html.escape(str(row["name"]))
     words = row["sentence"] or " ".join(report.get("reasons") or [])
     verdict = report.get("verdict") or row["status"]
@@ -115,15 +119,15 @@ def _line(row: dict[str, Any], odd: float) -> str:
         link = f'<a href="{here}/report.html">{name}</a>'
         picture = f'<img loading="lazy" src="{here}/overlay.png" alt="before, after and checkerboard of {name}">'
     cells = [
-        f'<td class="w" data-v="{name}">{link}</td>',
+        f'<td class="w" data-v="{name}">{link}{picture}</td>',
         f'<td class="{html.escape(str(verdict))}" data-v="{_rank(row)}">{html.escape(str(verdict))}</td>',
-        f'<td data-v="{odd:.4g}">{odd:.1f}</td>',
+        f'<td data-v="{odd:.4g}">{odd:.1f}</td>' if report else '<td data-v=""></td>',
     ]
-    for measure in SHOWN:
+    for measure in measured:
         value = report.get(measure)
         cells.append(f'<td data-v="{value:.9g}">{value:.3g}</td>' if _is_number(value) else '<td data-v=""></td>')
-    cells.append(f'<td class="w" data-v="{html.escape(words)}">{html.escape(words)}</td>')
-    return f'<tr>{"".join(cells)}<td class="w" data-v="">{picture}</td></tr>'
+    cells.append(f'<td class="w why" data-v="{html.escape(words)}">{html.escape(words)}</td>')
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _histogram(name: str, title: str, rows: Sequence[dict[str, Any]]) -> str:
@@ -147,13 +151,14 @@ def _histogram(name: str, title: str, rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _page(counts: str, pictures: str, links: str, body: str) -> str:
-    heads = ["pair", "verdict", "oddness", *SHOWN.values(), "why", "before, after, checkerboard"]
-    titles = "".join(f"<th{' class=w' if k in (0, len(heads) - 2) else ''}>{h}</th>" for k, h in enumerate(heads))
+def _page(counts: str, pictures: str, links: str, body: str, measured: Sequence[str]) -> str:
+    heads = ["pair", "verdict", "oddness", *(SHOWN[name] for name in measured), "why"]
+    titles = "".join(f"<th{' class=w' if k in (0, len(heads) - 1) else ''}>{h}</th>" for k, h in enumerate(heads))
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Registrations</title><style>{_STYLE}</style></head>
 <body><h1>Registrations</h1><p>{counts}. Those to look at come first: failed, bad, then what differs most from the
-others (oddness, in robust standard deviations). A click on a column sorts by it. {links}</p>
+others (oddness, in robust standard deviations). A click on a column sorts by it.
+The pictures show before, after and both in a checkerboard, fixed in magenta and moving in green. {links}</p>
 <p><input id="find" placeholder="find"></p>{pictures}
 <table><thead><tr>{titles}</tr></thead><tbody>
 {body}

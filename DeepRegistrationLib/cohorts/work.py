@@ -21,6 +21,8 @@ DONE_NOW, SKIPPED, FAILED, DIED, BUSY = "done", "skipped", "failed", "died", "bu
 ROW_MEASURES = (
     "similarity_before",
     "similarity_after",
+    "label_dice",
+    "estimated_error_mm",
     "doubt_percent",
     "folding_percent",
     "log_jacobian_sd",

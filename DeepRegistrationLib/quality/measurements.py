@@ -13,7 +13,7 @@ from .. import fields
 from ..affine.detail import AROUND, relative
 from ..geometry.image import Grid, Image
 from ..geometry.transform import Transform, affine_to_sitk, displacement_on, map_points, resample, resample_seen
-from ..inputs.content_mask import coarse_content
+from ..inputs.content_mask import coarse_content, content_of
 from ..inputs.guides import Labels, Landmarks
 from ..inputs.pair import Pair
 from ..progress import SILENT, Reporter
@@ -76,6 +76,7 @@ def measure_result(
     measure_images(report, pair, transform, content, reporter)
     reporter.check()
     measure_error(report, pair, transform, matrix, content, grid)
+    measure_filled(report, pair, transform, matrix, content)
     measure_landmarks(report, guides[0], transform)
     measure_labels(report, guides[1], transform)
 
@@ -122,6 +123,31 @@ def measure_error(
     mask = None if pair.moving_mask is None else pair.moving_mask.reshape(pair.clean_moving.grid.shape)
     report.error_step_mm, errors = estimate_errors(pair.clean_fixed, pair.clean_moving, (transform, whole), shown, mask)
     report.estimated_error_mm, report.affine_error_mm = errors
+
+
+def measure_filled(report: Report, pair: Pair, transform: sitk.Transform, matrix: np.ndarray, content: Tensor) -> None:
+    """Fill in how much of the anatomy the field alone brought from nothing onto something; arguments as above."""
+    if not report.bends:
+        return
+    fixed, moving = pair.given_fixed.grid, pair.clean_moving
+    coarse, flat = (tuple(min(s, COARSE) for s in g.shape) for g in (fixed, pair.fixed.grid))
+    anatomy = coarse_content(content, flat).numpy().reshape(coarse)
+    small = resample(
+        moving, moving.grid.resized(tuple(min(s, 2 * COARSE) for s in moving.grid.shape)), dtype=np.float32
+    )
+    values = torch.from_numpy(small.array.squeeze())[None, None]
+    seen = np.ones(small.grid.shape, bool)
+    if pair.moving_mask is not None:
+        seen = _seen(pair.moving_mask, moving.grid, small.grid)
+    shows = content_of(values, torch.from_numpy(seen.squeeze())[None, None]).numpy().reshape(seen.shape)
+    kinds = Image(
+        seen.astype(np.uint8) * (1 + shows.astype(np.uint8)), small.grid
+    )  # 1: background, 2: content, 0: not known
+    whole = affine_to_sitk(pair.plane.lift_affine(matrix) if pair.plane else matrix)
+    bare = [
+        (resample(kinds, fixed.resized(coarse), t, "nearest").array == 1)[anatomy].mean() for t in (whole, transform)
+    ]
+    report.filled_percent = 100 * float(bare[0] - bare[1])
 
 
 def measure_landmarks(report: Report, landmarks: Landmarks | None, transform: sitk.Transform) -> None:

@@ -18,7 +18,7 @@ from ..settings import DEFORMABLE
 from .record import Record
 from .report_page import write_page
 from .shape import Shape
-from .slices import content_center, gray_range, slice_of, to_unit, upright, views
+from .slices import EDGES, content_center, gray_range, slice_of, to_unit, upright, views
 from .verdict import judge, mm
 from .viewer import viewer_html
 
@@ -54,6 +54,8 @@ class Report:
         estimated_error_mm, affine_error_mm: how far the result, and its affine part alone, are off on average, found by
             looking for points again, whatever was optimized; see ``error_estimate.py``.
         error_step_mm: the coarse voxel they were looked for with, about a 56th of the content's size.
+        filled_percent: of the anatomy, how much more of it lies on something of the moving image than with the affine
+            part alone.
         doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
         shape: how the anatomy is turned, scaled, bent and squeezed; see ``shape.py``.
         mirror: how the moving image would fit if it were mirrored; see ``affine/mirror.py``.
@@ -95,6 +97,7 @@ class Report:
     max_inverse_error_mm: float = NOT_MEASURED
     estimated_error_mm: float = NOT_MEASURED
     affine_error_mm: float = NOT_MEASURED
+    filled_percent: float = NOT_MEASURED
     error_step_mm: float = NOT_MEASURED
     doubt_percent: float = NOT_MEASURED
     shape: Shape = field(default_factory=Shape)
@@ -136,6 +139,8 @@ class Report:
     def _chosen(self) -> str:
         if not self.chosen:
             return "nothing to choose"
+        if not self.hypotheses:
+            return f"{self.chosen}, as nothing else was weighed"
         tried = ", ".join(f"{e.name} {e.worth:+.3f}" for e in self.hypotheses)
         return f"{self.chosen} (worth of what was tried: {tried})"
 
@@ -260,6 +265,10 @@ def save_report(
     return write_page(folder, "Registration report", report.judge()[0], report.lines(), values, picture, viewer, record)
 
 
+_EDGES_AT = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.96), (0.5, 0.04))
+"""Of the picture: where left, right, top and bottom are named."""
+
+
 def overlay_png(fixed: Image, before: Image, after: Image) -> bytes | None:
     """Before and after in every plane, fixed magenta over moving green; None without matplotlib."""
     try:
@@ -281,6 +290,10 @@ def overlay_png(fixed: Image, before: Image, after: Image) -> bytes | None:
             picture, aspect = upright(np.stack([red, green, red], -1), fixed.grid, axis)
             axes[row, column].imshow(picture, aspect=aspect, interpolation="nearest")
             axes[row, column].set_title(f"{name}, {title}", color="white", fontsize=10)
+            for side, place in zip(EDGES.get(name, ""), _EDGES_AT, strict=False):
+                axes[row, column].annotate(
+                    side, place, xycoords="axes fraction", color="yellow", ha="center", va="center"
+                )
             axes[row, column].axis("off")
     buffer = io.BytesIO()
     canvas.print_png(buffer)

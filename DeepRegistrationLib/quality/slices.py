@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import struct
 import zlib
+from itertools import permutations
 
 import numpy as np
 
 from ..geometry.image import Grid
+
+EDGES = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
+"""The patient's sides at the left, right, top and bottom of a plane that ``upright`` hung."""
+
+
+def world_axes(grid: Grid) -> list[int]:
+    """Which of x, y, z each array axis is nearest to; each of them once, however oblique the grid."""
+    size, axes = np.abs(grid.directions), range(grid.ndim)
+    return list(max(permutations(axes), key=lambda order: float(size[list(order), list(axes)].sum())))
 
 
 def views(grid: Grid) -> list[tuple[str, int | None]]:
@@ -15,7 +25,7 @@ def views(grid: Grid) -> list[tuple[str, int | None]]:
     if grid.ndim == 2:
         return [("image", None)]
     names = ("sagittal", "coronal", "axial")
-    views = [(names[int(np.abs(grid.directions[:, a]).argmax())], a) for a in range(3)]
+    views = [(names[world], a) for a, world in enumerate(world_axes(grid))]
     thin = [v for v in views if grid.shape[v[1]] == 1]
     return list(thin or views)
 
@@ -50,7 +60,7 @@ def upright(picture: np.ndarray, grid: Grid, axis: int | None) -> tuple[np.ndarr
     if grid.ndim == 2:
         return picture, float(spacing[0] / spacing[1])
     directions = grid.directions[:, kept]
-    world = [int(np.abs(directions[:, c]).argmax()) for c in range(2)]
+    world = [world_axes(grid)[a] for a in kept]
     if world[0] < world[1]:  # rows show the higher of x, y, z
         picture, spacing, world, directions = picture.swapaxes(0, 1), spacing[::-1], world[::-1], directions[:, ::-1]
     down = directions[world[0], 0] < 0 if world[0] == 2 else directions[world[0], 0] > 0

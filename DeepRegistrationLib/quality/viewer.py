@@ -12,7 +12,7 @@ import html
 import numpy as np
 
 from ..geometry.image import Grid, Image
-from .slices import content_center, gray_range, png, to_unit, upright, views
+from .slices import EDGES, content_center, gray_range, png, to_unit, upright, views
 
 MOST_SLICES, MOST_PIXELS = 32, 192
 """Of a plane, and of a slice's longer side; so that a page has a few megabytes."""
@@ -25,6 +25,7 @@ const root = document.querySelector('.viewer'), at = name => root.querySelector(
 const fade = at('#fade'), stage = at('#stage'), mix = at('#mix'), blink = at('#blink');
 const planes = [...root.querySelectorAll('figure')].map(figure => ({
   canvas: figure.querySelector('canvas'), slider: figure.querySelector('input'), said: figure.querySelector('output'),
+  numbers: figure.dataset.slices.split(' '), count: figure.dataset.count,
   images: Object.fromEntries([...figure.querySelectorAll('img')].map(image => [image.dataset.of, image]))}));
 let shown = null;
 const tinted = (image, row, width, height, color) => {
@@ -47,7 +48,7 @@ const draw = plane => {
     pen.globalAlpha = part;
     pen.drawImage(moved, 0, row, width, height, 0, 0, width, height);
   }
-  plane.said.textContent = `${+plane.slider.value + 1} of ${+plane.slider.max + 1}`;
+  plane.said.textContent = `${plane.numbers[plane.slider.value]} of ${plane.count}`;
 };
 const all = () => planes.forEach(draw);
 planes.forEach(plane => {
@@ -100,13 +101,23 @@ def _figure(name: str, axis: int | None, gray: dict[str, np.ndarray], grid: Grid
         height, width = stack[0].shape
         data = base64.b64encode(png(np.concatenate(stack))).decode("ascii")
         tags.append(f'<img hidden data-of="{which}" alt="" src="data:image/png;base64,{data}">')
+    numbers = " ".join(str(k + 1) for k in chosen)
     label, wide = html.escape(name), f"{SHOWN * width / max(width, height):.0f}px"
     return (
-        f'<figure style="margin:0"><canvas width="{width}" height="{height}" '
-        f'style="width:{wide};background:#000" aria-label="{label} slices"></canvas>'
+        f'<figure style="margin:0" data-slices="{numbers}" data-count="{count}">'
+        f'<div style="position:relative;width:{wide}">'
+        f'<canvas width="{width}" height="{height}" style="width:{wide};background:#000" aria-label="{label} slices">'
+        f"</canvas>{_sides(name)}</div>"
         f'<figcaption>{label} <output></output><br><input type="range" min="0" max="{len(chosen) - 1}" value="{start}" '
         f'style="width:{wide}" aria-label="{label} slice"></figcaption>{"".join(tags)}</figure>'
     )
+
+
+def _sides(name: str) -> str:
+    """The letters of the patient's sides at the picture's edges; none for a picture that is of no plane of a body."""
+    at = ("left:3px;top:45%", "right:3px;top:45%", "left:49%;top:2px", "left:49%;bottom:6px")
+    style = "position:absolute;color:#ff0;text-shadow:0 0 3px #000;font-weight:600"
+    return "".join(f'<b style="{style};{a}">{side}</b>' for side, a in zip(EDGES.get(name, ""), at, strict=False))
 
 
 def _sized(picture: np.ndarray, grid: Grid, axis: int | None) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import get_type_hints
 
 import pytest
 
+from DeepRegistrationLib import register
 from DeepRegistrationLib import settings as module
 from DeepRegistrationLib.command_line.options import add_settings, settings_from
 from DeepRegistrationLib.errors import InputError
@@ -59,6 +60,13 @@ def test_what_is_chosen_goes_over_the_command_line_unchanged():
     assert settings_from(parser.parse_args([])) == Settings()
     assert Settings().arguments() == []
     assert chosen.as_dict() == OTHER
+
+
+@pytest.mark.parametrize("name", ["fixed_labels", "moving_points", "fixed_landmarks"])
+def test_who_names_a_guide_as_the_command_line_does_hears_how_it_is_given(name):
+    what = "labels" if name.endswith("labels") else "landmarks"
+    with pytest.raises(InputError, match=rf"both images together: {what}=\(fixed, moving\)"):
+        register("fixed.nii.gz", "moving.nii.gz", **{name: "a.nii.gz"})
 
 
 def test_only_some_settings_can_be_offered():

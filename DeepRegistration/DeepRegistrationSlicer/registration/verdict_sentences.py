@@ -63,6 +63,10 @@ def forms(_: Callable[[str], str]) -> tuple[str, ...]:
             "{share} % of the anatomy is squeezed to less than a tenth or blown up more than tenfold: these parts have "
             "no counterpart in the moving image."
         ),
+        _(
+            "{share} % of the anatomy meets nothing in the moving image once that is aligned as a whole, and is "
+            "covered by stretching what lies beside it: check that both images show the same part of the body."
+        ),
         _("The images are about as alike in another orientation, turned by far from this one: check which is right."),
         _("The image was turned by {angle} degrees: check its orientation, and left from right."),
         _("The images are more alike when the moving one is mirrored: check the orientation of both."),

@@ -1,16 +1,14 @@
 """The page of a cohort: what it shows, and that it sorts and finds in a real browser."""
 
+import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from DeepRegistrationLib.cohorts.page import PAIRS_A_PAGE, oddness, write_pages
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from Testing import browser
 
 
 def rows(count=20):
@@ -38,7 +36,7 @@ class Cells(HTMLParser):
         self.addresses += [found[k] for k in ("src", "href") if k in found]
         if tag not in ("img", "input", "meta", "rect"):
             self.open.append(tag)
-        if tag == "td" and self.open[-2:] == ["tr", "td"] and found.get("class") == "w":
+        if tag == "td" and self.open[-2:] == ["tr", "td"] and found.get("class", "").startswith("w"):
             self.names.append(found["data-v"])
 
     def handle_endtag(self, tag):
@@ -49,12 +47,26 @@ def test_what_to_look_at_comes_first_and_nothing_comes_from_elsewhere(tmp_path):
     (page,) = write_pages(rows(), tmp_path)
     text = page.read_text(encoding="utf-8")
     found = Cells(text.replace("/></svg>", "></svg>").replace("/><rect", "><rect"))
-    assert found.names[::3][:3] == ["<b>&x", "p9", "p7"]
+    assert found.names[::2][:3] == ["<b>&x", "p9", "p7"]
     assert "The &lt;fixed&gt; image &amp; co." in text
     assert "1 failed" in text
     assert {"p7/report.html", "p7/overlay.png"} <= {*found.addresses}
     assert not [a for a in found.addresses if re.match(r"\w+:|//", a)]
     assert text.count("<svg") == 2  # of the measures that differ
+
+
+def test_what_nobody_measured_has_no_column_and_what_failed_no_oddness(tmp_path):
+    some = rows()
+    (page,) = write_pages(some, tmp_path)
+    assert "Dice of the labels" not in page.read_text(encoding="utf-8")
+    for k, row in enumerate(some):
+        row["report"] |= {"label_dice": 0.8 + 0.01 * (k % 3)} if row["report"] else {}
+    some[4]["report"]["label_dice"] = 0.1
+    (page,) = write_pages(some, tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "<th>Dice of the labels</th>" in text
+    assert int(np.argmax(oddness(some))) == 4  # little of it is odd
+    assert re.search(r'>failed</td><td data-v=""></td>', text)
 
 
 def test_oddness_is_of_the_pair_that_is_odd():
@@ -73,7 +85,7 @@ def test_one_file_for_every_500_pairs_and_none_left_of_a_longer_list(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["index.html"]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium here")
 def test_a_browser_sorts_and_finds(tmp_path):
     (page,) = write_pages(rows(), tmp_path)
     click = """
@@ -83,11 +95,8 @@ heads[3].click();said.push(names()[0],names().at(-1));heads[3].click();said.push
 const find=document.querySelector('#find');find.value='P12';find.dispatchEvent(new Event('input'));
 said.push(names().join());document.title=JSON.stringify(said);</script>"""
     page.write_text(page.read_text(encoding="utf-8") + click, encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    run = subprocess.run(
-        [CHROMIUM, *options, page.as_uri()], capture_output=True, text=True, timeout=120, check=False, encoding="utf-8"
-    )
-    title = re.search("<title>(.*?)</title>", run.stdout)
-    assert title, run.stderr[-500:]
+    with browser.Page(page, tmp_path / "profile") as opened:
+        opened.wait_for("document.title.startsWith('[')")
+        said = json.loads(opened.ask("document.title"))
     # Up: the least similar first, those without a value last; down: the most similar first, those without still last.
-    assert title[1] == '["p7","&lt;b&gt;&amp;x","p9","&lt;b&gt;&amp;x","p12"]'
+    assert said == ["p7", "<b>&x", "p9", "<b>&x", "p12"]

@@ -6,6 +6,8 @@ import pytest
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Image
 from DeepRegistrationLib.quality.report import Report, overlay_png, save_report
+from DeepRegistrationLib.quality.slices import EDGES, upright, views, world_axes
+from DeepRegistrationLib.refinement.hypotheses import Evidence
 from DeepRegistrationLib.settings import AFFINE_ALONE, NETWORK_ALONE
 from Testing.Lib.geometry.geometries import GRIDS, oblique
 
@@ -30,8 +32,12 @@ FAR_OFF = {"estimated_error_mm": 9.0, "affine_error_mm": 9.0, "error_step_mm": 3
         ({"similarity_after": float("nan")}, "check", "could not be measured"),
         ({"chosen": AFFINE_ALONE}, "good", "which is the answer"),
         ({"chosen": AFFINE_ALONE, **FAR_OFF}, "check", "about 9.0 mm from where they belong"),
-        (FAR_OFF, "good", "smooth and invertible"),
+        (FAR_OFF, "check", "about 9.0 mm from where they belong"),
+        ({**FAR_OFF, "estimated_error_mm": 7.5}, "good", "smooth and invertible"),
+        ({"chosen": AFFINE_ALONE, **FAR_OFF, "estimated_error_mm": 7.5}, "check", "about 7.5 mm"),
         ({"chosen": NETWORK_ALONE}, "check", "what the universal network proposes"),
+        ({"filled_percent": 12.0}, "good", "smooth and invertible"),
+        ({"filled_percent": 24.0}, "check", "24 % of the anatomy meets nothing"),
         ({"label_dice": 0.8}, "good", "smooth and invertible"),
         ({"label_dice": 0.2}, "check", "a Dice of only 0.20"),
     ],
@@ -66,8 +72,6 @@ def test_the_overlay_hangs_upright():
     low = np.full(3, -27.0)
     index = tuple(grid.to_index(np.array([low[0] + 24, low[1] + 3, low[2] + 24])).round().astype(int))
     array[index] = 1
-    from DeepRegistrationLib.quality.slices import upright, views
-
     places = {}
     for name, axis in views(grid):
         picture, _ = upright(np.take(array, index[axis], axis=axis), grid, axis)
@@ -76,6 +80,36 @@ def test_the_overlay_hangs_upright():
     assert places["axial"] == (True, True)  # front up, the patient's left on the right
     assert places["coronal"] == (True, True)
     assert places["sagittal"][0]
+
+
+@pytest.mark.parametrize("angles", [(0, 0, 45), (45, 35.26, 0), (30, 40, 50), (0, 0, -45)], ids=str)
+def test_each_plane_is_there_once_however_oblique(angles):
+    grid = oblique((20, 30, 40), (1, 1, 1), angles)
+    assert sorted(name for name, _ in views(grid)) == ["axial", "coronal", "sagittal"]
+    assert sorted(world_axes(grid)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, -1), (-1, -1, -1)], ids=str)
+def test_the_letters_are_at_the_sides_that_they_name(flips):
+    grid = oblique((21, 22, 23), (1, 1, 1), (5, 8, -6), flips=flips)
+    center = grid.to_world((np.array(grid.shape) - 1) / 2)
+    toward = {"L": (9, 0, 0), "R": (-9, 0, 0), "P": (0, 9, 0), "A": (0, -9, 0), "S": (0, 0, 9), "I": (0, 0, -9)}
+    for name, axis in views(grid):
+        for letter, place in zip(EDGES[name], ("left", "right", "top", "bottom"), strict=True):
+            array = np.zeros(grid.shape, np.float32)
+            index = grid.to_index(center + toward[letter]).round().astype(int)
+            array[tuple(index)] = 1
+            picture, _ = upright(np.take(array, index[axis], axis=axis), grid, axis)
+            (row, column), (rows, columns) = np.argwhere(picture == 1)[0], picture.shape
+            sides = {"left": -column, "right": column - columns, "top": -row, "bottom": row - rows}
+            assert max(sides, key=sides.get) == place, (name, letter)
+
+
+def test_what_went_on_is_told_with_what_was_weighed_if_anything_was():
+    said = dict(report(chosen="lncc").lines())["Chosen"]
+    assert said == "lncc, as nothing else was weighed"
+    said = dict(report(chosen="lncc", hypotheses=(Evidence("lncc", gain=0.5), Evidence("affine"))).lines())["Chosen"]
+    assert said == "lncc (worth of what was tried: lncc +0.500, affine +0.000)"
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):

@@ -99,6 +99,16 @@ def test_the_light_is_not_green_for(name):
 
 
 @pytest.mark.slow
+def test_the_light_is_not_green_for_a_brain_and_little_more_than_half_of_one():
+    half = brain("OAS1_0002")
+    array = np.round(half.array)  # zero around, too: what is cut is no padding, which would be seen
+    array[:, int(0.55 * array.shape[1]) :] = 0
+    verdict, reasons = light(brain("OAS1_0001"), Image(array, half.grid))
+    assert verdict == "check"
+    assert any("meets nothing in the moving image" in reason for reason in reasons)
+
+
+@pytest.mark.slow
 def test_the_light_is_green_for_brains_of_two_people():
     assert light(brain("OAS1_0001"), brain("OAS1_0002"))[0] == "good"
 
