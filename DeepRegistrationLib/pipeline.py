@@ -22,7 +22,7 @@ from .geometry.image import Grid, Image, ImageSource, PathLike
 from .geometry.points import FEWEST_PAIRS
 from .geometry.transform import Transform, affine_to_sitk, resample
 from .inputs.content_mask import content_of
-from .inputs.field_of_view import without_openings
+from .inputs.field_of_view import seen_on
 from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks, read_rigid_parts
 from .inputs.pair import Pair, PreparedPair, fixed_on, label_tensors, landmark_voxels, working_grid
 from .inputs.start import read_start, split_start
@@ -120,7 +120,7 @@ def register(
     content = content_of(*fixed_on_grid)
     with reporter.stage("affine", 0.05, 0.2) as stage:
         matrix, field, surroundings = _aligned(pair, grid, start, fit, content, chosen, report, stage)
-        pair, fixed_on_grid, content = _seen(pair, grid, matrix, fixed_on_grid, content)
+        pair, fixed_on_grid, content = seen_on(pair, grid, matrix, fixed_on_grid, content)
         stage(1.0, "images aligned as a whole")
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
@@ -267,17 +267,6 @@ def _aligned(
     if not settings.from_here:
         report.mirror = measure_mirror(*images, matrix, **pair.masks, contents=contents, reporter=reporter)
     return matrix, field, surroundings
-
-
-def _seen(
-    pair: Pair, grid: Grid, matrix: np.ndarray, fixed_on_grid: tuple[Tensor, Tensor | None], content: Tensor
-) -> tuple[Pair, tuple[Tensor, Tensor | None], Tensor]:
-    """The pair, its fixed image on ``grid`` and the content there, without openings that stayed in their place."""
-    seen = without_openings(pair, matrix)
-    if seen is pair:
-        return pair, fixed_on_grid, content
-    fixed_on_grid = fixed_on(seen, grid)
-    return seen, fixed_on_grid, content_of(*fixed_on_grid)
 
 
 def _predicted(

@@ -11,11 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
+from torch import Tensor
 
-from ..geometry.image import Image
+from ..geometry.image import Grid, Image
 from ..geometry.padding import background_of
 from ..geometry.transform import affine_to_sitk, resample
-from .pair import Pair
+from .content_mask import content_of
+from .pair import Pair, fixed_on
 
 FAINT = 0.02
 """Of the range of nearly all voxels: what differs less from the background is as dark, if it is not all around lit."""
@@ -49,6 +51,17 @@ def without_openings(pair: Pair, matrix: np.ndarray) -> Pair:
         for lit, mask in ((fixed, pair.fixed_mask), (moving, pair.moving_mask))
     ]
     return replace(pair, fixed_mask=masks[0], moving_mask=masks[1]) if all(mask.any() for mask in masks) else pair
+
+
+def seen_on(
+    pair: Pair, grid: Grid, matrix: np.ndarray, fixed_on_grid: tuple[Tensor, Tensor | None], content: Tensor
+) -> tuple[Pair, tuple[Tensor, Tensor | None], Tensor]:
+    """``without_openings``, and with it the fixed image on ``grid`` with its mask, and the content there."""
+    seen = without_openings(pair, matrix)
+    if seen is pair:
+        return pair, fixed_on_grid, content
+    fixed_on_grid = fixed_on(seen, grid)
+    return seen, fixed_on_grid, content_of(*fixed_on_grid)
 
 
 def _lit(image: Image) -> Image | None:

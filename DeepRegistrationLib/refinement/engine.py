@@ -25,7 +25,7 @@ from ..progress import SILENT, Reporter
 from ..settings import AFFINE_ALONE, AUTO, NETWORK_ALONE, Settings
 from .choose import choose_similarity
 from .counterparts import fill_in, trust_in
-from .guard import Choice, coarse_levels, confirmed, guard, last_resort, refused
+from .guard import Choice, coarse_levels, confirmed, guard, last_resort, refused, with_stiff
 from .hypotheses import Fields
 from .level_images import Images
 from .levels import Level, Rim, Window, keep_inside, normalize, shrink, working_window
@@ -120,7 +120,7 @@ def refine(
             similarity = choose_similarity(shrink(f, multiples), shrink(m, multiples))
         # What was asked for or guided by hand is not judged by the images alone.
         guarded = settings.similarity == AUTO and begin is None and landmarks is None and labels is None
-        plans = partial(planner or plan, window.shape, mm, settings)
+        plans = with_stiff(partial(planner or plan, window.shape, mm, settings))
         u, counts, choice = _descend(images, plans, similarity, begin, guarded, propose, reporter)
         reporter(0.87, "removing folds")
         u = _on_grid(u, window, shape, start)

@@ -1,5 +1,7 @@
 """The harm guard: ordinary pairs go on as they are, others take another measure or stay as the affine left them."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from DeepRegistrationLib.fields.inverse import invert
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.refinement import engine, guard
 from DeepRegistrationLib.refinement.engine import refine
-from DeepRegistrationLib.refinement.schedule import DIRECT
+from DeepRegistrationLib.refinement.schedule import DIRECT, plan
 from DeepRegistrationLib.settings import AFFINE_ALONE, NETWORK_ALONE, Settings
 from Testing.Lib.refinement.test_agreement import TURNS
 from Testing.Lib.refinement.test_far_seeing import inner_error, motion, texture
@@ -205,6 +207,28 @@ def test_what_a_network_proposes_is_begun_with_and_then_taken_as_it_is_where_not
     assert set(begun) & {DIRECT, "information", "far, information"}
     assert set(found.iterations) == {0}
     assert inner_error(found.field, u) < 0.05
+
+
+def test_a_stiff_measure_has_the_levels_of_its_own_all_smoothed_as_much_further():
+    plans = guard.with_stiff(partial(plan, (96, 104), [1.0, 1.0], Settings()))
+    soft, stiff = plans("information"), plans(guard.CANNOT_TEAR)
+    for own, other in zip(soft, stiff, strict=True):
+        assert other.similarity == own.similarity
+        assert (other.force_sigma, other.field_sigma) == (
+            guard.STIFFER * own.force_sigma,
+            guard.STIFFER * own.field_sigma,
+        )
+        assert other.iterations == own.iterations
+
+
+def test_where_contrasts_hide_each_other_what_cannot_tear_is_tried_before_all_stays_as_it_is(monkeypatch):
+    fixed, moving, u = other_contrast((26, 28, 26), 2.0)
+    monkeypatch.setattr(guard, "AGREED", 2.0)  # as sections of two stains
+    found = refine(fixed, moving)
+    assert found.choice.chosen == found.choice.weighed[0].name == guard.CANNOT_TEAR
+    assert found.choice.weighed[0].worth > 0
+    assert sum(found.iterations) > 0
+    assert inner_error(found.field, u) < 0.6 * inner_error(torch.zeros_like(u), u)
 
 
 def test_a_network_that_is_wrong_is_not_believed(monkeypatch):
