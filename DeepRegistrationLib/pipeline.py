@@ -23,7 +23,15 @@ from .geometry.points import FEWEST_PAIRS
 from .geometry.transform import Transform, affine_to_sitk, resample
 from .inputs.content_mask import content_of
 from .inputs.field_of_view import seen_on
-from .inputs.guides import Labels, Landmarks, check_guides, read_labels, read_landmarks, read_rigid_parts
+from .inputs.guides import (
+    Labels,
+    Landmarks,
+    check_guide_names,
+    check_guides,
+    read_labels,
+    read_landmarks,
+    read_rigid_parts,
+)
 from .inputs.pair import Pair, PreparedPair, fixed_on, label_tensors, landmark_voxels, working_grid
 from .inputs.start import read_start, split_start
 from .models.bundle import Model
@@ -41,17 +49,6 @@ from .refinement.guard import Choice
 from .refinement.rigid_parts import keep_rigid
 from .result import Result
 from .settings import AUTO, DEFORMABLE, NO_NETWORK, Choices, Settings
-
-_TOGETHER = {
-    "labels": "labels=(fixed, moving)",
-    "points": "landmarks=(fixed, moving), two (n, ndim) arrays in LPS mm",
-    "landmarks": "landmarks=(fixed, moving), two (n, ndim) arrays in LPS mm",
-}
-"""What the command line and lists name one by one, as ``register`` takes it."""
-
-
-def _without_side(name: str) -> str:
-    return name.removeprefix("fixed_").removeprefix("moving_")
 
 
 def register(
@@ -97,9 +94,7 @@ def register(
         InputError: if the input cannot be used; one sentence says why.
         Cancelled: if the token was set.
     """
-    together = next((_TOGETHER[name] for name in map(_without_side, choices) if name in _TOGETHER), "")
-    if together:
-        raise InputError(f"What guides is given for both images together: {together}.")
+    check_guide_names(choices)
     chosen = Settings.given(settings, choices)
     _check_guides(chosen, landmarks, labels, rigid_labels, landmark_names)
     check_listeners(progress, cancel, on_level, stop)
@@ -125,8 +120,7 @@ def register(
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
         onto = affine_to_sitk(matrix)
-        made = None if chosen.is_linear else PreparedPair.prepare(pair, fixed_on_grid, grid, onto)
-        prepared = made.leveled(surroundings) if made and surroundings else made
+        prepared = None if chosen.is_linear else PreparedPair.prepare(pair, fixed_on_grid, grid, onto, surroundings)
         stage(1.0, "images on one grid")
 
     predicted = 0.25 if model is None else 0.65 if fine_tuned_by else 0.35

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,22 @@ BEYOND = 0.5
 
 Landmarks = tuple[np.ndarray, np.ndarray]
 Labels = tuple[Image, Image]
+
+
+_TOGETHER = {
+    "labels": "labels=(fixed, moving)",
+    "points": "landmarks=(fixed, moving), two (n, ndim) arrays in LPS mm",
+    "landmarks": "landmarks=(fixed, moving), two (n, ndim) arrays in LPS mm",
+}
+"""What the command line and lists name one by one, as ``register`` takes it."""
+
+
+def check_guide_names(names: Iterable[str]) -> None:
+    """Raises InputError where one is a guide's as the command line names it, which no setting is."""
+    for name in names:
+        together = _TOGETHER.get(name.removeprefix("fixed_").removeprefix("moving_"))
+        if together:
+            raise InputError(f"What guides is given for both images together: {together}.")
 
 
 def check_guides(refines: bool, aligns: bool, landmarks: Any, labels: Any, names: Any = None) -> None:

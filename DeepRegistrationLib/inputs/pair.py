@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -92,26 +92,30 @@ class PreparedPair:
 
     @classmethod
     def prepare(
-        cls, pair: Pair, fixed_on_grid: tuple[Tensor, Tensor | None], grid: Grid, affine: sitk.Transform
+        cls,
+        pair: Pair,
+        fixed_on_grid: tuple[Tensor, Tensor | None],
+        grid: Grid,
+        affine: sitk.Transform,
+        surroundings: float = 0.0,
     ) -> PreparedPair:
-        """The moving image on ``grid`` through ``affine``, beside what ``fixed_on`` made of the fixed one."""
+        """The moving image on ``grid`` through ``affine``, beside what ``fixed_on`` made of the fixed one.
+
+        ``surroundings``: mm within which each voxel is taken relative to those around it, without light that stays in
+        its place; 0: as it is.
+        """
         fixed, fixed_mask = fixed_on_grid
         moving = resample(pair.moving, grid, affine, dtype=np.float32)
         # Where the moving image was never seen nothing may pull.
         seen = pair.moving_mask if pair.moving_mask is not None else np.ones(pair.moving.grid.shape, bool)
-        moving_mask = _on_grid(seen, pair.moving.grid, grid, affine)
-        if pair.moving_mask is None and bool(moving_mask.all()):
-            return cls(grid, fixed, _tensor(moving.array), fixed_mask, None)
-        return cls(grid, fixed, _tensor(moving.array), fixed_mask, moving_mask)
-
-    def leveled(self, surroundings: float) -> PreparedPair:
-        """Each voxel relative to those around it, within ``surroundings`` mm: without light that stays in its place."""
-        radius = np.round(surroundings / self.grid.spacing).astype(int)
-        fixed, moving = (
-            relative(image, torch.ones_like(image) if mask is None else mask, radius)
-            for image, mask in ((self.fixed, self.fixed_mask), (self.moving, self.moving_mask))
-        )
-        return replace(self, fixed=fixed, moving=moving)
+        there = _on_grid(seen, pair.moving.grid, grid, affine)
+        moving_mask = None if pair.moving_mask is None and bool(there.all()) else there
+        images, masks = [fixed, _tensor(moving.array)], [fixed_mask, moving_mask]
+        if surroundings:
+            radius = np.round(surroundings / grid.spacing).astype(int)
+            weights = [torch.ones_like(fixed) if mask is None else mask for mask in masks]
+            images = [relative(x, weight, radius) for x, weight in zip(images, weights, strict=True)]
+        return cls(grid, *images, *masks)
 
 
 def fixed_on(pair: Pair, grid: Grid) -> tuple[Tensor, Tensor | None]:
