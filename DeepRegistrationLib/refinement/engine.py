@@ -151,8 +151,7 @@ def _descend(
     Guarded, the fine levels are gone through from one choice after another, until one of these ends it:
 
     * nothing was worth it: no field (``AFFINE_ALONE``); or the network's field is taken as it is (``NETWORK_ALONE``);
-    * the user stopped, or the end of the choice is confirmed;
-    * what the coarse levels found, not confirmed, is judged once more and no other choice is better.
+    * the user stopped, or the end of the choice is confirmed.
     """
     levels = plans(similarity)
     coarse = coarse_levels(levels) if guarded else sum(level.both_ways for level in levels)
@@ -205,8 +204,8 @@ def _descend(
         seen, choice = choice, judge(choice, doubted=True)
         if reporter.stopped("the last look"):
             return u, taken, seen
-        if choice.chosen == similarity:
-            return u, taken, choice
+        if choice.chosen == similarity:  # it was not confirmed, whatever it is worth
+            choice = resort(choice)
 
 
 def _fine_levels(

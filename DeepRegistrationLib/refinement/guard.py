@@ -203,7 +203,7 @@ def last_resort(
 def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
     """Whether the images agree once moved by ``u``; of two contrasts, no less than before, with one made the other.
 
-    What ``CANNOT_TEAR`` must only tell more: where it is asked, the contrasts hide each other from any such look.
+    What ``CANNOT_TEAR`` finds must only tell more: where it is asked, the contrasts hide each other from any such look.
 
     Where the guard acted one must tell more of the other at full resolution, too. Fields that moved heads which lay
     right by half a voxel gained 3 % at a quarter of the resolution, 2 at half of it, and lost 1 to 2 at full
@@ -215,8 +215,12 @@ def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
     """
     one_contrast = choice.similarity == "lncc"
     cannot_tear = choice.similarity.startswith(STIFF)
-    if one_contrast and len(choice.weighed) == 1:
-        return choice.weighed[0].alike >= DOUBTED or alike(*_finer(images, level, 2, u)) >= ALIKE
+    acted = len(choice.weighed) > 1
+    if one_contrast:
+        sure = not acted and choice.weighed[0].alike >= DOUBTED
+        is_alike = sure or alike(*_finer(images, level, 2, u)) >= ALIKE
+        if not (acted and is_alike):
+            return is_alike
     if not one_contrast and not cannot_tear:
         scale, there = _finer(images, level, 2, u)
         if alike(scale, there, across=True) < max(AGREED, alike(scale, torch.zeros_like(there), across=True)):

@@ -81,6 +81,7 @@ def test_where_the_evidence_is_only_silent_the_worthiest_field_goes_on_and_then_
     monkeypatch.setattr(guard, "TURNING", 10.0)
     if not confirmed:
         monkeypatch.setattr(guard, "AGREED", 2.0)
+        monkeypatch.setattr(guard, "ALIKE", -1.0)
     fixed, moving, _ = other_contrast((96, 104), 4.0)
     found = refine(fixed, moving)
     weighed = {e.name: e for e in found.choice.weighed}
@@ -91,6 +92,16 @@ def test_where_the_evidence_is_only_silent_the_worthiest_field_goes_on_and_then_
     assert found.choice.chosen == (best if confirmed else "lncc")
     if not confirmed:
         assert torch.equal(found.field, refine(fixed, moving, Settings(similarity="lncc")).field)
+
+
+def test_its_own_field_does_not_go_on_either_where_the_images_are_not_alike_at_its_end(monkeypatch):
+    """A slice of another contrast came from 0.38 Dice to 0.25 so, and was good."""
+    monkeypatch.setattr(guard, "AGAINST", -10.0)
+    monkeypatch.setattr(guard, "TURNING", 10.0)
+    monkeypatch.setattr(guard, "AGREED", 2.0)
+    found = refine(*other_contrast((96, 104), 4.0)[:2])
+    assert found.choice.chosen == AFFINE_ALONE
+    assert "lncc" in {e.name for e in found.choice.weighed}
 
 
 def test_where_no_field_tells_more_at_full_resolution_the_affine_is_the_answer(monkeypatch):
@@ -140,7 +151,7 @@ def test_what_its_end_does_not_confirm_is_tried_anew(monkeypatch):
 
 
 def test_one_contrast_is_looked_at_again_only_where_the_coarse_levels_leave_doubt(monkeypatch):
-    """Then it goes on bit for bit where its end is confirmed, and where nothing is worth clearly more."""
+    """Then it goes on bit for bit where its end is confirmed, and where it is not it ends, whatever it is worth."""
     moving = texture((20, 24, 20))
     fixed = warp(moving, motion((20, 24, 20), 3.0))
     plain = refine(fixed, moving)
@@ -149,9 +160,8 @@ def test_one_contrast_is_looked_at_again_only_where_the_coarse_levels_leave_doub
     monkeypatch.setattr(guard, "ALIKE", 2.0)
     monkeypatch.setattr(guard, "LEAD", -9.0)
     anew = refine(fixed, moving)
-    assert len(anew.choice.weighed) > 1
-    assert anew.choice.chosen == "lncc"
-    assert torch.equal(anew.field, plain.field)
+    assert "lncc" in {e.name for e in anew.choice.weighed}
+    assert anew.choice.chosen != "lncc"
 
 
 def test_what_the_user_asked_for_is_not_judged(monkeypatch):
