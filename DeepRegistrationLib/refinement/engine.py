@@ -201,11 +201,9 @@ def _descend(
         if len(choice.weighed) > 1:
             choice = refused(choice) if choice.rest else resort(choice)
             continue
-        seen, choice = choice, judge(choice, doubted=True)
+        seen, choice = choice, judge(choice, refuted=True)
         if reporter.stopped("the last look"):
             return u, taken, seen
-        if choice.chosen == similarity:  # it was not confirmed, whatever it is worth
-            choice = resort(choice)
 
 
 def _fine_levels(

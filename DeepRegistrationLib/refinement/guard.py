@@ -11,6 +11,7 @@ else the affine alignment is the answer. All other pairs go on as they are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -42,7 +43,7 @@ ALIKE = 0.77
 0.79 to 1.0 alike, sections of two stains 0.43 and 0.67, and a skull that the affine stage does not find 0.45. Remapped
 by a curve that is not monotone 24 pairs came to 0.36 to 0.79, one to 0.88."""
 LEAD = 0.05
-"""By how much more the measure that gave such images must be worth than any other, to go on."""
+"""By how much more LNCC must be worth than any other measure, to go on where one contrast is doubted at once."""
 TURNING = 0.015
 """Of the variance: what a curve that turns explains more than one that rises, from which on one contrast is doubted at
 once. 70 pairs of one contrast gave 0 to 0.006, sections of two stains 0.09, people with one prostate each 0.04;
@@ -110,7 +111,7 @@ def guard(
     plans: Callable[[str], list[Level]],
     choice: Choice,
     run: Run,
-    doubted: bool = False,
+    refuted: bool = False,
 ) -> Choice:
     """``choice`` with its evidence, or what goes on in its place.
 
@@ -118,14 +119,14 @@ def guard(
         plans: the levels for a measure.
         choice: what the coarse levels found.
         run: takes the steps of coarse levels from a given field.
-        doubted: ``choice`` was not confirmed at its end.
+        refuted: ``choice`` was not confirmed at its end, and another goes on whatever it is worth.
     """
     levels = plans(choice.similarity)
     level = levels[coarse_levels(levels) - 1]
     scale = _scale_on(images, level)
+    nothing, doubted = torch.zeros_like(choice.there), refuted
     if choice.similarity == "lncc":
-        doubted = doubted or turning(scale.fixed, scale.moving, known(scale, torch.zeros_like(choice.there))) > TURNING
-    nothing = torch.zeros_like(choice.there)
+        doubted = doubted or turning(scale.fixed, scale.moving, known(scale, nothing)) > TURNING
     there, back = choice.there, choice.back
     found = weigh(choice.chosen, scale, there, back)
     if back is None and (doubted or found.gain < LITTLE):
@@ -156,7 +157,9 @@ def guard(
         attempt(f"far, {measure}", measure, seen)
 
     def rank(evidence: Evidence) -> float:
-        return evidence.worth - (LEAD if doubted and evidence.name == found.name else 0.0)
+        if evidence.name != found.name:
+            return evidence.worth
+        return -math.inf if refuted else evidence.worth - (LEAD if doubted else 0.0)
 
     ranked = sorted(weighed.values(), key=rank, reverse=True)
     measure, fields = tried[ranked[0].name]

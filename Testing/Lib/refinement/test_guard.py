@@ -158,7 +158,6 @@ def test_one_contrast_is_looked_at_again_only_where_the_coarse_levels_leave_doub
     monkeypatch.setattr(guard, "DOUBTED", 2.0)
     assert torch.equal(refine(fixed, moving).field, plain.field)
     monkeypatch.setattr(guard, "ALIKE", 2.0)
-    monkeypatch.setattr(guard, "LEAD", -9.0)
     anew = refine(fixed, moving)
     assert "lncc" in {e.name for e in anew.choice.weighed}
     assert anew.choice.chosen != "lncc"
