@@ -9,7 +9,7 @@ A pair list is the Learn2Reg form with labels or landmarks beside the images::
 
     {"name": "mine", "pairs": [{"name": "a-b", "group": "brains", "fixed": "a.nii.gz", "moving": "b.nii.gz",
       "fixed_labels": "...", "moving_labels": "...", "labels": [1, 2, 3], "fixed_points": "...", "moving_points": "...",
-      "affine": true}]}
+      "more_points": {"outside": ["...", "..."]}, "affine": true}]}
 
 Paths are relative to the list. Each run is a process of its own: a peer that crashes costs one row, peak memory is
 its own, threads are pinned alike. Only the registration call is timed, with the images in memory.

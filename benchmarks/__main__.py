@@ -16,12 +16,13 @@ from .attempts import add_attempts
 from .cohorts.atlas import add_atlas
 from .cohorts.kills import add_kills
 from .cohorts.old import add_old
-from .pairs import Pair, project_pairs, read_pairs, write_pairs
+from .kinds import project_pairs
+from .pairs import Pair, read_pairs, write_pairs
 from .peers import METHODS, ONE_CONTRAST, VOLUMES_ONLY
 from .robustness.measure import add_robustness
 from .running import run_command
 from .speed.measure import add_speed
-from .worker import environment
+from .worker import dimensions_of, engine_commit, environment
 
 SCALING = Path("runs/scaling.jsonl")
 """Where the scaling run keeps what it measured; the report reads it there."""
@@ -82,7 +83,8 @@ def run_all(options: argparse.Namespace) -> None:
     ]
     for number, (pair, method) in enumerate(wanted, 1):
         result = run_one(method, pair, options.threads, options.limit)
-        record = {"pair": pair.name, "group": pair.group, "method": method, "threads": options.threads, **result}
+        named = {"pair": pair.name, "group": pair.group, "method": method, "threads": options.threads}
+        record = {**named, "engine": engine_commit(), **result}
         with options.results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         shown = result.get("error") or f"{result['wall']:.1f} s, {tables.score_text(result)}"
@@ -95,7 +97,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _fits(method: str, pair: Pair) -> bool:
-    flat = Path(pair.fixed).suffix.lower() in (".png", ".jpg", ".jpeg")
+    flat = dimensions_of(pair.fixed) == 2
     return not (method in ONE_CONTRAST and pair.cross) and not (method in VOLUMES_ONLY and flat)
 
 

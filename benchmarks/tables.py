@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from . import targets
+from . import every_kind, targets
 from .peers import METHODS, SETTINGS
 
-PACKAGES = ("torch", "SimpleITK", "antspyx", "itk-elastix", "convexAdam")
+PACKAGES = ("torch", "SimpleITK", "antspyx", "itk-elastix", "convexAdam", "picsl-greedy")
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
@@ -34,7 +34,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 def score_text(result: dict[str, Any]) -> str:
     """The score of one registration in words."""
     parts = [f"Dice {result['dice']:.3f}"] if "dice" in result else []
-    parts += [f"TRE {result['tre']:.2f} mm"] if "tre" in result else []
+    parts += [f"{k.upper()[:3]}{k[3:]} {result[k]:.2f}" for k in every_kind.measures([result]) if k != "dice"]
     return ", ".join(parts)
 
 
@@ -48,6 +48,7 @@ def write(records: list[dict[str, Any]], folder: Path, scaling: Sequence[dict[st
         groups[record["group"] + ("" if threads == most else f", {threads} thread{plural}")].append(record)
     text = ["# Benchmarks", "", "Written by `python -m benchmarks run`; do not edit.", "", *_machine(records, most), ""]
     text += [note, ""] if note else []
+    text += every_kind.section([r for r in records if r["threads"] == most])
     text += ["## What was asked", "", *targets.table(records, scaling), ""]
     for group, members in groups.items():
         against = [r for r in members if r["pair"] in targets.with_peers(members)]
@@ -96,8 +97,19 @@ def _machine(records: list[dict[str, Any]], threads: int) -> list[str]:
         "",
         "Read with care: where the table of what was asked says so, this library's settings were chosen on the pairs; "
         "demons ran at two settings, the other peers were not tuned at all. Where a row has one or two pairs, "
-        "differences of 0.01 are ties.",
+        "differences of 0.01 are ties. All kinds of the data folder were looked at while the engine was made.",
+        *_engines(records),
     ]
+
+
+def _engines(records: list[dict[str, Any]]) -> list[str]:
+    """Which commit of this library made which groups, where that is known."""
+    groups: dict[str, list[str]] = {}
+    for r in records:
+        if r.get("engine") and r["method"] == targets.FAST and r["group"] not in groups.setdefault(r["engine"], []):
+            groups[r["engine"]].append(r["group"])
+    parts = [f"{commit}: {'; '.join(names)}" for commit, names in groups.items()]
+    return ["", f"This library at the commits {'. '.join(parts)}."] if parts else []
 
 
 def processor() -> str:
@@ -110,18 +122,16 @@ def processor() -> str:
 
 
 def _table(records: list[dict[str, Any]]) -> list[str]:
-    what = "dice" if any("dice" in r for r in records) else "tre"
-    title = {"dice": "Dice", "tre": "Landmark error (mm)"}[what]
-    lines = [
-        f"| method | pairs | {title} | folds % | SD log J | inverse mm | wall s | CPU s | peak GB |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    found = every_kind.measures(records)
+    names = ["method", "pairs", *(every_kind.title(key, records[0]["group"]) for key in found)]
+    names += ["folds %", "SD log J", "inverse mm", "wall s", "CPU s", "peak GB"]
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     for method in METHODS:
         done = [r for r in records if r["method"] == method and "error" not in r]
         if not done:
             continue
         columns = [
-            _spread(done, what, 3),
+            *(_spread(done, key, 3) for key in found),
             *(_spread(done, k, d) for k, d in (("folds", 4), ("sdlogj", 3), ("inverse_mm", 3))),
         ]
         cost = [_spread(done, k, d) for k, d in (("wall", 1), ("cpu", 1), ("peak_gb", 2))]
@@ -149,7 +159,7 @@ def _plot(groups: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
     if not groups:
         return
-    columns = min(3, len(groups))
+    columns = min(4, len(groups))
     rows = -(-len(groups) // columns)
     figure = Figure(figsize=(5 * columns, 3.8 * rows), layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -157,7 +167,7 @@ def _plot(groups: dict[str, list[dict[str, Any]]], path: Path) -> None:
     for panel in panels[len(groups) :]:
         panel.axis("off")
     for panel, (group, records) in zip(panels, groups.items(), strict=False):
-        what = "dice" if any("dice" in r for r in records) else "tre"
+        what = next(iter(every_kind.measures(records)), "dice")
         ran: dict[str, set[str]] = {}
         for r in records:
             if what in r and r["method"] != "before":
@@ -173,7 +183,7 @@ def _plot(groups: dict[str, list[dict[str, Any]]], path: Path) -> None:
             panel.annotate(method, (x, y), fontsize=7, xytext=(4, 4 if above else -11), textcoords="offset points")
         panel.set_xscale("log")
         panel.set_xlabel("seconds")
-        panel.set_ylabel({"dice": "mean Dice", "tre": "landmark error, mm"}[what])
+        panel.set_ylabel(every_kind.title(what, group))
         panel.set_title(f"{group}: {len(shared)} pair{'s' * (len(shared) != 1)}", fontsize=10)
         panel.margins(0.25)
         low, high = panel.get_xlim()

@@ -13,15 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .pairs import held_out
+from . import kinds
 
 Record = Mapping[str, Any]
 FAST, ACCURATE = "ours, fast", "ours, accurate"
 OWN = ("before", FAST, ACCURATE)
-ONE_CONTRAST = ("brain (T1)", "brain (T1, two label pipelines)", "heart (cine MR)", "hippocampus (MR)")
-PLANE = "chest (X-ray, 2-D)"
-ACROSS = "brain (pseudo-T2 <- T1)"
-TUMOR = "brain with tumor (landmarks)"
+ONE_CONTRAST = (kinds.BRAIN, kinds.TWO_PIPELINES, kinds.HEART, kinds.HIPPOCAMPUS)
+PLANE, ACROSS, TUMOR = kinds.CHEST, kinds.REMAPPED, kinds.TUMOR
 LEAD = "OAS1_0001<-OAS1_0002"
 HEAD_VOXELS = 160 * 192 * 224
 
@@ -148,7 +146,7 @@ def _compared(records: Sequence[Record], group: str, method: str) -> list[_Again
         ]
         if peers:
             best = max(peers, key=_better)
-            unseen = held_out(own["pair"], own["group"])
+            unseen = kinds.held_out(own["pair"], own["group"])
             out.append(_Against(_better(own) - _better(best), own["wall"] / best["wall"], own["folds"], unseen))
     return out
 

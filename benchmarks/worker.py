@@ -6,8 +6,10 @@ import json
 import math
 import os
 import resource
+import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from .pairs import Pair
+
+LIBRARY = "DeepRegistrationLib"
 
 
 def main(arguments: list[str]) -> int:
@@ -39,7 +43,10 @@ def measure(method: str, pair: Pair) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
     whole = sitk.CompositeTransform([before, transform]) if before is not None else transform
     # Only this library hands out an inverse of its own.
-    own = {"own_inverse_mm": transform.own_inverse_mm} if hasattr(transform, "own_inverse_mm") else {}
+    own: dict[str, Any] = {"own_inverse_mm": transform.own_inverse_mm} if hasattr(transform, "own_inverse_mm") else {}
+    if method == "before" and pair.affine:  # what the affine stage did
+        lying = agreement(pair, sitk.Transform(fixed.GetDimension(), sitk.sitkIdentity))
+        own = {"unaligned": lying}
     return {"wall": wall, "cpu": cpu, "peak_gb": peak, **own, **score(pair, whole, transform, fixed)}
 
 
@@ -79,19 +86,11 @@ def score(
     import torch
 
     from DeepRegistrationLib import fields
-    from DeepRegistrationLib.geometry.image import Grid, read_image
-    from DeepRegistrationLib.geometry.points import read_points
+    from DeepRegistrationLib.geometry.image import Grid
     from DeepRegistrationLib.geometry.transform import displacement_on, lps_to_voxels
     from DeepRegistrationLib.quality import metrics
-    from DeepRegistrationLib.quality.scores import score_labels, score_points
 
-    result: dict[str, Any] = {}
-    if pair.fixed_labels:
-        maps = [_labels(read_image(path)) for path in (pair.fixed_labels, pair.moving_labels)]
-        result["dice"] = score_labels(whole, *maps, chosen=list(pair.labels) or None)["mean_dice_after"]
-    if pair.fixed_points:
-        points = [read_points(path).positions for path in (pair.fixed_points, pair.moving_points)]
-        result["tre"] = score_points(whole, *points)["mean_tre_after_mm"]
+    result: dict[str, Any] = dict(agreement(pair, whole))
     grid = Grid.from_sitk(fixed)
     u = lps_to_voxels(displacement_on(deformable, grid), grid)
     array = sitk.GetArrayFromImage(fixed)
@@ -107,7 +106,23 @@ def score(
     return result
 
 
-def _labels(image):  # type: ignore[no-untyped-def]
+def agreement(pair: Pair, whole: sitk.Transform) -> dict[str, float]:
+    """ "dice", "tre" (mm, or pixels) and "tre NAME" of further landmarks, as far as the pair has them."""
+    from DeepRegistrationLib.geometry.image import read_image
+    from DeepRegistrationLib.geometry.points import read_points
+    from DeepRegistrationLib.quality.scores import score_labels, score_points
+
+    found: dict[str, float] = {}
+    if pair.fixed_labels:
+        maps = [label_map(read_image(path)) for path in (pair.fixed_labels, pair.moving_labels)]
+        found["dice"] = score_labels(whole, *maps, chosen=list(pair.labels) or None)["mean_dice_after"]
+    for name, paths in pair.points().items():
+        points = [read_points(path).positions for path in paths]
+        found[f"tre {name}".strip()] = score_points(whole, *points)["mean_tre_after_mm"]
+    return found
+
+
+def label_map(image):  # type: ignore[no-untyped-def]
     """Masks stored as pictures (0 and about 255) become 0 and 1."""
     from DeepRegistrationLib.geometry.image import Image
 
@@ -118,10 +133,31 @@ def _labels(image):  # type: ignore[no-untyped-def]
 
 def voxels_of(path: str) -> int:
     """Of an image file; only its header is read."""
+    return math.prod(_size(path))
+
+
+def dimensions_of(path: str) -> int:
+    """Of an image file, 2 or 3; only its header is read. FreeSurfer's files hold volumes."""
+    return 3 if path.endswith((".mgz", ".mgh")) else len(_size(path))
+
+
+def _size(path: str) -> tuple[int, ...]:
     reader = sitk.ImageFileReader()
     reader.SetFileName(path)
     reader.ReadImageInformation()
-    return math.prod(reader.GetSize())
+    return tuple(reader.GetSize())
+
+
+def engine_commit() -> str:
+    """The last commit that touched this library, with a star where files differ from it; "" outside of a checkout."""
+    root = Path(__file__).resolve().parents[1]
+    run = partial(subprocess.run, capture_output=True, text=True, check=True)
+    try:
+        last = run(["git", "-C", str(root), "log", "-1", "--format=%h", "--", LIBRARY])
+        changed = run(["git", "-C", str(root), "status", "--porcelain", "--", LIBRARY])
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return last.stdout.strip() + "*" * bool(changed.stdout.strip())
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -18,7 +18,7 @@ from DeepRegistrationLib.models.predict import predict
 from DeepRegistrationLib.phantom.demo_pair import DemoPair, demo_pair
 from DeepRegistrationLib.quality import metrics
 
-from ..pairs import BRAIN_LABELS
+from ..kinds import BRAIN_LABELS
 from ..worker import pseudo_t2
 
 MOTIONS = {

@@ -20,13 +20,13 @@ from Training.synthesis.plan import DeformPlan
 from Training.synthesis.recipe import deform_recipe
 
 from .. import worker
-from ..pairs import Pair, project_pairs
+from ..kinds import BRAIN, CHEST, HEART, HIPPOCAMPUS, REMAPPED, SLICES, TUMOR, project_pairs
+from ..pairs import Pair
 
 KNOWN = "T1 and T2 slices of one brain (known field)"
-SLICES = "brain slices (MR, 2-D)"
-IN_2D = ("chest (X-ray, 2-D)", SLICES, KNOWN)
-ONE_CONTRAST = ("brain (T1)", "hippocampus (MR)", "heart (cine MR)")
-TWO_CONTRASTS = ("brain (pseudo-T2 <- T1)", "brain with tumor (landmarks)")
+IN_2D = (CHEST, SLICES, KNOWN)
+ONE_CONTRAST = (BRAIN, HIPPOCAMPUS, HEART)
+TWO_CONTRASTS = (REMAPPED, TUMOR)
 GROUPS: dict[tuple[str, int], tuple[str, ...]] = {
     ("universal", 3): (*ONE_CONTRAST, *TWO_CONTRASTS),
     ("voxelmorph-1", 3): ONE_CONTRAST,
@@ -56,7 +56,7 @@ def cases(header: Header, data: Path, most: int, only: Sequence[str] = (), half:
     wanted = GROUPS.get((header.method, header.dimensions), ())
     wanted = tuple(group for group in wanted if not only or group.startswith(tuple(only)))
     counts: dict[str, int] = {}
-    for pair in [*project_pairs(data), *_slices(data / "brain_slices")]:
+    for pair in project_pairs(data):
         if pair.group not in wanted or counts.get(pair.group, 0) >= most:
             continue
         counts[pair.group] = counts.get(pair.group, 0) + 1
@@ -74,22 +74,6 @@ def cases(header: Header, data: Path, most: int, only: Sequence[str] = (), half:
         yield pair.group + HALF * halved, pair.name, fixed, moving, score
     if KNOWN in wanted:
         yield from known_fields(data / "brain_multimodal", most)
-
-
-def _slices(folder: Path) -> list[Pair]:
-    images = sorted(folder.glob("OASIS-TRT-*_slice118.nii.gz"))
-    return [
-        Pair(
-            f"{a.name.split('_')[0]}<-{b.name.split('_')[0]}",
-            SLICES,
-            str(a),
-            str(b),
-            str(a).replace(".nii", "_labels.nii"),
-            str(b).replace(".nii", "_labels.nii"),
-            affine=True,
-        )
-        for a, b in zip(images, [*images[1:], *images[:1]], strict=True)
-    ]
 
 
 def known_fields(folder: Path, most: int) -> Iterator[Case]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from DeepRegistrationLib.models.worth import Worth
 
-from .real import HALF, KNOWN, SLICES, main_figure
+from ..kinds import SLICES
+from .real import HALF, KNOWN, main_figure
 
 LIBRARY = Path(__file__).resolve().parents[2] / "DeepRegistrationLib"
 ENGINE = ("affine", "fields", "inputs", "quality", "refinement", "similarity", "pipeline.py", "models/predict.py")

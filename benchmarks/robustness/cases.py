@@ -5,7 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from DeepRegistrationLib.geometry.points import read_points
 from DeepRegistrationLib.geometry.transform import displacement_on, map_points, resample
 from DeepRegistrationLib.phantom.demo_pair import demo_pair
 
-from ..pairs import BRAIN_LABELS
+from .. import kinds
+from ..pairs import Pair
+from ..worker import label_map
 from .changes import bias, contrast, elastic_field, low_resolution, missing, noise, sliding_field
 
 
@@ -72,80 +75,58 @@ def _dice(transform: sitk.Transform, fixed: Image, moving: Image, chosen: tuple[
 Load = Callable[[], Case]
 
 
+_KINDS: dict[str, tuple[str, ...]] = {
+    "brain": (kinds.BRAIN, kinds.TWO_PIPELINES),
+    "tumor": (kinds.TUMOR,),
+    "heart": (kinds.PATIENTS,),
+    "hippocampus": (kinds.HIPPOCAMPUS,),
+    "chest": (kinds.CHEST,),
+    "slices": (kinds.SLICES,),
+    "liver": (kinds.LIVER,),
+    "lung": (kinds.LUNG,),
+    "histology": (kinds.HISTOLOGY,),
+    "hand": (kinds.HAND,),
+    "skull": (kinds.SKULL,),
+    "prostate": (kinds.PROSTATE,),
+}
+"""The groups of pairs that each kind takes."""
+_ONLY = {
+    "brain": ("OAS1_0001<-OAS1_0002", "fstrain01<-fstrain02", "OAS1_0002<-vxm_test"),
+    "prostate": ("one",),
+}
+"""Of some kinds not all pairs: none both ways."""
+
+
 def base_cases(data: Path) -> Iterator[tuple[str, str, Load]]:
     """(kind, name, how to load it) of every pair with a truth in the data folder; what is absent is left out."""
-    brain = data / "brain_t1"
-    for a, b in (("OAS1_0001", "OAS1_0002"), ("fstrain01", "fstrain02"), ("OAS1_0002", "vxm_test")):
-        paths = [brain / f"{n}_{what}.nii.gz" for what in ("t1", "labels") for n in (a, b)]
-        yield from _labelled("brain", f"{a}<-{b}", paths, BRAIN_LABELS)
-    tumor = data / "brain_multimodal"
-    for a in ("t1", "t2"):
-        for b in ("t1", "t2"):
-            images = [tumor / f"preop_{a}.nii.gz", tumor / f"followup_{b}.nii.gz"]
-            csv = [tumor / f"{side}_landmarks.csv" for side in ("preop", "followup")]
-            yield from _pointed("tumor", f"{a}<-{b}", images, {"": csv})
-    for folder in sorted((data / "cardiac_acdc").glob("*")):
-        paths = [folder / f"{phase}{what}.nii.gz" for what in ("", "_labels") for phase in ("ED", "ES")]
-        yield from _labelled("heart", folder.name, paths)
-    paths = sorted((data / "hippocampus").glob("*_img.nii.gz"))
-    for a, b in pairwise(paths):
-        labels = [Path(str(p).replace("_img", "_lab")) for p in (a, b)]
-        yield from _labelled("hippocampus", f"{a.name[12:15]}<-{b.name[12:15]}", [a, b, *labels])
-    paths = sorted((data / "chest_xray").glob("*.jpg"))
-    for a, b in pairwise(paths):
-        labels = [p.with_name(f"{p.stem}_mask.png") for p in (a, b)]
-        yield from _labelled("chest", f"{a.stem}<-{b.stem}", [a, b, *labels])
-    paths = sorted((data / "brain_slices").glob("OASIS-TRT-*_slice118.nii.gz"))
-    for a, b in pairwise(paths):
-        labels = [Path(str(p).replace(".nii", "_labels.nii")) for p in (a, b)]
-        yield from _labelled("slices", f"{a.name[10:15]}<-{b.name[10:15]}", [a, b, *labels])
-    for folder in sorted((data / "liver_mr4d").glob("*")):
-        for moving in sorted(folder.glob("cyc_*.nii.gz")):
-            stem = moving.name.removesuffix(".nii.gz")
-            csv = {
-                part: [folder / f"{name}_landmarks_{part}.csv" for name in ("fixed_exhale", stem)]
-                for part in ("liver", "outside")
-            }
-            yield from _pointed("liver", f"{folder.name} {stem}", [folder / "fixed_exhale.nii.gz", moving], csv)
-    lung = data / "lung_ct" / "plastimatch_4dct"
-    csv = {"": [lung / f"{side}_landmarks_silver.csv" for side in ("fixed", "moving")]}
-    yield from _pointed("lung", "4dct", [lung / f"{side}.nii.gz" for side in ("fixed", "moving")], csv)
-    for folder in [*sorted((data / "histology").glob("*")), data / "hand_xray"]:
-        kind = "hand" if folder.name == "hand_xray" else "histology"
-        csv = {"": [folder / f"{side}_landmarks.csv" for side in ("fixed", "moving")]}
-        yield from _pointed(kind, folder.name, [folder / f"{side}.png" for side in ("fixed", "moving")], csv)
-    skull = data / "mouse_skull_ct"
-    for name in ("C57BL_6NJ", "CBA_CAJ", "NOD_SHILTJ"):
-        csv = {"": [skull / f"{n}_landmarks.csv" for n in ("C57BL6_J", name)]}
-        yield from _pointed("skull", name, [skull / f"{n}.nii.gz" for n in ("C57BL6_J", name)], csv)
-    prostate = data / "prostate_mr"
-    paths = [prostate / f"{side}{what}.nii.gz" for what in ("", "_labels") for side in ("fixed", "moving")]
-    yield from _labelled("prostate", "one", paths)
-    both = [tumor / f"preop_{name}.nii.gz" for name in ("t1", "t2")]
+    pairs = kinds.project_pairs(data)
+    for kind, groups in _KINDS.items():
+        for pair in pairs:
+            if pair.group in groups and pair.name in _ONLY.get(kind, (pair.name,)):
+                name = _NAMES.get(kind, attrgetter("name"))(pair)
+                yield kind, name, partial(_loaded, kind, name, pair)
+    both = [data / "brain_multimodal" / f"preop_{name}.nii.gz" for name in ("t1", "t2")]
     if all(path.exists() for path in both):  # one session: nothing moved
         yield "same head, T1 and T2", "preop", lambda: _still("same head, T1 and T2", "preop", *both)
     for seed in range(1000, 1008):
         yield "generated head", f"{seed}", lambda seed=seed: _generated(seed)
 
 
-def _labelled(kind: str, name: str, paths: list[Path], chosen: tuple[int, ...] = ()) -> Iterator[tuple[str, str, Load]]:
-    def load() -> Case:
-        maps = [read_image(path) for path in paths[2:]]
-        if maps[0].ndim == 2 and maps[0].array.max() > 127 and not chosen and len(np.unique(maps[0].array)) < 300:
-            maps = [replace(m, array=(m.array > 127).astype(np.uint8)) if kind == "chest" else m for m in maps]
-        return Case(kind, name, "as it is", *(read_image(p) for p in paths[:2]), (maps[0], maps[1]), chosen)
-
-    if all(path.exists() for path in paths):
-        yield kind, name, load
+_NAMES: dict[str, Callable[[Pair], str]] = {
+    "tumor": lambda pair: pair.name.lower().replace("preop ", "").replace("follow-up ", ""),
+    "slices": lambda pair: "<-".join(Path(path).name[10:15] for path in (pair.fixed, pair.moving)),
+}
+"""What some pairs are called here; by their names what is done to them is drawn, and results are told apart."""
 
 
-def _pointed(kind: str, name: str, paths: list[Path], csv: dict[str, list[Path]]) -> Iterator[tuple[str, str, Load]]:
-    def load() -> Case:
-        points = {part: (read_points(a).positions, read_points(b).positions) for part, (a, b) in csv.items()}
-        return Case(kind, name, "as it is", *(read_image(p) for p in paths), points=points)
-
-    if all(path.exists() for path in [*paths, *(p for pair in csv.values() for p in pair)]):
-        yield kind, name, load
+def _loaded(kind: str, name: str, pair: Pair) -> Case:
+    """``pair`` as it is; where it has landmarks these are scored, and its label maps are not."""
+    points = {part: (read_points(a).positions, read_points(b).positions) for part, (a, b) in pair.points().items()}
+    images = read_image(pair.fixed), read_image(pair.moving)
+    if points:
+        return Case(kind, name, "as it is", *images, points=points)
+    first, second = (label_map(read_image(path)) for path in (pair.fixed_labels, pair.moving_labels))
+    return Case(kind, name, "as it is", *images, (first, second), pair.labels)
 
 
 def _still(kind: str, name: str, fixed: Path, moving: Path) -> Case:
