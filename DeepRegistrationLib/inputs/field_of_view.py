@@ -27,8 +27,8 @@ IN_PLACE = 0.02
 """How unlike the lit parts may be as pictures, 0 to 1: the same opening comes to less than 0.01, one stripped brain at
 two times to 0.015 to 0.018, two people's to 0.05 to 0.13."""
 MOVED = 0.08
-"""How unlike they must be once the anatomy is aligned: a shift by 3 % of the opening. An eye seen twice comes to 0.3, that
-brain to 0.03 to 0.05."""
+"""How unlike they must be once the anatomy is aligned: a shift by 3 % of the opening. An eye seen twice comes to 0.3,
+that brain to 0.03 to 0.05."""
 
 
 def without_openings(pair: Pair, matrix: np.ndarray) -> Pair:
