@@ -19,6 +19,8 @@ from ..geometry.transform import affine_to_sitk, resample
 from .content_mask import content_of
 from .pair import Pair, fixed_on
 
+SIDE = 96
+"""Voxels along an axis on which outlines are compared."""
 FAINT = 0.02
 """Of the range of nearly all voxels: what differs less from the background is as dark, if it is not all around lit."""
 LEAST = 0.1
@@ -37,7 +39,7 @@ def without_openings(pair: Pair, matrix: np.ndarray) -> Pair:
     Args:
         matrix: (ndim + 1, ndim + 1) LPS mm, fixed to moving, which aligns the anatomy.
     """
-    fixed, moving = _lit(pair.fixed), _lit(pair.moving)
+    fixed, moving = _lit(_thinned(pair.fixed)), _lit(_thinned(pair.moving))
     if fixed is None or moving is None:
         return pair
     n = fixed.ndim
@@ -46,10 +48,11 @@ def without_openings(pair: Pair, matrix: np.ndarray) -> Pair:
     as_pictures = affine_to_sitk(moving.grid.matrix @ onto @ fixed.grid.inverse_matrix)
     if _unlike(fixed, moving, as_pictures) > IN_PLACE or _unlike(fixed, moving, affine_to_sitk(matrix)) < MOVED:
         return pair
-    masks = [
-        lit.array > 0 if mask is None else mask & (lit.array > 0)
-        for lit, mask in ((fixed, pair.fixed_mask), (moving, pair.moving_mask))
-    ]
+    masks = []
+    for image, mask in ((pair.fixed, pair.fixed_mask), (pair.moving, pair.moving_mask)):
+        lit = _lit(image)
+        seen = np.ones(image.grid.shape, bool) if lit is None else lit.array > 0
+        masks.append(seen if mask is None else mask & seen)
     return replace(pair, fixed_mask=masks[0], moving_mask=masks[1]) if all(mask.any() for mask in masks) else pair
 
 
@@ -62,6 +65,13 @@ def seen_on(
         return pair, fixed_on_grid, content
     fixed_on_grid = fixed_on(seen, grid)
     return seen, fixed_on_grid, content_of(*fixed_on_grid)
+
+
+def _thinned(image: Image) -> Image:
+    """Every so many voxels, ``SIDE`` or less along each axis: enough for an outline, and a hundredth of the time."""
+    steps = [-(-n // SIDE) for n in image.grid.shape]
+    array = image.array[tuple(slice(None, None, step) for step in steps)]
+    return Image(array, Grid(array.shape, image.grid.matrix @ np.diag([*steps, 1.0])), image.name)
 
 
 def _lit(image: Image) -> Image | None:
