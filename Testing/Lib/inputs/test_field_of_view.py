@@ -7,7 +7,7 @@ import pytest
 
 from DeepRegistrationLib import register
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.geometry.transform import map_points
+from DeepRegistrationLib.geometry.transform import affine_to_sitk, map_points, resample
 from DeepRegistrationLib.inputs.field_of_view import without_openings
 from DeepRegistrationLib.inputs.pair import Pair
 
@@ -25,6 +25,18 @@ def test_behind_an_opening_only_what_was_seen_counts(noise):
     seen = without_openings(_pair(fixed, moving), true)
     assert (seen.fixed_mask != opening).mean() < 0.01
     assert (seen.moving_mask != opening).mean() < 0.01
+
+
+def test_an_opening_is_one_also_where_the_image_was_resampled_beforehand():
+    fixed, moving, true = seen_by_a_camera()
+    moved = resample(moving, fixed.grid, affine_to_sitk(true), dtype=np.float32)
+    seen = without_openings(_pair(fixed, moved), np.eye(3))
+    assert (seen.moving_mask != (moved.array > 0)).mean() < 0.01
+    # Where a third is missing of what is no opening, an edge is an edge.
+    body = np.where(np.arange(160)[:, None] + np.zeros(160) < 110, fixed.array, 0)
+    body[70:90, :80] = 0
+    pair = _pair(fixed, Image(body.astype(np.float32), fixed.grid))
+    assert without_openings(pair, np.eye(3)) is pair
 
 
 def test_the_users_mask_still_counts():
