@@ -46,6 +46,19 @@ def test_what_lies_still_under_a_light_stays():
     assert points_missed(found.matrix, np.eye(3), 160) < 0.5
 
 
+def test_smooth_blobs_have_no_detail_to_go_by():
+    """Theirs is the outline, which a shear can make alike as well."""
+    rows, columns = np.meshgrid(*[np.linspace(-1, 1, 48)] * 2, indexing="ij")
+    grid = Grid.from_shape((48, 48), 2.0)
+    blobs = []
+    for number in range(4):
+        a, b, turn = np.random.default_rng(number).uniform((0.45, 0.3, -0.6), (0.6, 0.45, 0.6))
+        x, y = columns * np.cos(turn) + rows * np.sin(turn), rows * np.cos(turn) - columns * np.sin(turn)
+        r = np.sqrt((x / a) ** 2 + (y / b) ** 2)
+        blobs.append(Image((100 / (1 + np.exp(12 * (r - 0.9))) + 40 * np.exp(-4 * r)).astype(np.float32), grid))
+    assert not any(find_alignment(one, other).surroundings for one in blobs for other in blobs)
+
+
 @pytest.mark.parametrize("steps", [(9, 0), (-7, 4), (0, -11)])
 def test_the_best_shift_has_its_direction_on_any_grid(steps):
     """Pixels of 2 x 0.5 mm, axes turned by 30 degrees; ``steps`` along the array's axes."""
