@@ -80,6 +80,22 @@ def test_what_a_camera_saw_is_registered_and_its_verdict_is_good(ndim, side, noi
     assert result.report.judge()[0] == "good"
 
 
+@pytest.mark.parametrize(("shift", "degrees"), [(0.12, 0.0), (0.08, 8.0)])
+def test_so_is_what_a_sector_shows(shift, degrees):
+    """As of ultrasound, 76 degrees wide."""
+    *images, true = seen_by_a_camera(shift=shift, degrees=degrees, round_view=False)
+    rows, columns = np.indices(images[0].grid.shape)
+    x, y = columns - 79.5, rows + 10.0
+    depth = np.hypot(x, y)
+    sector = (depth > 30) & (depth < 165) & (np.abs(np.arctan2(x, y)) < np.radians(38))
+    fixed, moving = (Image(np.where(sector, each.array, 0).astype(np.float32), each.grid) for each in images)
+    result = register(fixed, moving, device="cpu")
+    points = np.random.default_rng(1).uniform(50, 110, (100, 2))
+    wanted = points @ true[:2, :2].T + true[:2, 2]
+    assert np.linalg.norm(map_points(result.transform, points) - wanted, axis=1).mean() < 0.5
+    assert result.report.judge()[0] == "good"
+
+
 def test_where_light_is_most_of_what_is_shared_the_detail_is_compared():
     fixed, moving, true = seen_by_a_camera(shift=0.1, round_view=False, depth=0.04)
     result = register(fixed, moving, result="rigid", device="cpu")
