@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..geometry.image import Image
 from ..progress import SILENT, Reporter
 from .content import Content, block_factors, find_content
-from .detail import AROUND, best_shift, correlation_at, leveled, lit
+from .detail import AROUND, CLEARLY, LEAST_DETAIL, best_shift, correlation_at, leveled, lit
 from .measure import JointMeasure
 from .quick import measure_of
 from .search import NEAR_TURN, angle, far_candidates, near_candidates
@@ -62,11 +62,7 @@ _HOPELESS = 0.75  # below this any is, before scale and shear
 _OPEN = 0.85  # above this another orientation is as likely
 _TURN = 1.05  # below this the header's orientation is kept
 _SAME = 0.6  # radians between two orientations that count as one
-# Of images without shading and edges of view. Where the detail lay elsewhere it was 1.8 to 15 times as alike there, in
-# images of many kinds that lay right at most 1.4 times.
-_DETAIL = 1.25  # its correlation at the best shift, relative to that of the alignment: below, no more is asked
-_CLEARLY = 1.5  # its likeness after the improvement: below, the alignment is kept
-_LEAST = 0.01  # its likeness: below, the images have no detail in common
+_DETAIL = 1.25  # correlation of the detail at the best shift, relative to the alignment's: below, no more is asked
 _STRETCHED = 1.33  # where the detail told rightly it was 1.0 to 1.13, in blobs without any 1.4 to 1.5
 # Against a far turn, its likeness and its correlation: parts of brains that were turned round wrongly gave 0.85 and
 # 0.65, rightly turned bodies in two contrasts 0.2 to 0.7 and 0.3 to 0.5.
@@ -168,13 +164,13 @@ def _checked(
     if scales.max() > _STRETCHED or scales.min() < 1 / _STRETCHED:  # smooth blobs have no detail to go by
         return found
     here, there = search.likeness(found.matrix), search.likeness(other.matrix)
-    if there > max(_LEAST, _CLEARLY * here):
+    if there > max(LEAST_DETAIL, CLEARLY * here):
         return other
     # A turn far from the header's orientation is believed only where the detail does not speak against it.
     turned = float(angle(torch.from_numpy(found.matrix[None, :-1, :-1])))
-    if turned < NEAR_TURN * torch.pi / 180 or there < max(_LEAST, _NEARLY * here):
+    if turned < NEAR_TURN * torch.pi / 180 or there < max(LEAST_DETAIL, _NEARLY * here):
         return found
-    return other if correlation_at(fixed, moving, other.matrix) > max(_TOLD, _CLEARLY * before) else found
+    return other if correlation_at(fixed, moving, other.matrix) > max(_TOLD, CLEARLY * before) else found
 
 
 def _turns(largest: float, ndim: int) -> list[np.ndarray]:

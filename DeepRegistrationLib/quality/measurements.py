@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import fields
-from ..affine.detail import AROUND, relative
+from ..affine.detail import AROUND, CLEARLY, LEAST_DETAIL, relative
 from ..geometry.image import Grid, Image
 from ..geometry.transform import Transform, affine_to_sitk, displacement_on, map_points, resample, resample_seen
 from ..inputs.content_mask import coarse_content, content_of
@@ -23,8 +23,6 @@ from .metrics import dice, folds_and_spread
 from .report import Report
 from .there_and_back import left_over
 
-LEAST_DETAIL, CLEARLY = 0.01, 1.5
-"""How alike the images' detail must be in the result, and how many times more than before, to be what is compared."""
 COARSE = 48
 """Voxels along an axis at which likeness and displacement are sampled."""
 
@@ -140,9 +138,8 @@ def measure_filled(report: Report, pair: Pair, transform: sitk.Transform, matrix
     if pair.moving_mask is not None:
         seen = _seen(pair.moving_mask, moving.grid, small.grid)
     shows = content_of(values, torch.from_numpy(seen.squeeze())[None, None]).numpy().reshape(seen.shape)
-    kinds = Image(
-        seen.astype(np.uint8) * (1 + shows.astype(np.uint8)), small.grid
-    )  # 1: background, 2: content, 0: not known
+    # 0: not known, 1: background, 2: content.
+    kinds = Image(seen.astype(np.uint8) * (1 + shows.astype(np.uint8)), small.grid)
     whole = affine_to_sitk(pair.plane.lift_affine(matrix) if pair.plane else matrix)
     bare = [
         (resample(kinds, fixed.resized(coarse), t, "nearest").array == 1)[anatomy].mean() for t in (whole, transform)

@@ -142,9 +142,7 @@ def guard(
         weighed[AFFINE_ALONE] = Evidence(AFFINE_ALONE)
 
     def attempt(name: str, measure: str, start: Fields) -> None:
-        own = plans(measure)
-        own = own[: coarse_levels(own)]
-        fields = run(images, own, start[0])[0], run(images.swapped(), own, start[1])[0]
+        fields = _there_and_back(images, _coarse(plans, measure), start, run)
         tried[name], weighed[name] = (measure, fields), weigh(name, scale, *fields)
 
     measures = [measure for measure in MEASURES if measure != choice.similarity]
@@ -181,18 +179,16 @@ def last_resort(
     affine = Choice(choice.similarity, nothing, nothing, AFFINE_ALONE)
     left, found = [affine], {e.name: e for e in choice.weighed}
     found.setdefault(AFFINE_ALONE, Evidence(AFFINE_ALONE))
-    own = plans(CANNOT_TEAR)
-    own = own[: coarse_levels(own)]
-    begun = run(images, own, nothing)[0], run(images.swapped(), own, nothing)[0]
+    own = _coarse(plans, CANNOT_TEAR)
+    begun = _there_and_back(images, own, (nothing, nothing), run)
     found[CANNOT_TEAR] = weigh(CANNOT_TEAR, _scale_on(images, own[-1]), *begun)
     if found[CANNOT_TEAR].worth > 0:
         left.append(Choice(CANNOT_TEAR, *begun, CANNOT_TEAR))
     if proposal is not None:
-        own = plans("information")
-        own = own[: coarse_levels(own)]
+        own = _coarse(plans, "information")
         there, back = proposal.on(own[-1])
         scale = _scale_on(images, own[-1])
-        begun = run(images, own, there)[0], run(images.swapped(), own, back)[0]
+        begun = _there_and_back(images, own, (there, back), run)
         found[NETWORK_ALONE] = weigh(NETWORK_ALONE, scale, there, back)
         found[FROM_NETWORK] = weigh(FROM_NETWORK, scale, *begun)
         if found[FROM_NETWORK].worth > 0:
@@ -216,19 +212,29 @@ def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
         level: the last coarse one; they are compared at twice its resolution.
         u: (1, ndim, *S) voxels of any level.
     """
-    one_contrast = choice.similarity == "lncc"
-    cannot_tear = choice.similarity.startswith(STIFF)
-    acted = len(choice.weighed) > 1
-    if one_contrast:
-        sure = not acted and choice.weighed[0].alike >= DOUBTED
-        is_alike = sure or alike(*_finer(images, level, 2, u)) >= ALIKE
-        if not (acted and is_alike):
+    if choice.similarity == "lncc":
+        acted = len(choice.weighed) > 1
+        if not acted and choice.weighed[0].alike >= DOUBTED:
+            return True
+        is_alike = alike(*_finer(images, level, 2, u)) >= ALIKE
+        if not acted or not is_alike:
             return is_alike
-    if not one_contrast and not cannot_tear:
+    elif choice.similarity != CANNOT_TEAR:
         scale, there = _finer(images, level, 2, u)
         if alike(scale, there, across=True) < max(AGREED, alike(scale, torch.zeros_like(there), across=True)):
             return False
     return tells_more(*_finer(images, level, max(level.factors), u))
+
+
+def _coarse(plans: Callable[[str], list[Level]], measure: str) -> list[Level]:
+    """The coarse levels for a measure."""
+    levels = plans(measure)
+    return levels[: coarse_levels(levels)]
+
+
+def _there_and_back(images: Images, levels: Sequence[Level], start: Fields, run: Run) -> Fields:
+    """What ``levels`` make of ``start``, each way by itself."""
+    return run(images, levels, start[0])[0], run(images.swapped(), levels, start[1])[0]
 
 
 def _finer(images: Images, level: Level, times: int, u: Tensor) -> tuple[Scale, Tensor]:
