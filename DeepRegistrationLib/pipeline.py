@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack, cast
 
@@ -39,13 +40,13 @@ from .models.methods import chosen_method, find_method, model_for
 from .models.network_proposal import proposal_for
 from .models.predict import predict
 from .preview import Preview, begin_previews, preview_whole
-from .progress import CancelToken, ProgressCallback, Reporter, Watch, check_listeners
+from .progress import REFINED, CancelToken, ProgressCallback, Reporter, Watch, check_listeners
 from .quality.doubt import measure_doubt
 from .quality.measurements import measure_field, measure_result
 from .quality.report import Report
 from .quality.there_and_back import missed_by_fields
+from .refinement.engine import Refined
 from .refinement.engine import refine as refine_field
-from .refinement.guard import Choice
 from .refinement.rigid_parts import keep_rigid
 from .result import Result
 from .settings import AUTO, DEFORMABLE, NO_NETWORK, Choices, Settings
@@ -107,7 +108,7 @@ def register(
         rigid = read_rigid_parts(rigid_labels, pair)
         fit = _read_fit(guides[0], pair, chosen, initial_transform is not None, report, landmark_names)
         start = read_start(initial_transform, pair, fit is not None, chosen.from_here)
-        grid = working_grid(pair.fixed.grid, device, None if chosen.is_linear else report.warnings)
+        grid = working_grid(pair.fixed.grid, device, None if chosen.is_linear else report.warnings, chosen.from_here)
         model, fine_tuned_by = _read_model(chosen, pair.fixed.ndim, report)
         stage(1.0, "images read")
 
@@ -134,7 +135,7 @@ def register(
         else:
             refined = _refined(prepared, pair, field, matrix, guides, chosen, report, device, stage)
         refined = _with_rigid_parts(*refined, rigid, grid, matrix, report, stage)
-        preview_whole("refined", refined[0], stage)  # first it is seen, then judged
+        preview_whole(REFINED, refined[0], stage)  # first it is seen, then judged
     del fixed_on_grid, prepared, field  # what comes needs their memory
 
     with reporter.stage("output", 0.9, 1.0) as stage:
@@ -311,7 +312,7 @@ def _refined(
     labels = label_tensors(guides[1], prepared.grid, affine_to_sitk(matrix), pair.plane)
     asks = settings.method == AUTO and start is None  # who chose no network gets none
 
-    def work(device: torch.device) -> tuple[Tensor, Tensor, Choice]:
+    def work(device: torch.device) -> Refined:
         images = prepared.fixed.to(device), prepared.moving.to(device)
         others = start, prepared.fixed_mask, prepared.moving_mask
         begin, fixed_mask, moving_mask = (None if x is None else x.to(device) for x in others)
@@ -327,11 +328,14 @@ def _refined(
             propose=proposal_for(prepared.fixed, prepared.moving, prepared.grid, device) if asks else None,
             reporter=reporter,
         )
-        return refined.field.cpu(), refined.inverse.cpu(), refined.choice
+        return replace(refined, field=refined.field.cpu(), inverse=refined.inverse.cpu())
 
-    (field, inverse, choice), device = or_on_cpu(work, device, report.warnings)
-    report.chosen, report.hypotheses, report.device = choice.chosen, choice.weighed, str(device)
-    return field, inverse
+    refined, device = or_on_cpu(work, device, report.warnings)
+    report.chosen, report.hypotheses = refined.choice.chosen, refined.choice.weighed
+    report.device = str(device)
+    if max(refined.spacing / pair.fixed.grid.spacing) > 1.01 and bool(refined.field.any()):
+        report.refined_spacing_mm = refined.spacing
+    return refined.field, refined.inverse
 
 
 def _with_rigid_parts(

@@ -26,7 +26,7 @@ class Preview:
     """What a registration has found so far.
 
     Attributes:
-        level: "affine", "network", a level of the refinement as progress calls it, or "refined" for its end.
+        level: "affine", "network", a level of the refinement as progress calls it, or ``REFINED`` for its end.
         displacement: (*grid.shape, ndim) float32, LPS mm, fixed to moving: the whole map, the affine part included.
         grid: the fixed image's field of view, coarsely.
     """

@@ -12,6 +12,8 @@ from .errors import Cancelled, InputError
 
 ProgressCallback = Callable[[str, float, str], None]
 """Called with the stage's name, the fraction of the whole run (0 to 1) and a short message."""
+REFINED = "refined"
+"""The level of the preview that shows the refinement's end: the result itself, before it is judged."""
 
 
 class CancelToken:

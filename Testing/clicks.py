@@ -162,15 +162,22 @@ def again(shape: tuple[int, int, int], times: int = 5) -> list[tuple[float, floa
     interact.choose(ui.movingSelector, "breath")
     interact.click(ui.applyButton)
     interact.wait_until(lambda: not logic.isRunning, 1800)
-    logic.progressed.connect(lambda stage, *_: seen.append(_core_seconds()) if stage == "output" else None)
+
+    def look() -> bool:
+        view = logic._preview
+        if not seen and view is not None and view.showsResult:
+            seen.append(_core_seconds())
+        return not logic.isRunning
+
     for number, frame in enumerate(breath.frames[2 : times + 2]):
         load(frame.array, f"breath {number + 1}")
         interact.process_events(200)
         seen.clear()
         began = _core_seconds()
         interact.click(ui.againButton)
-        interact.wait_until(lambda: not logic.isRunning, 1800)
-        spent.append((seen[0] - began, _core_seconds() - began))
+        interact.wait_until(look, 1800)
+        judged = _core_seconds()
+        spent.append(((seen or [judged])[0] - began, judged - began))
         assert logic.lastResult is not None, ui.statusLabel.text
     widget.panel.close()
     running.reset()

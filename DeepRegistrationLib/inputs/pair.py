@@ -24,6 +24,9 @@ BYTES_PER_VOXEL = 260
 MOST_VOXELS = {"cpu": 10_000_000, "cuda": 40_000_000, "mps": 10_000_000}
 SHARE = 0.4
 """Of all the memory there is, that a registration may take: other programs run, too."""
+MOST_FROM_HERE = 650_000
+"""Voxels on which is looked for what has moved since an accepted result: more keep who waits for it waiting, and bring
+little. Livers at another time of their breath: docs/attempts.md."""
 
 
 @dataclass(frozen=True)
@@ -149,25 +152,27 @@ def _on_grid(mask: np.ndarray, own: Grid, grid: Grid, transform: sitk.Transform 
     return _tensor(resample(image, grid, transform, mode="nearest").array)
 
 
-def working_grid(fixed: Grid, device: torch.device, said: list[str] | None = None) -> Grid:
+def working_grid(fixed: Grid, device: torch.device, said: list[str] | None = None, from_here: bool = False) -> Grid:
     """The fixed grid, or a coarser one over the same field of view where that is all the machine's memory holds.
 
     What is free just now decides nothing but whether to begin: the same images give the same answer at any time.
 
     Args:
         said: gets a sentence if the grid is coarser.
+        from_here: of ``MOST_FROM_HERE`` voxels at most; nothing is said then, the report has the resolution.
 
     Raises:
         InputError: if the memory that is free does not do.
     """
-    grid = _fitting(fixed, min(MOST_VOXELS[device.type], int(total_bytes(device) * SHARE / BYTES_PER_VOXEL)))
+    most = min(MOST_VOXELS[device.type], int(total_bytes(device) * SHARE / BYTES_PER_VOXEL))
+    grid = _fitting(fixed, min(most, MOST_FROM_HERE) if from_here else most)
     needed, free = BYTES_PER_VOXEL * int(np.prod(grid.shape)), available_bytes(device)
     if free < needed:
         raise InputError(
             f"There is too little free memory: {free / 2**30:.1f} of about {needed / 2**30:.1f} GB that these images "
             "need; close other programs and try again, or crop the images."
         )
-    if grid is not fixed and said is not None:
+    if grid is not fixed and said is not None and not from_here:
         given, coarse = (" x ".join(f"{s:.3g}" for s in reversed(g.spacing)) for g in (fixed, grid))
         said.append(
             f"The images were aligned at {coarse} mm instead of {given} mm, as more does not fit into this machine's "

@@ -19,7 +19,7 @@ from .record import Record
 from .report_page import write_page
 from .shape import Shape
 from .slices import EDGES, content_center, gray_range, slice_of, to_unit, upright, views
-from .verdict import judge, mm
+from .verdict import judge, mm, resolution
 from .viewer import viewer_html
 
 NOT_MEASURED = float("nan")
@@ -60,6 +60,8 @@ class Report:
         shape: how the anatomy is turned, scaled, bent and squeezed; see ``shape.py``.
         mirror: how the moving image would fit if it were mirrored; see ``affine/mirror.py``.
         orientation_open: whether the images are about as alike in an orientation far from the one that was found.
+        working_spacing_mm: of the grid that the field is on, along each array axis.
+        refined_spacing_mm: of the finest level of the refinement, where that is coarser than the fixed image.
         chosen: the measure and start that went on from the coarse levels; "affine" where nothing was better than the
             affine alignment, which then is the answer.
         hypotheses: what was tried there, best first, and the evidence for each; see ``hypotheses.py``.
@@ -104,6 +106,7 @@ class Report:
     mirror: Mirror = field(default_factory=Mirror)
     orientation_open: bool = False
     working_spacing_mm: tuple[float, ...] = ()
+    refined_spacing_mm: tuple[float, ...] = ()
     chosen: str = ""
     hypotheses: tuple[Evidence, ...] = ()
     stopped_at: str = ""
@@ -218,7 +221,8 @@ class Report:
             ("Stopped by hand at", self.stopped_at),
             ("Chosen", self._chosen()),
             ("Model", f"{self.model} {self.model_hash}".strip() or "no network"),
-            ("Working resolution", " x ".join(f"{s:.3g}" for s in reversed(self.working_spacing_mm)) + " mm"),
+            ("Refined at", resolution(self.refined_spacing_mm)),
+            ("Working resolution", resolution(self.working_spacing_mm)),
             ("Version", f"SlicerDeepRegistration {self.version}, seed {self.seed}"),
         ]
 

@@ -8,6 +8,7 @@ front, noise. The comments say what those gave.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..settings import AFFINE_ALONE, NETWORK_ALONE
@@ -73,6 +74,11 @@ def mm(length: float, digits: int = 1) -> str:
         return "not measured"
     small = 0 if not 0 < abs(length) < 0.5 else 1 + math.ceil(-math.log10(abs(length)))
     return f"{length:.{min(9, max(digits, small))}f} mm"
+
+
+def resolution(spacing: Sequence[float]) -> str:
+    """mm along each array axis in words, the last axis first as people say it; "" of none."""
+    return " x ".join(f"{s:.3g}" for s in reversed(spacing)) + " mm" if spacing else ""
 
 
 def judge(report: Report) -> tuple[str, list[str]]:

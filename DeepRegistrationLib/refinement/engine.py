@@ -42,6 +42,7 @@ class Refined:
         field: (1, ndim, *S) voxels, fixed to moving, without folds.
         inverse: (1, ndim, *S) voxels, moving to fixed.
         similarity: the measure that was used.
+        spacing: mm along each array axis of the level that the field was last looked for on.
         iterations: steps taken on each level, coarse to fine.
         choice: what went on from the coarse levels, and the evidence for it; see ``guard.py``. Its ``chosen`` is ""
             where a user stopped before that was decided: the field is nothing then.
@@ -50,6 +51,7 @@ class Refined:
     field: Tensor
     inverse: Tensor
     similarity: str
+    spacing: tuple[float, ...]
     iterations: tuple[int, ...]
     choice: Choice
 
@@ -122,6 +124,7 @@ def refine(
         guarded = settings.similarity == AUTO and begin is None and landmarks is None and labels is None
         plans = with_stiff(partial(planner or plan, window.shape, mm, settings))
         u, counts, choice = _descend(images, plans, similarity, begin, guarded, propose, reporter)
+        last = tuple(s * (w / n) for s, w, n in zip(mm, window.shape, u.shape[2:], strict=True))
         reporter(0.87, "removing folds")
         u = _on_grid(u, window, shape, start)
         if start is None:
@@ -134,7 +137,7 @@ def refine(
         reporter(0.92, "inverting")
         inverse = invert(u, reporter)
         reporter(1.0, "")
-    return Refined(u, inverse, choice.similarity, counts, choice)
+    return Refined(u, inverse, choice.similarity, last, counts, choice)
 
 
 def _descend(

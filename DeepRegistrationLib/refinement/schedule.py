@@ -32,6 +32,9 @@ small does not catch on what lies beside its counterpart. Not between contrasts:
 apart than by the affine alignment. Against 1 all along: docs/attempts.md."""
 SINCE = {2: 15, 1: 10}
 """Steps of a level by its factor, at most, that look for what has moved since an accepted result (``from_here``)."""
+SINCE_FINE, FEWEST = 2_600_000, 3
+"""Voxels times steps at full resolution, at most, for the same: half a second of a core. Where that does not do for
+``FEWEST`` steps the level before is the last."""
 
 
 def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, similarity: str = "lncc") -> list[Level]:
@@ -61,7 +64,7 @@ def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, sim
     similarity = "translated" if then == "translated" else similarity
     steps += _full_resolution(settings.refine, similarity, voxels)
     if settings.from_here:
-        steps = [replace(s, iterations=min(s.iterations, SINCE.get(s.factor, s.iterations))) for s in steps]
+        steps = _since(steps, voxels)
     stiff_first = first == "lncc" and not settings.from_here
     out: list[Level] = []
     for part in steps:
@@ -86,6 +89,16 @@ def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, sim
             )
         )
     return out
+
+
+def _since(steps: list[_Steps], voxels: int) -> list[_Steps]:
+    """Of ``steps`` what looks for what has moved since an accepted result."""
+    steps = [replace(s, iterations=min(s.iterations, SINCE.get(s.factor, s.iterations))) for s in steps]
+    last = steps[-1]
+    if last.factor > 1 or last.iterations * voxels <= SINCE_FINE:
+        return steps
+    fewer = SINCE_FINE // voxels
+    return [*steps[:-1], replace(last, iterations=fewer)] if fewer >= FEWEST else steps[:-1]
 
 
 def _smoothing(similarity: str) -> tuple[float, float]:

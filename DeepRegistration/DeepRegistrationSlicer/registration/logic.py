@@ -255,9 +255,9 @@ class RegistrationLogic:
         """
         return self._run is not None and self._run.finishEarly()
 
-    def _onPreview(self, fileName: str) -> None:
+    def _onPreview(self, fileName: str, level: str) -> None:
         if self._preview is not None and self._folder is not None:
-            self._preview.offer(self._folder / fileName)
+            self._preview.offer(self._folder / fileName, level)
 
     # --- The ends of a run ---
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import slicer
 
+from DeepRegistrationLib.progress import REFINED
+
 from ..scene import display, nodes, views
 from ..scene.hidden import hiddenNode
 from ..scene.nodes import Node
@@ -16,7 +18,7 @@ from .results import remove
 
 LOGGER = logging.getLogger(__name__)
 SECONDS = 1.0
-"""Between two redraws, at least."""
+"""Between two redraws, at least, but for the last."""
 
 
 class PreviewView:
@@ -30,17 +32,18 @@ class PreviewView:
         self._before = views.Remembered()
         self._hadDisplay = fixedNode.GetDisplayNode() is not None
         self._waiting: Path | None = None
+        self._isLast = False
         self._shown = float("-inf")
         self.transform: Node | None = None
         self.volume: Node | None = None
 
-    def offer(self, path: Path) -> None:
-        """A newer field; it is shown by ``update``."""
-        self._waiting = path
+    def offer(self, path: Path, level: str = "") -> None:
+        """A newer field, of ``level``; it is shown by ``update``."""
+        self._waiting, self._isLast = path, level == REFINED
 
     def update(self) -> None:
-        """Show the newest field, unless one was shown a moment ago."""
-        if self._waiting is None or time.monotonic() - self._shown < SECONDS:
+        """Show the newest field, unless one was shown a moment ago; the last one in any case."""
+        if self._waiting is None or (time.monotonic() - self._shown < SECONDS and not self._isLast):
             return
         path, self._waiting = self._waiting, None
         try:
@@ -53,6 +56,11 @@ class PreviewView:
     def isShown(self) -> bool:
         """Whether the views show it, and where they look is chosen by now."""
         return self.volume is not None and self.volume.GetScene() is not None
+
+    @property
+    def showsResult(self) -> bool:
+        """Whether the field that is shown is the result's own, which is being judged."""
+        return self.isShown and self._isLast and self._waiting is None
 
     def close(self, restoresViews: bool = True) -> None:
         """Take away what was shown, and show again what was before; ``restoresViews``: and where."""

@@ -6,7 +6,7 @@ import html
 import math
 from typing import Any
 
-from DeepRegistrationLib.quality.verdict import mm
+from DeepRegistrationLib.quality.verdict import mm, resolution
 
 from ..scene.landmarks import LandmarkPairs
 from ..texts import tr as _
@@ -83,7 +83,7 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
         ),
         (_("Time"), _values(report, _("{0:.1f} s"), "total_seconds")),
         (_("Method"), _text(field, "method") + (_(" (fine-tuned)") if field.get("fine_tune") else "")),
-        (_("Refinement"), _text(field, "refine")),
+        (_("Refinement"), _refinement(field)),
         (_("Affine"), _text(field, "affine")),
         (_("Computed on"), _text(report, "device")),
         (_("Model"), "" if isLinear else _model(report, full=most is None)),
@@ -217,6 +217,13 @@ def _labelDice(report: dict[str, Any]) -> str:
     if not isMeasured(dice) or isMeasured(report.get("dice_after")):
         return ""
     return _("{dice} with the result").format(dice=f"{dice:.2f}")
+
+
+def _refinement(report: dict[str, Any]) -> str:
+    spacing = report.get("refined_spacing_mm")
+    if not spacing:
+        return _text(report, "refine")
+    return _("{refine}, at {spacing}").format(refine=_text(report, "refine"), spacing=resolution(spacing))
 
 
 def _keptRigid(report: dict[str, Any]) -> str:

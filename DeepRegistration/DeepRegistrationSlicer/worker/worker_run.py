@@ -26,7 +26,7 @@ class WorkerRun:
 
     def __init__(self, process: Process) -> None:
         self.progressed = Signal("stage", "fraction", "message")
-        self.previewed = Signal("fileName")
+        self.previewed = Signal("fileName", "level")
         self.finished = Signal("report")
         self.failed = Signal("sentence")
         self.cancelled = Signal()
@@ -91,7 +91,7 @@ class WorkerRun:
             if self.isRunning:
                 self.progressed.emit(event["stage"], event["fraction"], event["message"])
                 if isinstance(event.get("preview"), str):
-                    self.previewed.emit(Path(event["preview"]).name)
+                    self.previewed.emit(Path(event["preview"]).name, event["message"])
         return bool(lines)
 
 

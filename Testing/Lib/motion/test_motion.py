@@ -14,6 +14,7 @@ from DeepRegistrationLib.__main__ import main
 from DeepRegistrationLib.fields.operations import smooth
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import Transform
+from DeepRegistrationLib.inputs import pair as inputs_pair
 from DeepRegistrationLib.motion.curves import measure_motion
 from DeepRegistrationLib.motion.frames import content_on, register_frames
 from DeepRegistrationLib.motion.over_time import smooth_over_time, weights_over_time
@@ -268,6 +269,27 @@ def test_from_here_takes_less_and_is_about_as_near(monkeypatch):
         assert (result.report.mirror.gain == 0) is from_here
     assert work[1] < 0.5 * work[0]
     assert errors[1] < 1.35 * errors[0]
+
+
+def test_from_here_a_large_image_is_refined_coarser_and_the_report_says_so(monkeypatch):
+    """All but a third of what all its voxels find is found; what is asked for anew is not touched."""
+    body = Breath((28, 32, 30), count=4, noise=0.02, depth=5.0)
+    accepted = register(body.fixed, body.frames[1], affine="rigid").transform
+    body.truth = body.truth[2:3]
+    results = []
+    for most in (inputs_pair.MOST_FROM_HERE, 12_000):
+        monkeypatch.setattr(inputs_pair, "MOST_FROM_HERE", most)
+        results.append(register(body.fixed, body.frames[2], initial_transform=accepted, from_here=True))
+    fine, coarse = results
+    assert fine.report.refined_spacing_mm == ()
+    assert coarse.report.refined_spacing_mm == pytest.approx([1.31] * 3, abs=0.03)
+    assert dict(coarse.report.lines())["Refined at"].startswith("1.3")
+    assert coarse.report.warnings == fine.report.warnings
+    assert coarse.warped.grid.same_as(body.grid)
+    before, *after = (body.error([t]) for t in (accepted, fine.transform, coarse.transform))
+    assert after[1] < after[0] + 0.3 * (before - after[0])
+    anew = register(body.fixed, body.frames[2], affine="rigid")
+    assert anew.report.working_spacing_mm == (1.0, 1.0, 1.0)
 
 
 def test_from_here_needs_a_result_to_go_on_from(breath):

@@ -8,7 +8,7 @@ import pytest
 from DeepRegistrationLib import register
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import displacement_on
-from DeepRegistrationLib.refinement.schedule import MIDDLE, SMALL, STIFF_FIRST, plan
+from DeepRegistrationLib.refinement.schedule import MIDDLE, SINCE, SINCE_FINE, SMALL, STIFF_FIRST, plan
 from DeepRegistrationLib.settings import Settings
 
 
@@ -34,6 +34,20 @@ def test_between_them_steps_become_fewer_as_voxels_become_more(refine, share):
 
 def test_only_what_compares_one_contrast_was_seen_to_gain():
     assert last_level((64, 128, 128), similarity="translated").step == 2.0
+
+
+@pytest.mark.parametrize("similarity", ["lncc", "translated", "information", "mind"])
+@pytest.mark.parametrize("shape", [(48, 56, 48), (64, 64, 64), (27, 183, 152), (64, 128, 128), (24, 256, 256)])
+def test_what_has_moved_since_is_looked_for_in_bounded_work(shape, similarity):
+    """Of the steps at full resolution there are as many as before while the image is small."""
+    levels = plan(shape, (1.0,) * 3, Settings(from_here=True), similarity)
+    last, voxels = levels[-1], math.prod(shape)
+    if max(last.factors) == 1:
+        assert last.iterations * voxels <= SINCE_FINE
+        assert last.iterations == SINCE[1] if voxels <= SINCE_FINE / SINCE[1] else last.iterations >= 3
+    else:
+        assert max(last.factors) == 2
+        assert similarity == "mind" or 3 * voxels > SINCE_FINE
 
 
 def test_coarse_levels_begin_stiff_within_a_contrast_unless_a_result_is_there():

@@ -22,6 +22,7 @@ LIGHT = {
         *("errors", "settings", "dicom", "files", "files.axes", "files.linear_mark", "geometry.image"),
         *("geometry.volume_change", "models.header", "quality.slices", "quality.verdict", "quality.viewer"),
         "command_line.protocol",
+        "progress",
     )
 }
 # Properties in PythonQt, methods in C++ and PySide. The reader of a list or table item is a method in both.

@@ -68,6 +68,24 @@ def test_the_moving_volume_is_seen_under_what_is_found_so_far(served):
     assert served.ui.movingSelector.currentNode() is moving
 
 
+def test_of_two_at_once_the_later_waits_unless_it_is_the_last(served, monkeypatch):
+    begin(served)
+    view = served.logic.registration._preview
+    monkeypatch.setattr(preview, "SECONDS", 600.0)
+    paths = sorted(served.logic.registration._folder.glob("preview-*.nrrd"))
+
+    def sees(level):
+        view.offer(paths[0], level)
+        view.update()
+        return view._waiting is None
+
+    assert not sees("level 3 of 3")
+    assert not view.showsResult
+    assert sees(preview.REFINED)
+    assert view.showsResult
+    assert not sees("level 1 of 3")
+
+
 def places():
     """Where every view looks: field of view (width, height), origin and plane."""
     found = slicer.util.getNodesByClass("vtkMRMLSliceNode")

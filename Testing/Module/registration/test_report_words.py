@@ -83,6 +83,12 @@ def test_a_report_of_the_library_in_which_nothing_was_measured_can_be_read(nothi
     assert report_words.verdict(report_words.withScores(report, {"dice": {"1": {"before": None, "after": None}}}, {}))
 
 
+def test_a_refinement_that_ended_coarser_than_the_image_says_where():
+    assert ("Refinement", "fast") in report_words.rows({"refine": "fast", "refined_spacing_mm": []})
+    coarse = {"refine": "fast", "refined_spacing_mm": [5.0, 2.576, 2.576]}
+    assert ("Refinement", "fast, at 2.58 x 2.58 x 5 mm") in report_words.rows(coarse)
+
+
 def test_lengths_have_the_digits_of_the_library():
     report = {"inverse_error_mm": 0.00012, "max_inverse_error_mm": 0.0345, "max_deformation_mm": 0.031}
     shown = dict(report_words.rows(report))
