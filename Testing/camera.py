@@ -56,10 +56,9 @@ class Camera:
         draw = ImageDraw.Draw(picture)
         for number, control in enumerate(tab_order(first, controls), 1):
             corner = control.mapTo(self._widget, QtCore.QPoint(0, 0))
-            place = (
-                max(corner.x() - 15, 2),
-                corner.y() + min(control.height, 24) // 2 - 7,
-            )  # of a section: at its head
+            wide = control.width > 150  # has room at its end; beside what is narrow there is some
+            aside = control.width - 42 if wide else -15
+            place = (max(corner.x() + aside, 2), corner.y() + min(control.height, 24) // 2 - 7)  # at a section's head
             box = draw.textbbox(place, str(number), font_size=11)
             draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), fill=(200, 30, 30))
             draw.text(place, str(number), fill=(255, 255, 255), font_size=11)

@@ -76,7 +76,7 @@ def report(camera: Camera, panel: Any) -> None:
 
 
 def follow(camera: Camera, ui: Any, panel: Any) -> None:
-    """A target that is moved by hand, before and after."""
+    """A target that is moved by hand: before, after, and the grid."""
     import slicer
 
     fixed, moving = panel.parameters.fixedLandmarks, panel.parameters.movingLandmarks
@@ -85,8 +85,10 @@ def follow(camera: Camera, ui: Any, panel: Any) -> None:
         button.collapsed = True
     ui.procedureButton.collapsed = False
     target = np.array(fixed.GetNthControlPointPosition(0))
-    for view in ("Red", "Yellow", "Green"):
-        slicer.app.layoutManager().sliceWidget(view).mrmlSliceNode().JumpSlice(*target)
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    red.JumpSliceByCentering(*target)
+    width, height, depth = red.GetFieldOfView()
+    red.SetFieldOfView(110, 110 * height / width, depth)
     moving.SetDisplayVisibility(False)
     fixed.CreateDefaultDisplayNodes()
     fixed.SetDisplayVisibility(True)
@@ -97,7 +99,11 @@ def follow(camera: Camera, ui: Any, panel: Any) -> None:
     moving.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
     section = panel.sections["procedure"]
     interact.wait_until(lambda: section.following.done, 300)
-    camera.pictures("follow", [before, camera.now()])
+    pictures = [before, camera.now()]
+    interact.click(ui.gridButton)
+    panel.parameters.outputTransform.GetDisplayNode().SetGridSpacingMm(5)
+    camera.pictures("follow", [*pictures, camera.now()])
+    interact.click(ui.overlayButton)
     interact.click(ui.followButton)
     ui.procedureButton.collapsed = True
     for node in (fixed, moving):

@@ -18,6 +18,13 @@ SMALL = "demo_pair(shape=(96, 112, 96), spacing=2.0)"
 GERMAN = {
     "The field folds in {share} % of the image.": "Das Feld faltet sich in {share} % des Bildes.",
     "The images are more alike than before.": "Die Bilder gleichen sich mehr als zuvor.",
+    "Check it.": "Bitte prüfen.",
+    "Likeness": "Ähnlichkeit",
+    "{0:.3f} before, {1:.3f} after": "{0:.3f} vorher, {1:.3f} nachher",
+    "Result": "Ergebnis",
+    "Folded": "Gefaltet",
+    "Displacement": "Verschiebung",
+    "{0} mean, {1} largest": "{0} im Mittel, {1} höchstens",
 }
 """As a translation of Slicer's would have them; of the rest the words stay English."""
 
@@ -280,7 +287,7 @@ def again(camera: Camera, ui: Any, panel: Any) -> None:
 
 
 def language(camera: Camera, ui: Any, panel: Any) -> None:
-    """A verdict whose sentences have a translation."""
+    """A verdict whose sentences have a translation, and some of the figures below."""
     from DeepRegistrationSlicer.registration import report_words
     from DeepRegistrationSlicer.registration.verdict_sentences import translated
 
@@ -292,15 +299,16 @@ def language(camera: Camera, ui: Any, panel: Any) -> None:
     report = results.reportOf(node)
     reasons = ["The field folds in 0.0100 % of the image.", "The images are more alike than before."]
     results.setReport(node, report | {"verdict": "check", "reasons": reasons})
-    known = report_words.translated
+    known, words = report_words.translated, report_words._
     report_words.translated = lambda sentence: translated(sentence, lambda form: GERMAN.get(form, form))
+    report_words._ = lambda text: GERMAN.get(text, text)
     try:
         close_all(ui)
         panel.sections["judgment"].show(panel.parameters)
         ui.judgmentButton.collapsed = False
         camera.panel("panel-translated")
     finally:
-        report_words.translated = known
+        report_words.translated, report_words._ = known, words
 
 
 def keyboard(camera: Camera, ui: Any, panel: Any) -> None:

@@ -25,8 +25,9 @@ MOST_VOXELS = {"cpu": 10_000_000, "cuda": 40_000_000, "mps": 10_000_000}
 SHARE = 0.4
 """Of all the memory there is, that a registration may take: other programs run, too."""
 MOST_FROM_HERE = 650_000
-"""Voxels on which is looked for what has moved since an accepted result: more keep who waits for it waiting, and bring
-little. Livers at another time of their breath: docs/attempts.md."""
+"""Voxels on which is looked for what has moved since an accepted result, by somebody who waits for it. More bring
+little: a breathing liver of 800 000 voxels ended at 1.03 mm on 500 000, 1.01 on all (1.26 before), a chest of 8 million
+at 1.23 mm, 1.11 on all (2.09 before)."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..files.writing import check_named, together, write_bytes, write_text
 from ..geometry.image import PathLike
 from .record import Record
-from .tg132 import CITATION, in_words, said
+from .tg132 import CITATION, HEADS, in_words, said
 from .verdict import VERDICT_COLORS
 
 _NO_VERDICT = "#57606a"
@@ -97,7 +97,8 @@ def _figures(record: Record | None) -> str:
             f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{v:.4g}</td>' for v in values.values())}</tr>"
             for name, values in record.structures.items()
         )
-        heads = "<th>Dice</th><th>mean distance to agreement, mm</th><th>Hausdorff 95 %, mm</th>"
+        known = next(iter(record.structures.values()))
+        heads = "".join(f"<th>{html.escape(HEADS[key])}</th>" for key in known)
         parts.append(f"<table><tr><th>Structure</th>{heads}</tr>{rows}</table>")
     parts += [f"<p>{html.escape(remark)}</p>" for remark in (*record.remarks, f"{CITATION}.")]
     return "".join(parts)

@@ -27,6 +27,16 @@ TG132_TABLE = "TG-132, Table III"
 CITATION = "AAPM TG-132: Brock et al. 2017, Med. Phys. 44(7), e43-e76, doi:10.1002/mp.12256"
 NOT_THERE = "not among TG-132's figures"
 DICE, APART, FAR = "dice", "mean_distance_to_agreement_mm", "hausdorff95_mm"
+BEFORE, AFTER, CHANGE = "moving_volume_ml", "moved_volume_ml", "volume_change_percent"
+HEADS = {
+    DICE: "Dice",
+    APART: "mean distance to agreement, mm",
+    FAR: "Hausdorff 95 %, mm",
+    BEFORE: "volume in the moving image, ml",
+    AFTER: "as moved, ml",
+    CHANGE: "change, %",
+}
+"""What a person calls the figures of a structure. Its volume changes the doses that it is said to get."""
 LEAST_DICE = 0.80
 LEAST_LIMIT, MOST_LIMIT = 2.0, 3.0
 """mm, of "~2-3 mm": where no image tells its voxels, and where those are larger."""
@@ -90,14 +100,27 @@ def landmark_figures(
 def structures_after(
     transform: sitk.Transform, fixed: Image, moving: Image, labels: list[int] | None
 ) -> dict[str, dict[str, float]]:
-    """For each label (all but 0 if None) its overlap and distances; the images are label maps on their own grids."""
+    """For each label (all but 0 if None) what ``HEADS`` names; the images are label maps on their own grids.
+
+    In 2-D nothing has a volume.
+    """
     fixed, moving = as_labels(fixed), as_labels(moving)
     present = np.union1d(np.unique(fixed.array), np.unique(moving.array))
     chosen = [int(v) for v in present if v != 0 and (labels is None or int(v) in labels)]
     warped = resample(moving, fixed.grid, transform, mode="nearest").array
     overlaps = metrics.dice(fixed.array, warped, chosen)
     surfaces = metrics.label_surfaces(fixed.array, warped, fixed.grid.spacing.tolist(), chosen)
-    return {str(v): {DICE: overlaps[v], APART: surfaces[v].mean_absolute, FAR: surfaces[v].hausdorff95} for v in chosen}
+    found = {
+        str(v): {DICE: overlaps[v], APART: surfaces[v].mean_absolute, FAR: surfaces[v].hausdorff95} for v in chosen
+    }
+    if fixed.ndim == 3:
+        for v in chosen:
+            before, after = (
+                float((image == v).sum()) * float(np.prod(grid.spacing)) / 1000
+                for image, grid in ((moving.array, moving.grid), (warped, fixed.grid))
+            )
+            found[str(v)] |= {BEFORE: before, AFTER: after, CHANGE: 100 * (after / before - 1) if before else math.nan}
+    return found
 
 
 def structure_figures(each: Mapping[str, Mapping[str, float]], limit: float) -> list[Figure]:

@@ -14,7 +14,7 @@ from .verdict_sentences import translated
 
 WORST = 5
 SCORED = (
-    *("verdict", "reasons", "warnings", "tg132"),
+    *("verdict", "reasons", "warnings", "tg132", "volumes"),
     *("dice", "dice_before", "dice_after", "tre", "tre_before_mm", "tre_after_mm"),
 )
 OWN = "before_scoring"
@@ -101,6 +101,10 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
     found += [(distance.format(name=name), f"{_length(b, 2)} → {_length(a, 2)}") for name, b, a in distances]
     if most is None:
         found += [(_("TG-132: {name}").format(name=f.get("name")), _figure(f)) for f in report.get("tg132") or []]
+        volume, form = _("Volume of {name}"), _("{0:.4g} ml → {1:.4g} ml as moved ({2:+.1f} %)")
+        found += [
+            (volume.format(name=called(name)), form.format(*values)) for name, *values in report.get("volumes") or []
+        ]
     return [(name, value) for name, value in found if value]
 
 
@@ -162,6 +166,10 @@ def withScores(
         merged["tre"] = [[k, v["before"], v["after"]] for k, v in zip(points, values, strict=True)]
     if "tg132" in scores:
         merged["tg132"] = scores["tg132"]["figures"]
+        each = (scores["tg132"].get("structures") or {}).items()
+        keys = ("moving_volume_ml", "moved_volume_ml", "volume_change_percent")
+        found = [[names.get(k, k), *(v.get(key) for key in keys)] for k, v in each]
+        merged["volumes"] = [entry for entry in found if all(isMeasured(value) for value in entry[1:])]
     if pairs is not None:
         known = merged.get("warnings") or []
         merged["warnings"] = [*known, *(note for note in pairs.notes if note not in known)]

@@ -52,6 +52,8 @@ def test_structures_are_as_counted_voxel_by_voxel():
         "mean_distance_to_agreement_mm": (there.mean() + back.mean()) / 2,
         "hausdorff95_mm": max(np.percentile(there, 95), np.percentile(back, 95)),
     }
+    size = np.prod(GRID.spacing) / 1000
+    expected |= {"moving_volume_ml": b.sum() * size, "moved_volume_ml": b.sum() * size, "volume_change_percent": 0}
     assert set(each) == {"3"}
     assert each["3"] == pytest.approx(expected, abs=1e-5)
     found = by_name(figures)
@@ -60,6 +62,21 @@ def test_structures_are_as_counted_voxel_by_voxel():
         expected["mean_distance_to_agreement_mm"], abs=1e-5
     )
     assert found["Hausdorff distance (95 %), worst structure"].within is None
+
+
+def test_a_structures_volume_is_told_as_it_lies_and_as_it_is_moved():
+    """Fixed and moving on grids of their own; the moved one is 1.25 times as large along each axis."""
+    moving = Image(blob((5, 6, 7), 5).astype(np.uint8), GRID)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.eye(3) / 1.25
+    matrix[:3, 3] = GRID.to_world(np.array((5, 6, 7))) * (1 - 1 / 1.25)
+    fine = GRID.with_spacing(0.5)
+    fixed = Image(np.zeros(fine.shape, np.uint8), fine)
+    each = tg132.measure(affine_to_sitk(matrix), tg132.Known(structures=(fixed, moving)))[1]["1"]
+    assert each["moving_volume_ml"] == pytest.approx(blob((5, 6, 7), 5).sum() * np.prod(GRID.spacing) / 1000)
+    assert each["moved_volume_ml"] == pytest.approx(1.25**3 * each["moving_volume_ml"], rel=0.03)
+    assert each["volume_change_percent"] == pytest.approx(95.3, abs=5)
+    assert set(tg132.HEADS) == set(each)
 
 
 def test_landmarks_are_measured_where_the_transform_puts_them():

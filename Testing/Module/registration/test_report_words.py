@@ -120,6 +120,17 @@ def test_scores_join_the_report_under_the_users_names():
     assert ("Mean landmark distance", "8.00 mm before, 2.00 mm after") in report_words.rows(report)
 
 
+def test_the_volume_of_a_structure_joins_the_page_but_not_the_narrow_panel():
+    measured = {"moving_volume_ml": 12.345, "moved_volume_ml": 13.5, "volume_change_percent": 9.356}
+    structures = {"1": measured, "2": {"dice": 0.5}, "3": dict.fromkeys(measured)}
+    scores = {"tg132": {"figures": [], "structures": structures}}
+    report = report_words.withScores(REPORT, scores, {"liver": 1, "spleen": 2})
+    said = [row for row in report_words.rows(report) if row[0].startswith("Volume of")]
+    assert said == [("Volume of liver", "12.35 ml → 13.5 ml as moved (+9.4 %)")]
+    assert "Volume of" not in report_words.toHtml(report)
+    assert "volumes" not in report_words.withScores(report, {}, {})
+
+
 def test_worse_scores_turn_the_verdict():
     scores = {"mean_tre_before_mm": 2.0, "mean_tre_after_mm": 8.0, "tre_mm": {}}
     kind, words = report_words.verdict(report_words.withScores(REPORT, scores, {}))
