@@ -165,7 +165,7 @@ def again(shape: tuple[int, int, int], times: int = 5) -> list[tuple[float, floa
 
     def look() -> bool:
         view = logic._preview
-        if not seen and view is not None and view.showsResult:
+        if not seen and view is not None and view.isShown and view._isLast and view._waiting is None:
             seen.append(_core_seconds())
         return not logic.isRunning
 

@@ -57,11 +57,6 @@ class PreviewView:
         """Whether the views show it, and where they look is chosen by now."""
         return self.volume is not None and self.volume.GetScene() is not None
 
-    @property
-    def showsResult(self) -> bool:
-        """Whether the field that is shown is the result's own, which is being judged."""
-        return self.isShown and self._isLast and self._waiting is None
-
     def close(self, restoresViews: bool = True) -> None:
         """Take away what was shown, and show again what was before; ``restoresViews``: and where."""
         self._waiting = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from Testing.host import interact
+
 import slicer  # isort: skip
 
 PANEL = Path(__file__).resolve().parents[3] / "DeepRegistration" / "DeepRegistrationSlicer" / "panel"
@@ -32,3 +34,24 @@ def test_every_section_hears_of_parameters_results_and_the_end(panel, monkeypatc
     slicer.mrmlScene.Clear(0)
     panel.panel.close()
     assert [name for name, event in heard if event == "close"] == list(panel.panel.sections)
+
+
+def test_no_words_are_cut_off_when_a_label_gets_more_of_them(panel):
+    """A QFormLayout goes on giving a label the height that it had before."""
+    widget, ui = slicer.modules.deepregistration.widgetRepresentation(), panel.ui
+    panel.panel.catalog.stop()
+    wrapped = [label for label in vars(ui).values() if label.className() == "QLabel" and label.wordWrap]
+    assert len(wrapped) > 8
+    for button in vars(ui).values():
+        if button.className() == "ctkCollapsibleButton":
+            button.collapsed = False
+    widget.show()
+    for words in ("A few words.", "Measured as a start: better than no network. " * 8):
+        for label in wrapped:
+            label.text = words
+        for _again in range(4):
+            interact.process_events(30)
+            widget.resize(440, widget.layout().totalHeightForWidth(440))
+        for label in wrapped:
+            if label.isVisible():
+                assert label.height >= label.heightForWidth(label.width), label.objectName
