@@ -100,10 +100,12 @@ def follow(camera: Camera, ui: Any, panel: Any) -> None:
     section = panel.sections["procedure"]
     interact.wait_until(lambda: section.following.done, 300)
     pictures = [before, camera.now()]
+    ui.lookButton.collapsed = False
     interact.click(ui.gridButton)
     panel.parameters.outputTransform.GetDisplayNode().SetGridSpacingMm(5)
     camera.pictures("follow", [*pictures, camera.now()])
     interact.click(ui.overlayButton)
+    ui.lookButton.collapsed = True
     interact.click(ui.followButton)
     ui.procedureButton.collapsed = True
     for node in (fixed, moving):

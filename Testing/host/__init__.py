@@ -26,7 +26,8 @@ What the host cannot show, so that module code must avoid it by rule (``test_qt_
 
 * ``isinstance(widget, qt.QWidget)`` is False in Slicer, True here.
 * Threads: Slicer holds the interpreter lock while its event loop runs, so a Python thread starves. Here it runs.
-* Enumerations are plain ints in Slicer and enum objects here: compare with ``==``, never use ``.value`` or ``int()``.
+* Enumerations are ints with PythonQt 3, objects of its own with PythonQt 4.1, and PySide's here: compare with ``==``,
+  never use ``.value`` or ``int()``.
 * A signal declared in Python (``qt.Signal``) does not exist in older Slicers; the host hides it.
 * ``setText(Path(...))`` and ``setText(None)`` pass in Slicer and raise here.
 * A connection to a missing signal only prints in Slicer.
