@@ -282,7 +282,7 @@ def again(camera: Camera, ui: Any, panel: Any) -> None:
     interact.click(ui.againButton)
     interact.wait_until(lambda: not panel.logic.isRunning, 600)
     close_all(ui)
-    ui.imagesButton.collapsed = ui.outputsButton.collapsed = False
+    ui.outputsButton.collapsed = ui.judgmentButton.collapsed = False
     camera.panel("panel-again")
 
 
