@@ -30,6 +30,8 @@ class JudgmentSection(Section):
         self._message = ""
         ui.scoreButton.connect("clicked(bool)", self.onScore)
         ui.exportButton.connect("clicked(bool)", self.onExport)
+        ui.noteEdit.connect("editingFinished()", self.onNote)
+        self._noted: tuple[Any, Any] = (None, None)
         scorer.finished.connect(self._onScored)
         scorer.failed.connect(self._say)
 
@@ -45,8 +47,12 @@ class JudgmentSection(Section):
             text += f"<br>{html.escape(self._message)}"
         self.ui.verdictLabel.text = text
         self.ui.reportLabel.text = report_words.toHtml(report)
-        self.ui.exportButton.enabled = bool(report)
-        self.ui.scoreButton.enabled = bool(report)
+        for widget in (self.ui.exportButton, self.ui.scoreButton, self.ui.noteEdit):
+            widget.enabled = bool(report)
+        noted = resultOf(parameters), report.get("made")
+        if noted != self._noted:  # else it may be what is being typed
+            self._noted = noted
+            self.ui.noteEdit.text = str(report.get("note", ""))
 
     def onFinished(self) -> None:
         """A registration has just finished: show the section, and score it if the user has labels or landmarks."""
@@ -69,17 +75,28 @@ class JudgmentSection(Section):
         self._message = message
         self.show(self._parameters)
 
+    def onNote(self) -> None:
+        """Keep the user's words with the result."""
+        node, text = resultOf(self._parameters), self.ui.noteEdit.text.strip()
+        report = results.reportOf(node)
+        if report and (node, report.get("made")) == self._noted and text != report.get("note", ""):
+            results.setReport(node, {**report, "note": text})
+
     def onExport(self, _checked: bool = False) -> None:
         node = resultOf(self._parameters)
         chosen = qt.QFileDialog.getSaveFileName(
-            self.ui.exportButton, _("Export the report"), f"{node.GetName()}.html", _("Web page (*.html)")
+            self.ui.exportButton,
+            _("Export the report"),
+            f"{node.GetName()}.html",
+            _("Web page (*.html);;Numbers (*.json)"),
         )
         path = pathOf(chosen)
         if path is not None:
             self.export(path)
 
     def export(self, path: Path) -> None:
-        """Write the report as a web page."""
+        """Write the report as a web page, or where the name ends so as JSON."""
+        self.onNote()
         try:
             report_page.write(resultOf(self._parameters), path)
         except RegistrationError as error:

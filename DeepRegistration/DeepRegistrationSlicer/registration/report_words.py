@@ -14,7 +14,7 @@ from .verdict_sentences import translated
 
 WORST = 5
 SCORED = (
-    *("verdict", "reasons", "warnings", "tg132", "volumes"),
+    *("verdict", "reasons", "warnings", "tg132", "tg132_source", "volumes"),
     *("dice", "dice_before", "dice_after", "tre", "tre_before_mm", "tre_after_mm"),
 )
 OWN = "before_scoring"
@@ -105,7 +105,19 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
         found += [
             (volume.format(name=called(name)), form.format(*values)) for name, *values in report.get("volumes") or []
         ]
+        found += [(_("Tolerances"), _text(report, "tg132_source"))]
+        found += _signedFor(report)
     return [(name, value) for name, value in found if value]
+
+
+def _signedFor(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a signature stands for: the user's words, when it was made, and of which voxels."""
+    titles = {"fixed image": _("Fixed image"), "moving image": _("Moving image")}
+    form = _("{name}; SHA-256 of its voxels {sha256}")
+    found = [(_("Your note"), _text(report, "note")), (_("Made (UTC)"), _text(report, "made"))]
+    return found + [
+        (titles.get(what, what), form.format(**known)) for what, known in (report.get("inputs") or {}).items()
+    ]
 
 
 def called(name: str) -> str:
@@ -166,6 +178,7 @@ def withScores(
         merged["tre"] = [[k, v["before"], v["after"]] for k, v in zip(points, values, strict=True)]
     if "tg132" in scores:
         merged["tg132"] = scores["tg132"]["figures"]
+        merged["tg132_source"] = scores["tg132"].get("source", "")
         each = (scores["tg132"].get("structures") or {}).items()
         keys = ("moving_volume_ml", "moved_volume_ml", "volume_change_percent")
         found = [[names.get(k, k), *(v.get(key) for key in keys)] for k, v in each]

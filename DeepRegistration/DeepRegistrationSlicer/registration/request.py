@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import vtk
 
 from DeepRegistrationLib.errors import InputError
@@ -70,6 +72,7 @@ class Request:
         replaced: the node that will receive the transform; if the moving volume is under it, as after an earlier run,
             that does not count as its position.
         notes: sentences about the input for the report; known once it is written.
+        identity: of each volume as it was registered its name and the SHA-256 of its voxels; likewise.
     """
 
     fixedNode: Node
@@ -86,6 +89,7 @@ class Request:
     outputs: tuple[str, ...] = ("volume",)
     replaced: Node | None = None
     notes: list[str] = field(default_factory=list)
+    identity: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def problem(self) -> str:
         """Why this cannot be registered, as far as the scene shows it; empty if nothing speaks against it."""
@@ -132,6 +136,8 @@ class Request:
             raise SceneInputError(problem)
         fixed = nodes.fixedImageOf(self.fixedNode)
         moving = nodes.imageOf(self.movingNode, self.replaced)
+        volumes = {"fixed image": self.fixedNode, "moving image": self.movingNode}  # as the library names them
+        self.identity = {what: {"name": n.GetName(), "sha256": voxelHash(n)} for what, n in volumes.items()}
         arguments = ["register", "fixed.nrrd", "moving.nrrd", "--no-compression"]
         nodes.write(fixed, folder / "fixed.nrrd")
         nodes.write(moving, folder / "moving.nrrd")
@@ -179,6 +185,11 @@ def writeLabels(
         nodes.write(masks.labelsOf(node, image, volume.GetName(), numbers), folder / f"{side}-labels.nrrd")
         arguments += [f"--{side}-labels", f"{side}-labels.nrrd"]
     return arguments
+
+
+def voxelHash(volumeNode: Node) -> str:
+    """SHA-256 of the voxels as ``slicer.util.arrayFromVolume`` has them."""
+    return hashlib.sha256(np.ascontiguousarray(nodes.voxels(volumeNode))).hexdigest()
 
 
 def volumesProblem(fixedNode: Node | None, movingNode: Node | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +64,9 @@ def load(request: Request, folder: Path, report: dict[str, Any], into: dict[str,
             images[kind] = compute(derived.asField(images["transform"], reference), reference)
 
     made: list[Node] = []
-    report = {**report, "warnings": [*(report.get("warnings") or []), *request.notes]}
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    warnings = [*(report.get("warnings") or []), *request.notes]
+    report = {**report, "warnings": warnings, "inputs": request.identity, "made": now}
     result = ResultNodes(transform=None, report=report)
     try:
         for kind, image in images.items():

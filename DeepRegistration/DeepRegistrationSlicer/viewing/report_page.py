@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ MOST_PIXELS = 320
 
 
 def write(transformNode: Node, path: Path) -> None:
-    """The report that came with ``transformNode`` into an HTML file.
+    """The report that came with ``transformNode`` into an HTML file, or one of JSON where ``path`` ends so.
 
     Raises:
         SceneInputError: if the transform has no report.
@@ -38,7 +39,8 @@ def write(transformNode: Node, path: Path) -> None:
             _("{name} has no report; choose a transform that this module made.").format(name=transformNode.GetName())
         )
     try:
-        path.write_text(_page(transformNode, report), encoding="utf-8")
+        isPage = path.suffix.lower() != ".json"
+        path.write_text(_page(transformNode, report) if isPage else json.dumps(report, indent=2), encoding="utf-8")
     except OSError as error:
         raise RegistrationError(
             _("The report cannot be written to {path} ({reason}); choose another folder.").format(
