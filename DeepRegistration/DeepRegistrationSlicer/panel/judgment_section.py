@@ -58,13 +58,21 @@ class JudgmentSection(Section):
         """A registration has just finished: show the section, and score it if the user has labels or landmarks."""
         self._message = ""
         self.ui.judgmentButton.collapsed = False
-        if self._parameters is not None and any(_scoreNodes(self._parameters)):
-            self.onScore()
+        if self._parameters is not None:
+            labels, landmarks = _scoreNodes(self._parameters)
+            # What is chosen of one side alone is there for other things, such as curves of motion.
+            pairs = [pair if None not in pair else (None, None) for pair in (labels, landmarks)]
+            if any(pair[0] for pair in pairs):
+                self._score(*pairs[0], *pairs[1])
 
     def onScore(self, _checked: bool = False) -> None:
+        labels, landmarks = _scoreNodes(self._parameters)
+        self._score(*labels, *landmarks)
+
+    def _score(self, *chosen: Node | None) -> None:
         self._message = ""
         try:
-            self.scorer.score(resultOf(self._parameters), *_scoreNodes(self._parameters))
+            self.scorer.score(resultOf(self._parameters), *chosen)
         except RegistrationError as error:
             self._say(str(error))
 
@@ -108,5 +116,7 @@ class JudgmentSection(Section):
         self.scorer.answer.end()
 
 
-def _scoreNodes(parameters: Any) -> tuple[Node | None, ...]:
-    return parameters.fixedLabels, parameters.movingLabels, parameters.fixedLandmarks, parameters.movingLandmarks
+def _scoreNodes(parameters: Any) -> tuple[tuple[Node | None, Node | None], tuple[Node | None, Node | None]]:
+    """Labels and landmarks, each of the fixed and of the moving volume."""
+    labels = parameters.fixedLabels, parameters.movingLabels
+    return labels, (parameters.fixedLandmarks, parameters.movingLandmarks)

@@ -57,3 +57,18 @@ def test_the_report_says_what_a_signature_stands_for(faked, ui, tmp_path, monkey
     results.setReport(node, {**results.reportOf(node), "note": "", "made": "later"})  # as registered anew
     faked.panel.update()
     assert ui.noteEdit.text == ""
+
+
+def test_landmarks_of_one_side_alone_are_no_reproach_after_apply(faked, ui):
+    """They are chosen for curves of motion, too; who asks for scores is told what is missing."""
+    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "targets")
+    points.AddControlPoint(0.0, 0.0, 0.0)
+    faked.panel.parameters.useGuidance = False
+    faked.panel.parameters.fixedLandmarks = points
+    interact.click(ui.applyButton)
+    finish(ui)
+    assert "pairs" not in ui.verdictLabel.text
+    ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
+    interact.process_events()
+    interact.click(ui.scoreButton)
+    assert "Landmarks come in pairs" in ui.verdictLabel.text
