@@ -79,6 +79,18 @@ WITHOUT_GAIN = (
     "More smoothness for all: with 1.5 times of it livers gain 0.03 mm inside and 0.16 outside, three skulls go "
     "from 0.263 to 0.253 mm and a hand from 3.4 to 2.4 px, but seven hearts fall from 0.826 to 0.819 Dice and a "
     "prostate from 0.796 to 0.782. The estimated error does not tell which.",
+    "Volumes whose coarse levels begin 4, 3, 2 and 1 times as stiff, as those of 2-D images do (a hand 3.38 to 2.15 "
+    "px, six chests -0.0005 Dice, six slices +0.0006; of 109 cases of the robustness draw 13 better by a twentieth, "
+    "4 worse): ten hippocampi lose 0.002 Dice, two livers gain 2 % outside.",
+    "A miss there and back of less than 0.5 to 0.9 coarse voxels as no sign that a counterpart is missing, and 0.04 as "
+    "the least unlikeness that is usual: five hearts gain 0.024 Dice, a head with a tumor 0.02 mm, but at half the "
+    "resolution hearts lose 0.02 and a lung of which a part is missing ends at 13 mm, not 3.4. With the miss alone in "
+    "units of the image's size that lung is as before, and the hearts still lose.",
+    "Halfway between the coarse levels' two ways in place of the way there: six hearts +0.001 Dice, a head with a "
+    "tumor 1.44 to 1.47 and 1.68 to 1.73 mm, a lung of which a part is missing 3.4 to 3.0 mm; begun again from there "
+    "both ways, to tell by the miss of that what has no counterpart: hearts +0.016, the head 1.44 to 1.73 mm.",
+    "Windows of LNCC larger by two voxels on the coarse levels: seven hearts +0.002, eight hippocampi +0.002 Dice, a "
+    "liver 0.04 mm nearer inside and 0.11 farther outside. At full resolution: hippocampi -0.006.",
     "The dual branch in 3-D (`box-dual-branch-gated-3d`, 2000 steps of 48 x 48 x 48, half an hour of a core): "
     "Dice 0.409 to 0.525 on its own generated heads, alone on two brains of two contrasts 0.512 to 0.55 at best "
     "(working grid 96; 0.51 at 48), on a head with a tumor 2.3 to 2.2 mm in one contrast and to 3.0 to 3.7 in "

@@ -26,10 +26,10 @@ MIDDLE = 1_500_000
 """The same up to here, with fewer steps: their product with the voxels stays. At 1 million voxels, against a few long
 steps: lungs 1.31 -> 1.14 mm, with a bias field 2.00 -> 1.54, brains 0.769 -> 0.779 and 0.749 -> 0.751, for a fifth more
 time."""
-STIFF_FIRST = (3.0, 1.7, 1.0)
+STIFF_FIRST = {2: (4.0, 3.0, 2.0, 1.0), 3: (3.0, 1.7, 1.0)}
 """Times the force's Gaussian over the steps of a coarse level: tissue moves together before its parts do, and what is
 small does not catch on what lies beside its counterpart. Not between contrasts: a CT and MR of one head ended farther
-apart than by the affine alignment. Against 1 all along: docs/attempts.md."""
+apart than by the affine alignment. By axes: in 2-D a finger finds a wrong one sooner. Others: docs/attempts.md."""
 SINCE = {2: 15, 1: 10}
 """Steps of a level by its factor, at most, that look for what has moved since an accepted result (``from_here``)."""
 SINCE_FINE, FEWEST = 2_600_000, 3
@@ -84,7 +84,7 @@ def plan(shape: Sequence[int], spacing: Sequence[float], settings: Settings, sim
                 similarity=part.similarity,
                 radius=part.radius,
                 composed=part.factor > 1,
-                force_times=STIFF_FIRST if stiff_first and part.factor > 1 else (1.0,),
+                force_times=STIFF_FIRST[len(shape)] if stiff_first and part.factor > 1 else (1.0,),
                 both_ways=len(shape) == 3 and max(factors) >= BOTH_WAYS,
             )
         )

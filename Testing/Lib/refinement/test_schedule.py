@@ -52,13 +52,21 @@ def test_what_has_moved_since_is_looked_for_in_bounded_work(shape, similarity):
 
 def test_coarse_levels_begin_stiff_within_a_contrast_unless_a_result_is_there():
     for from_here, similarity, stiff in (
-        (False, "lncc", STIFF_FIRST),
-        (True, "lncc", (1.0,)),
-        (False, "translated", (1.0,)),
-        (False, "information", (1.0,)),
+        (False, "lncc", True),
+        (True, "lncc", False),
+        (False, "translated", False),
+        (False, "information", False),
     ):
-        levels = plan((64, 64, 64), (1.0,) * 3, Settings(from_here=from_here), similarity)
-        assert [level.force_times for level in levels] == [stiff] * (len(levels) - 1) + [(1.0,)]
+        for ndim in (2, 3):
+            levels = plan((64,) * ndim, (1.0,) * ndim, Settings(from_here=from_here), similarity)
+            times = STIFF_FIRST[ndim] if stiff else (1.0,)
+            assert [level.force_times for level in levels] == [times] * (len(levels) - 1) + [(1.0,)]
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_coarse_levels_grow_soft_to_the_end(ndim):
+    assert list(STIFF_FIRST[ndim]) == sorted(STIFF_FIRST[ndim], reverse=True)
+    assert STIFF_FIRST[ndim][-1] == 1
 
 
 def fingers(aside, shape=(64, 64)):
