@@ -144,23 +144,18 @@ def find_alignment(
         b = find_content(moving, moving_mask)
         search = _Search(a, b, settings, reporter)
         found = search.run() if start is None else search.run_from(start)
-        return _checked(found, a, b, settings, reporter, start)
+        return _checked(found, [a, b], settings, reporter, start)
 
 
 def _checked(
-    found: Alignment,
-    fixed: Content,
-    moving: Content,
-    settings: AffineSettings,
-    reporter: Reporter,
-    start: np.ndarray | None = None,
+    found: Alignment, seen: list[Content], settings: AffineSettings, reporter: Reporter, start: np.ndarray | None
 ) -> Alignment:
     """``found``, or where the images' detail lies, if it is elsewhere and much more alike there.
 
     What both images share may be the edge of their fields of view, or the light, which did not move along. From a
     given ``start`` nothing is looked for, but it may be the place.
     """
-    fixed, moving = lit(fixed), lit(moving)
+    fixed, moving = map(lit, seen)
     if start is None:
         shift = best_shift(fixed, moving, _turns(settings.largest_rotation, fixed.grid.ndim))
     else:
