@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..geometry.image import Image
 from ..progress import SILENT, Reporter
 from .content import Content, block_factors, find_content
-from .detail import AROUND, CLEARLY, LEAST_DETAIL, best_shift, correlation_at, leveled, lit
+from .detail import AROUND, CLEARLY, LEAST_DETAIL, Shift, best_shift, correlation_at, leveled, lit
 from .measure import JointMeasure
 from .quick import measure_of
 from .search import NEAR_TURN, angle, far_candidates, near_candidates
@@ -143,18 +143,23 @@ def find_alignment(
         reporter(0.2, "finding the anatomy")
         b = find_content(moving, moving_mask)
         search = _Search(a, b, settings, reporter)
-        return _checked(search.run(), a, b, settings, reporter) if start is None else search.run_from(start)
+        found = search.run() if start is None else search.run_from(start)
+        return _checked(found, [a, b], settings, reporter, start)
 
 
 def _checked(
-    found: Alignment, fixed: Content, moving: Content, settings: AffineSettings, reporter: Reporter
+    found: Alignment, seen: list[Content], settings: AffineSettings, reporter: Reporter, start: np.ndarray | None
 ) -> Alignment:
     """``found``, or where the images' detail lies, if it is elsewhere and much more alike there.
 
-    What both images share may be the edge of their fields of view, or the light, which did not move along.
+    What both images share may be the edge of their fields of view, or the light, which did not move along. From a
+    given ``start`` nothing is looked for, but it may be the place.
     """
-    fixed, moving = lit(fixed), lit(moving)
-    shift = best_shift(fixed, moving, _turns(settings.largest_rotation, fixed.grid.ndim))
+    fixed, moving = map(lit, seen)
+    if start is None:
+        shift = best_shift(fixed, moving, _turns(settings.largest_rotation, fixed.grid.ndim))
+    else:
+        shift = Shift(start, correlation_at(fixed, moving, start))
     before = correlation_at(fixed, moving, found.matrix)
     if shift is None or shift.correlation < _DETAIL * before:
         return found

@@ -25,6 +25,7 @@ alike there, in images of many kinds that lay right at most 1.4 times."""
 LEAST_DETAIL = 0.01
 """Its likeness (normalized mutual information), below which images have no detail in common."""
 _STEPS = {2: 64, 3: 24}  # lattice points along the anatomy, by the number of dimensions
+_MOST = 4  # times as many along all of an image: a small mask in one must not make a lattice of millions in the other
 _RIM = 1 / 32  # of the anatomy's size: left out along the edge of what was seen
 _FEWEST = 50  # lattice points
 _LEAST_SHARED = 0.25  # of the smaller one's lattice points
@@ -69,7 +70,7 @@ def best_shift(fixed: Content, moving: Content, turns: Sequence[np.ndarray]) -> 
     """The shift, after one of ``turns`` (ndim, ndim), at which the detail correlates most; None where too little is
     seen.
     """
-    spacing = min(fixed.size, moving.size) / _STEPS[fixed.grid.ndim]
+    spacing = _spacing(fixed, moving)
     own = _Patch.of(fixed, np.eye(fixed.grid.ndim), spacing)
     others = [_Patch.of(moving, turn, spacing) for turn in turns]
     shape = [_quick(n + max(ms) - 1) for n, *ms in zip(own.shape, *(other.shape for other in others), strict=True)]
@@ -90,7 +91,7 @@ def best_shift(fixed: Content, moving: Content, turns: Sequence[np.ndarray]) -> 
 
 def correlation_at(fixed: Content, moving: Content, matrix: np.ndarray) -> float:
     """How much the detail correlates through a matrix of LPS mm, fixed point to moving point, 0 to 1."""
-    spacing = min(fixed.size, moving.size) / _STEPS[fixed.grid.ndim]
+    spacing = _spacing(fixed, moving)
     own = _Patch.of(fixed, np.eye(fixed.grid.ndim), spacing)
     other = own.through(moving, matrix, spacing)
     seen = own.seen * other.seen
@@ -99,6 +100,12 @@ def correlation_at(fixed: Content, moving: Content, matrix: np.ndarray) -> float
     a, b = own.values[seen > 0], other.values[seen > 0]
     a, b = a - a.mean(), b - b.mean()
     return abs(float(a @ b / (a.norm() * b.norm()).clamp_min(1e-6)))
+
+
+def _spacing(fixed: Content, moving: Content) -> float:
+    """mm between lattice points."""
+    longest = max(float(content.grid.extent.max()) for content in (fixed, moving))
+    return max(min(fixed.size, moving.size), longest / _MOST) / _STEPS[fixed.grid.ndim]
 
 
 @dataclass(frozen=True)

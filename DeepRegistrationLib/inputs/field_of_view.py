@@ -23,6 +23,10 @@ SIDE = 96
 """Voxels along an axis on which outlines are compared."""
 FAINT = 0.02
 """Of the range of nearly all voxels: what differs less from the background is as dark, if it is not all around lit."""
+NOISY = 5.0
+"""Times the upper quartile of how far the darkest face of the border is from the background: what differs by less is
+dark as well, up to ``MOST_NOISY`` of the range. More is no noise, but anatomy all along the border."""
+MOST_NOISY = 0.3
 LEAST = 0.1
 """Of all voxels: where less is dark, no opening shows."""
 IN_PLACE = 0.02
@@ -89,15 +93,19 @@ def _thinned(image: Image) -> Image:
 
 
 def _lit(image: Image) -> Image | None:
-    """1 where the image is not as dark as around it, holes filled; None where hardly anything is."""
+    """1 where the image is not as dark as around it, holes filled; None where hardly anything or nearly all is."""
     array = image.array
     some = array[tuple(slice(None, None, 4 if n > 64 else 1) for n in array.shape)]
     low, high = np.quantile(some, (0.01, 0.99))
-    lit = np.abs(array - background_of(array)) > FAINT * (high - low)
-    if lit.mean() > 1 - LEAST:
-        return None
-    filled = sitk.BinaryFillhole(sitk.GetImageFromArray(lit.astype(np.uint8)))
-    return Image(sitk.GetArrayFromImage(filled), image.grid, image.name)
+    away = np.abs(array - background_of(array))
+    faces = [np.take(away, end, axis) for axis, n in enumerate(away.shape) if n > 1 for end in (0, -1)]
+    noise = NOISY * min(float(np.quantile(face, 0.75)) for face in faces)
+    noise = noise if noise < MOST_NOISY * (high - low) else 0.0
+    lit = sitk.GetImageFromArray((away > FAINT * (high - low) + noise).astype(np.uint8))
+    if noise > 0:  # some of it still stands out
+        lit = sitk.BinaryMedian(lit, [1] * image.ndim)
+    filled = sitk.GetArrayFromImage(sitk.BinaryFillhole(lit))
+    return Image(filled, image.grid, image.name) if 0 < filled.mean() <= 1 - LEAST else None
 
 
 def _unlike(fixed: Image, moving: Image, transform: sitk.Transform) -> float:

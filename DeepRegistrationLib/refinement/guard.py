@@ -12,7 +12,7 @@ else the affine alignment is the answer. All other pairs go on as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -77,6 +77,8 @@ class Choice:
         weighed: the evidence for each, best first; one alone where the guard did not act.
         rest: what goes on in its place, in turn, where it is not confirmed; None, or none left: ``last_resort`` is to
             be asked.
+        leads: by name, where each that was weighed leads, (1, ndim, *S); empty where the guard did not act.
+        scale: what it was weighed on.
     """
 
     similarity: str
@@ -85,6 +87,8 @@ class Choice:
     chosen: str
     weighed: tuple[Evidence, ...] = field(default_factory=tuple)
     rest: tuple[Choice, ...] | None = None
+    leads: Mapping[str, Tensor] = field(default_factory=dict)
+    scale: Scale | None = None
 
 
 def with_stiff(plans: Callable[[str], list[Level]]) -> Callable[[str], list[Level]]:
@@ -161,9 +165,9 @@ def guard(
 
     ranked = sorted(weighed.values(), key=rank, reverse=True)
     measure, fields = tried[ranked[0].name]
-    told = tuple(replace(e, apart_mm=apart_mm(scale, tried[e.name][1][0], fields[0])) for e in ranked)
     rest = None if against or ranked[0] is found else (replace(choice, there=there, back=back, rest=()),)
-    return Choice(measure, *fields, ranked[0].name, told, rest)
+    leads = {name: fields[0] for name, (_, fields) in tried.items()}
+    return _with_distances(Choice(measure, *fields, ranked[0].name, tuple(ranked), rest, leads, scale))
 
 
 def last_resort(
@@ -178,9 +182,11 @@ def last_resort(
     nothing = torch.zeros_like(choice.there)
     affine = Choice(choice.similarity, nothing, nothing, AFFINE_ALONE)
     left, found = [affine], {e.name: e for e in choice.weighed}
+    leads = {**choice.leads, AFFINE_ALONE: nothing}
     found.setdefault(AFFINE_ALONE, Evidence(AFFINE_ALONE))
     own = _coarse(plans, CANNOT_TEAR)
     begun = _there_and_back(images, own, (nothing, nothing), run)
+    leads[CANNOT_TEAR] = begun[0]
     found[CANNOT_TEAR] = weigh(CANNOT_TEAR, _scale_on(images, own[-1]), *begun)
     if found[CANNOT_TEAR].worth > 0:
         left.append(Choice(CANNOT_TEAR, *begun, CANNOT_TEAR))
@@ -189,6 +195,7 @@ def last_resort(
         there, back = proposal.on(own[-1])
         scale = _scale_on(images, own[-1])
         begun = _there_and_back(images, own, (there, back), run)
+        leads |= {NETWORK_ALONE: there, FROM_NETWORK: begun[0]}
         found[NETWORK_ALONE] = weigh(NETWORK_ALONE, scale, there, back)
         found[FROM_NETWORK] = weigh(FROM_NETWORK, scale, *begun)
         if found[FROM_NETWORK].worth > 0:
@@ -196,7 +203,7 @@ def last_resort(
         if found[NETWORK_ALONE].worth >= PROPOSED:
             left.append(Choice(choice.similarity, there, back, NETWORK_ALONE))
     left.sort(key=lambda c: found[c.chosen].worth, reverse=True)
-    return refused(replace(affine, weighed=tuple(found.values()), rest=tuple(left)))
+    return refused(replace(choice, weighed=tuple(found.values()), rest=tuple(left), leads=leads))
 
 
 def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
@@ -255,4 +262,14 @@ def refused(choice: Choice) -> Choice:
     following, *rest = choice.rest or ()
     first = next(e for e in choice.weighed if e.name == following.chosen)
     others = sorted((e for e in choice.weighed if e is not first), key=lambda e: e.worth, reverse=True)
-    return replace(following, weighed=(first, *others), rest=tuple(rest))
+    following = replace(following, leads=choice.leads, scale=choice.scale)
+    return _with_distances(replace(following, weighed=(first, *others), rest=tuple(rest)))
+
+
+def _with_distances(choice: Choice) -> Choice:
+    """``choice`` with how far all that was weighed leads from what goes on."""
+    if choice.scale is None:
+        return choice
+    scale, leads = choice.scale, choice.leads
+    told = (replace(e, apart_mm=apart_mm(scale, leads[e.name], choice.there)) for e in choice.weighed)
+    return replace(choice, weighed=tuple(told))

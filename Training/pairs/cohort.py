@@ -27,6 +27,8 @@ ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".png", 
 LABEL_ENDS = ("_lab", "_label", "_labels", "_seg", "_segmentation", "_mask")
 IMAGE_ENDS = ("", "_img", "_image")
 MANIFEST = "images.json"
+SOURCES = "sources.json"
+"""What the images were made of: the same command goes on with them, another one must not."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,14 @@ class FoundImage:
     label: Path | None
 
 
+def check_folder(folder: Path) -> None:
+    """Raises InputError if there is no such folder."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; give the folder that holds the images.")
+    if not folder.is_dir():
+        raise InputError(f"The folder {folder} does not exist; check its path.")
+
+
 def find_images(folder: Path, images: str | None = None, labels: str | None = None) -> list[FoundImage]:
     """The images of a folder and their label maps, by name: ``images`` and ``labels`` are patterns with one ``*``.
 
@@ -47,8 +57,7 @@ def find_images(folder: Path, images: str | None = None, labels: str | None = No
     Raises:
         InputError: no such folder, too few images, or label maps for some of them alone.
     """
-    if not folder.is_dir():
-        raise InputError(f"The folder {folder} does not exist; check its path.")
+    check_folder(folder)
     for pattern in (images, labels):
         if pattern is not None and (pattern.count("*") != 1 or "/" in pattern or "\\" in pattern):
             raise InputError(f"The pattern {pattern!r} needs one *, which stands for the name of the case.")
@@ -102,12 +111,19 @@ def prepare(
     A fifth of the cases, three at least, are held out: the manifest's list ``validation``.
 
     Raises:
-        InputError: an image or label map cannot be read, or they are not of one number of dimensions.
+        InputError: an image or label map cannot be read, they are not of one number of dimensions, or the folder holds
+            what was made of others.
     """
-    manifest = folder / MANIFEST
+    manifest, sources, of = folder / MANIFEST, folder / SOURCES, _sources(found)
     if manifest.exists():
-        return manifest
+        if sources.exists() and sources.read_text(encoding="utf-8") == of:
+            return manifest
+        raise InputError(
+            f"The folder {folder.parent} holds the work on other images, or on what these were before; delete it, or "
+            "give another --work."
+        )
     folder.mkdir(parents=True, exist_ok=True)
+    replace_file(sources, lambda partial: partial.write_text(of, encoding="utf-8"))
     reference = read_image(found[0].image, "image")
     grid = common_grid(reference.grid, where, divisor)
     check_memory(grid.shape, len(found), "The folder of images")
@@ -140,6 +156,12 @@ def prepare(
     text = json.dumps(table, indent=1)
     replace_file(manifest, lambda partial: partial.write_text(text, encoding="utf-8"))  # last: all of it is there now
     return manifest
+
+
+def _sources(found: Sequence[FoundImage]) -> str:
+    """The files, their sizes and when they were written."""
+    files = [path.resolve() for each in found for path in (each.image, each.label) if path is not None]
+    return json.dumps([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files], indent=1)
 
 
 def common_grid(grid: Grid, where: NetworkGrid, divisor: int) -> Grid:

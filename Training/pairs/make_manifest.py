@@ -9,6 +9,7 @@ from pathlib import Path
 from DeepRegistrationLib.errors import InputError
 
 from ..safe_files import keep_inputs, replace_file
+from .cohort import check_folder
 from .manifest import read_manifest
 
 
@@ -38,8 +39,7 @@ def make_manifest(folder: Path, output: Path, images: str, labels: str | None = 
             raise InputError(f"The pattern {pattern!r} needs one *, which stands for the name of the case.")
         if pattern is not None and (Path(pattern).is_absolute() or ".." in Path(pattern).parts):
             raise InputError(f"The pattern {pattern!r} must be of names within the folder {folder}.")
-    if not folder.is_dir():
-        raise InputError(f"The folder {folder} does not exist; check its path.")
+    check_folder(folder)
     before, after = images.split("*")
     found = sorted(folder.glob(images))
     if labels is not None:  # a pattern of images such as *.png may also fit the label maps

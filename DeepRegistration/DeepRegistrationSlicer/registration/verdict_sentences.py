@@ -51,6 +51,10 @@ def forms(_: Callable[[str], str]) -> tuple[str, ...]:
         ),
         _("Points of the anatomy lie about {length} from where they belong: compare the images closely."),
         _(
+            "Nothing else that was tried led to about the same place; the nearest lies {length} from the result: check "
+            "that both images show the same part of the body, and compare them closely."
+        ),
+        _(
             "In {share} % of the anatomy nothing in the moved image confirms the result: check that both images show "
             "the same part of the body, and look at the map of doubt."
         ),

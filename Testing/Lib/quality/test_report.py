@@ -17,6 +17,17 @@ def report(**changes):
     return Report("none", "fast", "auto", "cpu", "1.0", **{**values, **changes})
 
 
+ALONE = {
+    "chosen": "information",
+    "error_step_mm": 3.0,
+    "hypotheses": (
+        Evidence("information"),
+        Evidence("translated", apart_mm=7.0),
+        Evidence("far, information", apart_mm=9.0),
+        Evidence(AFFINE_ALONE, apart_mm=2.0),
+        Evidence(NETWORK_ALONE, apart_mm=1.0),
+    ),
+}
 FAR_OFF = {"estimated_error_mm": 9.0, "affine_error_mm": 9.0, "error_step_mm": 3.0}
 
 
@@ -36,6 +47,11 @@ FAR_OFF = {"estimated_error_mm": 9.0, "affine_error_mm": 9.0, "error_step_mm": 3
         ({**FAR_OFF, "estimated_error_mm": 7.5}, "good", "smooth and invertible"),
         ({"chosen": AFFINE_ALONE, **FAR_OFF, "estimated_error_mm": 7.5}, "check", "about 7.5 mm"),
         ({"chosen": NETWORK_ALONE}, "check", "what the universal network proposes"),
+        (ALONE, "check", "the nearest lies 7.0 mm from the result"),
+        ({**ALONE, "error_step_mm": 3.6}, "good", "smooth and invertible"),
+        ({**ALONE, "error_step_mm": float("nan")}, "good", "smooth and invertible"),
+        ({**ALONE, "chosen": AFFINE_ALONE}, "good", "which is the answer"),
+        ({**ALONE, "hypotheses": ALONE["hypotheses"][:1]}, "good", "smooth and invertible"),
         ({"filled_percent": 12.0}, "good", "smooth and invertible"),
         ({"filled_percent": 24.0}, "check", "24 % of the anatomy meets nothing"),
         ({"label_dice": 0.8}, "good", "smooth and invertible"),

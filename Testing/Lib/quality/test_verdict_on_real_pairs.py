@@ -36,6 +36,12 @@ def head_ct():
     return read_image(real("ct_mr_slices", "moving_34012.png"))
 
 
+def slice_of(axis, index, *path):
+    """Of a volume, without its header, as 2-D."""
+    array = np.take(read_image(real(*path)).array, index, axis).squeeze().astype(np.float32)
+    return Image(np.ascontiguousarray(array), Grid.from_shape(array.shape))
+
+
 def flipped(image, axis):
     return Image(np.ascontiguousarray(np.flip(image.array, axis)), image.grid)
 
@@ -66,6 +72,10 @@ WRONG = {
     "a chest and a head": lambda: (xray(2), moved_onto(head_ct(), xray(2))),
     "a hippocampus upside down": lambda: (hippocampus(0), flipped(hippocampus(1), 0)),
     "a hippocampus and a heart": lambda: (hippocampus(0), moved_onto(heart(), hippocampus(0))),
+    "a heart and a head": lambda: (
+        slice_of(0, 5, "cardiac_acdc", "acdc007", "ED.nii.gz"),
+        slice_of(2, 60, "brain_t1", "OAS1_0001_t1.nii.gz"),
+    ),
     "CT and MR, one upside down": lambda: (GOOD["CT and MR of one head"]()[0], flipped(head_ct(), 0)),
 }
 

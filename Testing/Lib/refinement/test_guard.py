@@ -240,6 +240,16 @@ def test_where_contrasts_hide_each_other_what_cannot_tear_is_tried_before_all_st
     assert inner_error(found.field, u) < 0.6 * inner_error(torch.zeros_like(u), u)
 
 
+def test_how_far_all_else_leads_is_told_from_what_went_on_in_the_end(monkeypatch):
+    """Also of what was tried after others had been refused: the network's field lay 0 mm from everything."""
+    fixed, moving, u = other_contrast((26, 28, 26), 2.0)
+    monkeypatch.setattr(guard, "AGREED", 2.0)
+    chosen, *others = refine(fixed, moving, propose=proposed((2 * u, invert(2 * u)), [])).choice.weighed
+    assert chosen.apart_mm == 0
+    assert {e.name for e in others} >= {AFFINE_ALONE, NETWORK_ALONE, guard.FROM_NETWORK, DIRECT}
+    assert all(e.apart_mm > 0.2 for e in others)
+
+
 def test_a_network_that_is_wrong_is_not_believed(monkeypatch):
     fixed, moving, _ = other_contrast((26, 28, 26), 0.1, WAVES)
     wrong = motion((26, 28, 26), 4.0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.models import bundle
 from DeepRegistrationLib.models.bundle import load_model, save_bundle
@@ -14,7 +15,7 @@ from DeepRegistrationLib.models.header import NetworkGrid, read_header
 from DeepRegistrationLib.models.methods import find_method, fresh_model, methods_as_json, model_for
 from DeepRegistrationLib.models.worth import Worth, worths
 from Training.__main__ import main
-from Training.pairs.cohort import common_grid, find_images
+from Training.pairs.cohort import common_grid, find_images, prepare
 from Training.runs import fit as module
 from Training.runs import judge
 from Training.runs.judge import Verdict
@@ -137,6 +138,7 @@ def test_bad_folders_and_names_are_one_sentence_each(folder, begun, tmp_path, ca
 
     output = tmp_path / "m.safetensors"
     assert "does not exist" in said(tmp_path / "nowhere", output)
+    assert "is a file; give the folder" in said(folder / "p0_img.nrrd", output)
     (tmp_path / "empty").mkdir()
     assert "has 0 images" in said(tmp_path / "empty", output)
     assert "has 0 images like q*.nrrd" in said(folder, output, "--images", "q*.nrrd")
@@ -168,6 +170,24 @@ def test_images_and_label_maps_are_found_by_their_names(folder):
     ]
     same = find_images(folder, "*_img.nrrd", "*_lab.nrrd")
     assert found == same
+
+
+def test_work_goes_on_with_the_same_images_and_never_with_others(folder, tmp_path):
+    """A second folder under the name of the first was not looked at: its model was made of the first's images."""
+
+    def prepared():
+        return prepare(find_images(folder), NetworkGrid(longest=32), 16, tmp_path / "w" / "images", lambda _: None)
+
+    manifest = prepared()
+    written = manifest.stat().st_mtime_ns
+    assert prepared().stat().st_mtime_ns == written
+    for change in (
+        lambda: (folder / "p3_img.nrrd").write_bytes((folder / "p4_img.nrrd").read_bytes()),
+        lambda: [path.unlink() for path in folder.glob("p7_*")],
+    ):
+        change()
+        with pytest.raises(InputError, match="holds the work on other images"):
+            prepared()
 
 
 def test_the_common_grid_shows_the_same_place_in_multiples_of_what_the_network_halves():
