@@ -173,14 +173,19 @@ def _plot(groups: dict[str, list[dict[str, Any]]], path: Path) -> None:
             if what in r and r["method"] != "before":
                 ran.setdefault(r["method"], set()).add(r["pair"])
         shared = set.intersection(*ran.values()) if ran else set()
+        at: dict[str, tuple[float, float]] = {}
         for method in (m for m in METHODS if m in ran and shared):
             done = [r for r in records if r["method"] == method and r["pair"] in shared and what in r]
-            x, y = np.mean([r["wall"] for r in done]), np.mean([r[what] for r in done])
-            panel.scatter(
-                x, y, marker="*" if method.startswith("ours") else "o", s=90 if method.startswith("ours") else 35
+            at[method] = float(np.mean([r["wall"] for r in done])), float(np.mean([r[what] for r in done]))
+        middle = np.sqrt(min(x for x, _ in at.values()) * max(x for x, _ in at.values())) if at else 0.0
+        for method, (x, y) in at.items():
+            ours = method.startswith("ours")
+            panel.scatter(x, y, marker="*" if ours else "o", s=90 if ours else 35)
+            left = x > middle  # a name on the other side would leave the panel
+            offset = -4 if left else 4, -11 if method == "ours, fast" else 4  # the two of this library lie close
+            panel.annotate(
+                method, (x, y), fontsize=7, xytext=offset, textcoords="offset points", ha="right" if left else "left"
             )
-            above = method != "ours, fast"  # the two of this library lie close together
-            panel.annotate(method, (x, y), fontsize=7, xytext=(4, 4 if above else -11), textcoords="offset points")
         panel.set_xscale("log")
         panel.set_xlabel("seconds")
         panel.set_ylabel(every_kind.title(what, group))
