@@ -58,6 +58,8 @@ class Report:
             part alone.
         doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
         shape: how the anatomy is turned, scaled, bent and squeezed; see ``shape.py``.
+        elsewhere_mm: where the matrix was given, or the header's, and not looked for: how far from there the images'
+            detail lies; 0 where that speaks for it. See ``affine/elsewhere.py``.
         mirror: how the moving image would fit if it were mirrored; see ``affine/mirror.py``.
         orientation_open: whether the images are about as alike in an orientation far from the one that was found.
         working_spacing_mm: of the grid that the field is on, along each array axis.
@@ -103,6 +105,7 @@ class Report:
     error_step_mm: float = NOT_MEASURED
     doubt_percent: float = NOT_MEASURED
     shape: Shape = field(default_factory=Shape)
+    elsewhere_mm: float = 0.0
     mirror: Mirror = field(default_factory=Mirror)
     orientation_open: bool = False
     working_spacing_mm: tuple[float, ...] = ()

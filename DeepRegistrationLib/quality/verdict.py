@@ -170,6 +170,11 @@ def nearest_other_mm(report: Report) -> float:
 
 
 def _judge_agreement(report: Report, check: list[str]) -> None:
+    if report.elsewhere_mm > 0:
+        check.append(
+            f"As a whole the images fit better {mm(report.elsewhere_mm, 0)} from where the initial transform or the "
+            "headers put them, which is too far for the refinement: let the affine stage look for the place."
+        )
     apart = nearest_other_mm(report)
     if apart > APART_CHECK * report.error_step_mm:
         check.append(

@@ -16,6 +16,10 @@ _NAME = re.compile(r"\\\{(\w+)\\\}")
 
 def forms(_: Callable[[str], str]) -> tuple[str, ...]:
     """Every form of a sentence of ``quality/verdict.py``, with {names} where numbers and words come."""
+    return (*_of_likeness(_), *_of_shape(_))
+
+
+def _of_likeness(_: Callable[[str], str]) -> tuple[str, ...]:
     return (
         _("The field folds in {share} % of the image: more smoothness is needed."),
         _("The field folds in {share} % of the image."),
@@ -51,6 +55,10 @@ def forms(_: Callable[[str], str]) -> tuple[str, ...]:
         ),
         _("Points of the anatomy lie about {length} from where they belong: compare the images closely."),
         _(
+            "As a whole the images fit better {length} from where the initial transform or the headers put them, which "
+            "is too far for the refinement: let the affine stage look for the place."
+        ),
+        _(
             "Nothing else that was tried led to about the same place; the nearest lies {length} from the result: check "
             "that both images show the same part of the body, and compare them closely."
         ),
@@ -58,6 +66,11 @@ def forms(_: Callable[[str], str]) -> tuple[str, ...]:
             "In {share} % of the anatomy nothing in the moved image confirms the result: check that both images show "
             "the same part of the body, and look at the map of doubt."
         ),
+    )
+
+
+def _of_shape(_: Callable[[str], str]) -> tuple[str, ...]:
+    return (
         _(
             "The anatomy is bent by up to {length}, {share} % of its size, which is hardly plausible: check that both "
             "images show the same part of the body in the same orientation."
