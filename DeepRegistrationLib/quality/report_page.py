@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def _figures(record: Record | None) -> str:
     parts = [f"<h2>After AAPM TG-132</h2><table><tr>{heads}</tr>{lines}</table>"]
     if record.structures:
         rows = "\n".join(
-            f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{v:.4g}</td>' for v in values.values())}</tr>"
+            f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{_short(v)}</td>' for v in values.values())}</tr>"
             for name, values in record.structures.items()
         )
         known = next(iter(record.structures.values()))
@@ -102,6 +103,10 @@ def _figures(record: Record | None) -> str:
         parts.append(f"<table><tr><th>Structure</th>{heads}</tr>{rows}</table>")
     parts += [f"<p>{html.escape(remark)}</p>" for remark in (*record.remarks, f"{CITATION}.")]
     return "".join(parts)
+
+
+def _short(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4g}"
 
 
 def _signed(record: Record | None) -> str:

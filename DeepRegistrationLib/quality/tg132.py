@@ -102,7 +102,8 @@ def structures_after(
 ) -> dict[str, dict[str, float]]:
     """For each label (all but 0 if None) what ``HEADS`` names; the images are label maps on their own grids.
 
-    In 2-D nothing has a volume.
+    In 2-D nothing has a volume. How far one changes is not known (NaN) where its structure goes on beyond the fixed
+    image, or nothing of it is in there.
     """
     fixed, moving = as_labels(fixed), as_labels(moving)
     present = np.union1d(np.unique(fixed.array), np.unique(moving.array))
@@ -114,13 +115,31 @@ def structures_after(
         str(v): {DICE: overlaps[v], APART: surfaces[v].mean_absolute, FAR: surfaces[v].hausdorff95} for v in chosen
     }
     if fixed.ndim == 3:
+        cut = _cut_off(transform, fixed.grid, moving, warped)
         for v in chosen:
             before, after = (
                 float((image == v).sum()) * float(np.prod(grid.spacing)) / 1000
                 for image, grid in ((moving.array, moving.grid), (warped, fixed.grid))
             )
-            found[str(v)] |= {BEFORE: before, AFTER: after, CHANGE: 100 * (after / before - 1) if before else math.nan}
+            change = 100 * (after / before - 1) if before and after and v not in cut else math.nan
+            found[str(v)] |= {BEFORE: before, AFTER: after, CHANGE: change}
     return found
+
+
+def _cut_off(transform: sitk.Transform, grid: Grid, moving: Image, warped: np.ndarray) -> set[int]:
+    """The labels of ``moving`` that, as moved (``warped``, on ``grid``), go on a voxel beyond ``grid``, where what lies
+    outside moves as the nearest voxel inside.
+    """
+    outside = np.pad(np.zeros(grid.shape, bool), 1, constant_values=True)
+    at_edge = outside & (np.pad(warped, 1, mode="edge") != 0)
+    index = np.argwhere(at_edge) - 1
+    if not len(index):
+        return set()
+    inside = np.clip(index, 0, np.asarray(grid.shape) - 1)
+    moved = displacement_on(transform, grid)[tuple(inside.T)]
+    there = np.rint(moving.grid.to_index(grid.to_world(index) + moved)).astype(int)
+    there = there[((there >= 0) & (there < moving.array.shape)).all(-1)]
+    return {int(v) for v in np.unique(moving.array[tuple(there.T)])} - {0}
 
 
 def structure_figures(each: Mapping[str, Mapping[str, float]], limit: float) -> list[Figure]:

@@ -10,6 +10,10 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.inputs.label_maps import as_labels
+
 from ..errors import SceneInputError
 from ..texts import tr as _
 from .nodes import Node, arrayOf, ijkToWorld, toFile, voxels
@@ -62,11 +66,11 @@ def labelsOf(labelNode: Node, reference: sitk.Image, name: str, numbers: dict[st
         found = _segments(labelNode, onlyVisible=False)
         parts = [(array, matrix, numbers[segment]) for segment, array, matrix in found if segment in numbers]
     else:
-        array, matrix = voxels(labelNode), ijkToWorld(labelNode)
+        array = _wholeNumbers(labelNode)
         table = np.zeros(int(array.max()) + 1, np.int16)
         for label, number in numbers.items():
             table[int(label)] = number
-        parts = [(table[np.maximum(array, 0).astype(np.int64)], matrix, 1)]
+        parts = [(table[array], ijkToWorld(labelNode), 1)]
     empty = _("The labels {labels} are empty on {name}; choose those drawn on this volume.").format(
         labels=labelNode.GetName(), name=name
     )
@@ -83,8 +87,9 @@ def partsOf(partsNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
         found = _segments(partsNode, onlyVisible=True)
         parts = [(array, matrix, index + 1) for index, (_name, array, matrix) in enumerate(found)]
     else:
-        labels, numbers = np.unique(np.maximum(voxels(partsNode), 0), return_inverse=True)
-        numbers = numbers.reshape(voxels(partsNode).shape) + (0 if labels[0] == 0 else 1)
+        array = _wholeNumbers(partsNode)
+        labels, numbers = np.unique(array, return_inverse=True)
+        numbers = numbers.reshape(array.shape) + (0 if labels[0] == 0 else 1)
         parts = [(numbers, ijkToWorld(partsNode), 1)]
     empty = _("The rigid parts {parts} are empty on {name}; draw them there, or choose none.").format(
         parts=partsNode.GetName(), name=name
@@ -129,7 +134,20 @@ def _labelNames(labelNode: Node) -> list[str]:
     if isSegmentation(labelNode):
         segmentation = labelNode.GetSegmentation()
         return [segmentation.GetNthSegment(i).GetName() for i in range(segmentation.GetNumberOfSegments())]
-    return [str(int(value)) for value in np.unique(voxels(labelNode)) if value > 0]
+    return [str(value) for value in np.unique(_wholeNumbers(labelNode)) if value > 0]
+
+
+def _wholeNumbers(labelNode: Node) -> np.ndarray:
+    """The voxels of a label map, (k, j, i); what is negative or NaN is background.
+
+    Raises:
+        SceneInputError: if there are fractions, or values too large or too many to be labels.
+    """
+    array = np.fmax(voxels(labelNode), 0)
+    try:
+        return as_labels(Image(array, Grid.from_shape(array.shape), f"label map {labelNode.GetName()}")).array
+    except InputError as error:
+        raise SceneInputError(str(error)) from error
 
 
 def _segments(segmentationNode: Node, onlyVisible: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

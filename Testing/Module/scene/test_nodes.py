@@ -310,6 +310,30 @@ def test_label_maps_with_nothing_in_common_are_refused_with_a_sentence():
         masks.commonLabels(first, second)
 
 
+@pytest.mark.parametrize(
+    ("value", "sentence"), [(0.3, "holds 0.3, which is no label"), (1e12, "are no labels"), (np.inf, "are no labels")]
+)
+def test_a_label_map_of_fractions_or_beyond_measure_is_refused_with_a_sentence(value, sentence):
+    """A fraction is no other label, nor the background; NaN and negative values are background."""
+    volume = nodes.imageOf(addVolume(blobs(SHAPE), PLAIN, "CT"))
+    labels = np.zeros(SHAPE, np.float32)
+    labels[2:5, 3:6, 4:7] = 2
+    labels[0], labels[1] = np.nan, -3
+    node = addVolume(labels, PLAIN, "mine", "vtkMRMLLabelMapVolumeNode")
+    assert masks.commonLabels(node, node) == {"2": 1}
+    assert np.array_equal(sitk.GetArrayFromImage(masks.labelsOf(node, volume, "CT", {"2": 1})), labels == 2)
+    assert np.array_equal(sitk.GetArrayFromImage(masks.partsOf(node, volume, "CT")), labels == 2)
+    labels[9, 9, 9] = value
+    slicer.util.updateVolumeFromArray(node, labels)
+    for take in (
+        lambda: masks.commonLabels(node, node),
+        lambda: masks.labelsOf(node, volume, "CT", {"2": 1}),
+        lambda: masks.partsOf(node, volume, "CT"),
+    ):
+        with pytest.raises(SceneInputError, match=f"label map mine {sentence}"):
+            take()
+
+
 def test_a_linear_initial_transform_is_written_from_fixed_to_moving(tmp_path):
     volume = addVolume(blobs(SHAPE), OBLIQUE)
     toParent = cases.geometry((10, 20, 30), (1, 1, 1), (1, 1, 1), (5, 6, 7))
