@@ -8,7 +8,7 @@ e43-e76, 2017, doi:10.1002/mp.12256. Its Table III gives the tolerances; where i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -225,7 +225,7 @@ class Known:
         fixed, moving: the images' grids.
         inverse: moving to fixed.
         points: pairs of landmarks, each (n, ndim) LPS mm.
-        structures: label maps of both images.
+        structures: pairs of label maps of both images; several where structures overlap.
         labels: those to look at; all but 0 if None.
     """
 
@@ -233,7 +233,7 @@ class Known:
     moving: Grid | None = None
     inverse: sitk.Transform | None = None
     points: tuple[np.ndarray, np.ndarray] | None = None
-    structures: tuple[Image, Image] | None = None
+    structures: Sequence[tuple[Image, Image]] = ()
     labels: list[int] | None = None
 
 
@@ -243,11 +243,13 @@ def measure(transform: sitk.Transform, known: Known) -> tuple[tuple[Figure, ...]
     Raises:
         InputError: if points or label maps do not fit the transform.
     """
-    fixed = known.fixed or (known.structures[0].grid if known.structures else None)
-    moving = known.moving or (known.structures[1].grid if known.structures else None)
+    fixed = known.fixed or (known.structures[0][0].grid if known.structures else None)
+    moving = known.moving or (known.structures[0][1].grid if known.structures else None)
     grids = [grid for grid in (fixed, moving) if grid is not None]
     limit = voxel_limit(*grids)
-    each = structures_after(transform, *known.structures, known.labels) if known.structures else {}
+    each: dict[str, dict[str, float]] = {}
+    for pair in known.structures:
+        each |= structures_after(transform, *pair, known.labels)
     figures = landmark_figures(transform, known.points, limit) + structure_figures(each, limit)
     if fixed is not None:
         figures += field_figures(transform, fixed)

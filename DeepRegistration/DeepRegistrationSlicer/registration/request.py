@@ -169,8 +169,12 @@ def writeLabels(
     images: tuple[Any, Any],
     volumeNodes: tuple[Node, Node],
     folder: Path,
+    inLayers: bool = False,
 ) -> list[str]:
     """Label maps or segmentations of both volumes; the command line options for them.
+
+    Args:
+        inLayers: segments that overlap each as it is, which ``evaluate`` takes; else later ones cover earlier ones.
 
     Raises:
         SceneInputError: if only one is given, or they have nothing in common.
@@ -180,10 +184,18 @@ def writeLabels(
     if None in labelNodes:
         raise SceneInputError(_("Labels come in pairs: choose a segmentation for the fixed and for the moving volume."))
     numbers = masks.commonLabels(*labelNodes)
+    names = [volume.GetName() for volume in volumeNodes]
+    if inLayers:
+        layers = masks.layersOf(labelNodes, images, (names[0], names[1]), numbers)
+    else:
+        given = zip(labelNodes, images, names, strict=True)
+        layers = [tuple(masks.labelsOf(*one, numbers) for one in given)]
     arguments = []
-    for side, node, image, volume in zip(("fixed", "moving"), labelNodes, images, volumeNodes, strict=True):
-        nodes.write(masks.labelsOf(node, image, volume.GetName(), numbers), folder / f"{side}-labels.nrrd")
-        arguments += [f"--{side}-labels", f"{side}-labels.nrrd"]
+    for number, layer in enumerate(layers):
+        files = [f"{side}-labels-{number}.nrrd" for side in ("fixed", "moving")]
+        for image, name in zip(layer, files, strict=True):
+            nodes.write(image, folder / name)
+        arguments += ["--more-labels", *files] if number else ["--fixed-labels", files[0], "--moving-labels", files[1]]
     return arguments
 
 

@@ -56,7 +56,9 @@ class Scorer:
             arguments = ["evaluate", "--transform", derived.writeMap(transformNode, folder, "transform"), "--json"]
             self._pairs = landmarks.pairsOf(fixedLandmarks, movingLandmarks)
             arguments += landmarks.writePairs(self._pairs, folder)
-            arguments += writeLabels((fixedLabels, movingLabels), images, (fixedNode, movingNode), folder)
+            arguments += writeLabels(
+                (fixedLabels, movingLabels), images, (fixedNode, movingNode), folder, inLayers=True
+            )
             self._numbers = masks.commonLabels(fixedLabels, movingLabels) if fixedLabels is not None else {}
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

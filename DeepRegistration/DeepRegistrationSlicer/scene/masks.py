@@ -77,6 +77,37 @@ def labelsOf(labelNode: Node, reference: sitk.Image, name: str, numbers: dict[st
     return _paintedSomewhere(parts, reference, empty)
 
 
+def layersOf(
+    labelNodes: tuple[Node, Node],
+    references: tuple[sitk.Image, sitk.Image],
+    names: tuple[str, str],
+    numbers: dict[str, int],
+) -> list[tuple[sitk.Image, sitk.Image]]:
+    """As ``labelsOf``, of two nodes: as many pairs of images as segments that overlap (a target in its margin) need.
+
+    Raises:
+        SceneInputError: if nothing of one lies in its reference.
+    """
+    firsts = [labelsOf(*one, numbers) for one in zip(labelNodes, references, names, strict=True)]
+    if not isSegmentation(labelNodes[0]):
+        return [(firsts[0], firsts[1])]
+    segments = [list(_segments(node, onlyVisible=False)) for node in labelNodes]
+    layers: list[list[np.ndarray]] = []
+    for segment, number in numbers.items():
+        placed = []
+        for found, reference in zip(segments, references, strict=True):
+            parts = [(array, matrix, number) for name, array, matrix in found if name == segment]
+            placed.append(sitk.GetArrayFromImage(_painted(parts, reference)))
+        free = (la for la in layers if not any((a[b != 0] != 0).any() for a, b in zip(la, placed, strict=True)))
+        layer = next(free, None)
+        if layer is None:
+            layers.append(placed)
+            continue
+        for total, part in zip(layer, placed, strict=True):
+            np.maximum(total, part, out=total)
+    return [(_like(layer[0], references[0]), _like(layer[1], references[1])) for layer in layers]
+
+
 def partsOf(partsNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
     """A label map, or the visible segments of a segmentation as the numbers 1, 2, ..., on the grid of ``reference``.
 
@@ -125,7 +156,11 @@ def _painted(parts: list[tuple[np.ndarray, np.ndarray, int]], reference: sitk.Im
         part = toFile(array.astype(np.int16), matrix)
         placed = sitk.Resample(part, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkInt16)
         np.maximum(total, sitk.GetArrayViewFromImage(placed) * number, out=total)
-    image = sitk.GetImageFromArray(total)
+    return _like(total, reference)
+
+
+def _like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
     image.CopyInformation(reference)
     return image
 

@@ -6,11 +6,12 @@ import datetime
 import hashlib
 import json
 
+import numpy as np
 from PySide6.QtTest import QTest
 
 from Testing.host import interact
 
-from .. import cases  # noqa: F401  # it starts the host
+from ..cases import OBLIQUE, addVolume
 
 import slicer  # isort: skip
 from DeepRegistrationSlicer.registration import report_words, results  # isort: skip
@@ -59,6 +60,30 @@ def test_the_report_says_what_a_signature_stands_for(faked, ui, tmp_path, monkey
     assert ui.noteEdit.text == ""
 
 
+def test_a_target_within_its_margin_is_scored_as_the_margin_is(faked, ui):
+    """By the real library; the pretended worker registers."""
+    ui.movingSelector.currentNode().SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(OBLIQUE))
+    interact.click(ui.applyButton)
+    finish(ui)
+    for side in ("fixed", "moving"):
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{side} structures")
+        for name, margin in (("GTV", 0), ("PTV", 3)):
+            drawn = np.zeros((32, 32, 32), np.uint8)
+            drawn[12 - margin : 18 + margin, 12 - margin : 18 + margin, 12 - margin : 18 + margin] = 1
+            source = addVolume(drawn, OBLIQUE, name, "vtkMRMLLabelMapVolumeNode")
+            slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(source, node)
+        setattr(faked.panel.parameters, f"{side}Labels", node)
+    ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
+    interact.process_events()
+    interact.click(ui.scoreButton)
+    interact.wait_until(lambda: "Mean Dice" in ui.reportLabel.text, 60)
+    said = dict(report_words.rows(results.reportOf(faked.panel.parameters.outputTransform)))
+    for name, side in (("GTV", 6), ("PTV", 12)):
+        volume = side**3 * 1.1 * 1.7 * 2.6 / 1000
+        assert said[f"Volume of {name}"].startswith(f"{volume:.4g} ml → ")
+        assert said[f"Dice of {name}"].startswith("1.000 → ")
+
+
 def test_landmarks_of_one_side_alone_are_no_reproach_after_apply(faked, ui):
     """They are chosen for curves of motion, too; who asks for scores is told what is missing."""
     points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "targets")
@@ -72,3 +97,19 @@ def test_landmarks_of_one_side_alone_are_no_reproach_after_apply(faked, ui):
     interact.process_events()
     interact.click(ui.scoreButton)
     assert "Landmarks come in pairs" in ui.verdictLabel.text
+
+
+def test_a_volume_that_holds_a_later_result_is_shown_of_no_earlier_one(faked, ui):
+    """The same output volume with a new transform: what it held of the first result is gone."""
+    interact.click(ui.applyButton)
+    finish(ui)
+    first, volume = faked.panel.parameters.outputTransform, faked.panel.parameters.outputVolume
+    second = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "second")
+    faked.panel.parameters.outputTransform = second
+    faked.panel.parameters.smoothness = 2.0
+    interact.click(ui.applyButton)
+    finish(ui)
+    assert faked.panel.parameters.outputVolume is volume
+    assert second.GetNodeReference(results.VOLUME_ROLE) is volume
+    assert first.GetNodeReference(results.VOLUME_ROLE) is None
+    assert results.reportOf(first)["made"]

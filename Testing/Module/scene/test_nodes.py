@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -301,6 +303,25 @@ def test_segments_of_the_same_name_get_the_same_number():
     first, second = [sitk.GetArrayFromImage(masks.labelsOf(s, volume, "CT", numbers)) for s in both]
     assert np.array_equal(first, labels == 2)
     assert np.array_equal(second, labels == 1)
+
+
+def test_segments_that_overlap_are_measured_each_as_it_is():
+    """A target lies within its margin: as one label map nothing would be left of it."""
+    volume = nodes.imageOf(addVolume(blobs(SHAPE), PLAIN, "CT"))
+    drawn = {name: np.zeros(SHAPE, np.uint8) for name in ("GTV", "PTV", "liver")}
+    drawn["GTV"][4:7, 4:7, 4:7] = drawn["PTV"][3:8, 3:8, 3:8] = drawn["liver"][9:11, 3:9, 3:9] = 1
+    both = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", side) for side in ("fixed", "moving")]
+    for node, name in itertools.product(both, drawn):
+        source = addVolume(drawn[name], PLAIN, name, "vtkMRMLLabelMapVolumeNode")
+        slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(source, node)
+    numbers = masks.commonLabels(*both)
+    assert numbers == {"GTV": 1, "PTV": 2, "liver": 3}
+    layers = masks.layersOf((both[0], both[1]), (volume, volume), ("CT", "CT"), numbers)
+    assert len(layers) == 2
+    for side in (0, 1):
+        first, second = (sitk.GetArrayFromImage(layer[side]) for layer in layers)
+        assert np.array_equal(first, drawn["GTV"] + 3 * drawn["liver"])
+        assert np.array_equal(second, 2 * drawn["PTV"])
 
 
 def test_label_maps_with_nothing_in_common_are_refused_with_a_sentence():
