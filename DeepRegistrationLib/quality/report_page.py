@@ -20,7 +20,8 @@ from .verdict import VERDICT_COLORS
 _NO_VERDICT = "#57606a"
 _STYLE = """body{font:15px sans-serif;max-width:66em;margin:2em auto;padding:0 1em;color:#222}
 th{text-align:left;padding-right:1.5em;vertical-align:top;font-weight:600}table{border-collapse:collapse}
-td,th{border-bottom:1px solid #ddd;padding:.3em 1em .3em 0}img{max-width:100%}.OUTSIDE{color:#cf222e;font-weight:600}
+td,th{border-bottom:1px solid #ddd;padding:.3em 1em .3em 0}
+p,td{overflow-wrap:anywhere}img{max-width:100%}.OUTSIDE{color:#cf222e;font-weight:600}
 .within{color:#1a7f37}small,.quiet{color:#57606a}code{overflow-wrap:anywhere}
 .sign span{display:inline-block;border-bottom:1px solid #222;min-width:13em;margin:2em 2em 0 .5em}
 @media print{.viewer{display:none}}"""

@@ -137,6 +137,11 @@ def segmentsOf(segmentationNode: Node) -> Iterator[tuple[str, str, np.ndarray, n
         yield names[name], name, array, toWorld
 
 
+def holds(labels: sitk.Image, number: int) -> bool:
+    """Whether a label map as from ``labelsOf`` has a voxel of ``number``."""
+    return bool((sitk.GetArrayViewFromImage(labels) == number).any())
+
+
 def isSegmentation(node: Node) -> bool:
     return bool(node.IsA("vtkMRMLSegmentationNode"))
 
