@@ -180,6 +180,16 @@ def _labels(options: argparse.Namespace) -> LabelMaps | None:
     )
 
 
+def _layers(options: argparse.Namespace) -> list[LabelMaps]:
+    """All pairs of label maps."""
+    first = _labels(options)
+    more = [
+        (read_label_map(fixed, "fixed label map"), read_label_map(moving, "moving label map"))
+        for fixed, moving in options.more_labels
+    ]
+    return more if first is None else [first, *more]
+
+
 def _pairs(options: argparse.Namespace) -> Pairs | None:
     lists = _both(options, "points", read_points)
     return None if lists is None else paired(*lists)
@@ -191,21 +201,21 @@ def _progress(kind: str) -> ProgressCallback | None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Dice of label maps and distance of landmarks, before and after; folding of the transform; TG-132's figures."""
-    from ..quality.scores import score_labels, score_points
+    from ..quality.scores import score_layers, score_points
 
     check_evaluation(options)
     transform = read_transform(options.transform)
-    labels = _labels(options)
+    labels = _layers(options)
     pairs = _pairs(options)
-    if labels is None and pairs is None and not options.fixed:
+    if not labels and pairs is None and not options.fixed:
         raise InputError(
             "Nothing to score; give --fixed-labels and --moving-labels, or --fixed-points and --moving-points; "
             "or the image --fixed for the field alone."
         )
     scores: dict[str, Any] = {}
-    if labels is not None:
+    if labels:
         chosen = parse_labels(options.labels)
-        scores |= score_labels(transform, labels[0], labels[1], chosen)
+        scores |= score_layers(transform, labels, chosen)
         absent = [label for label in chosen or () if str(label) not in scores["dice"]]
         if absent:
             some = ", ".join(map(str, absent[:10])) + (" and others" if len(absent) > 10 else "")

@@ -88,6 +88,14 @@ def _add_evaluate(commands: Commands) -> None:
     parser.add_argument("--transform", metavar="T.h5", required=True)
     parser.add_argument("--fixed-labels", metavar="L")
     parser.add_argument("--moving-labels", metavar="L")
+    parser.add_argument(
+        "--more-labels",
+        metavar=("L", "L"),
+        nargs=2,
+        action="append",
+        default=[],
+        help="of the fixed and the moving image: structures that overlap those, with other numbers; may be repeated",
+    )
     parser.add_argument("--labels", metavar="1-17,20-33", help="only these labels (default: all but 0)")
     parser.add_argument(
         "--fixed-points", metavar="P", help="LPS mm; those of the two files belong together by name, else by row"

@@ -32,7 +32,7 @@ def registration_record(
         result.moving.grid,
         result.inverse,
         None if pairs is None else (pairs.fixed, pairs.moving),
-        drawn,
+        () if drawn is None else (drawn,),
     )
     figures, structures = tg132.measure(result.transform, known)
     inputs = _inputs(options, "fixed", "moving", "initial_transform", *_GUIDES, "fixed_mask", "moving_mask")
@@ -49,7 +49,7 @@ def evaluation_record(
     options: argparse.Namespace,
     images: list[Image | None],
     pairs: Pairs | None,
-    labels: LabelMaps | None,
+    labels: list[LabelMaps],
     chosen: list[int] | None,
 ) -> Record:
     """Of a transform that is scored with what is known."""
@@ -61,7 +61,7 @@ def evaluation_record(
     points = None if pairs is None else (pairs.fixed, pairs.moving)
     known = tg132.Known(grids[0], grids[1], inverse, points, labels, chosen)
     figures, structures = tg132.measure(transform, known)
-    inputs = _inputs(options, "transform", "inverse", "fixed", "moving", *_GUIDES)
+    inputs = evaluation_inputs(options)
     return record.Record(figures, structures, record.identified(inputs), options.note)
 
 
@@ -74,9 +74,17 @@ def check_evaluation(options: argparse.Namespace) -> None:
     check_note(options)
     if options.report:
         folder = check_folder("--report", options.report)
-        inputs = _inputs(options, "transform", "inverse", "fixed", "moving", *_GUIDES)
+        inputs = evaluation_inputs(options)
         outputs = [Output("--report", folder / name) for name in REPORT_FILES] if folder.is_dir() else []
         check_outputs(outputs, {f"the {what}": path for what, path in inputs.items()})
+
+
+def evaluation_inputs(options: argparse.Namespace) -> dict[str, str | None]:
+    """What ``evaluate`` reads: path by what it is."""
+    found = _inputs(options, "transform", "inverse", "fixed", "moving", *_GUIDES)
+    for number, pair in enumerate(options.more_labels, 2):
+        found |= {f"{side} labels {number}": path for side, path in zip(_SIDES, pair, strict=True)}
+    return found
 
 
 def save_evaluation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from .verdict import VERDICT_COLORS
 _NO_VERDICT = "#57606a"
 _STYLE = """body{font:15px sans-serif;max-width:66em;margin:2em auto;padding:0 1em;color:#222}
 th{text-align:left;padding-right:1.5em;vertical-align:top;font-weight:600}table{border-collapse:collapse}
-td,th{border-bottom:1px solid #ddd;padding:.3em 1em .3em 0}img{max-width:100%}.OUTSIDE{color:#cf222e;font-weight:600}
+td,th{border-bottom:1px solid #ddd;padding:.3em 1em .3em 0}
+p,td{overflow-wrap:anywhere}img{max-width:100%}.OUTSIDE{color:#cf222e;font-weight:600}
 .within{color:#1a7f37}small,.quiet{color:#57606a}code{overflow-wrap:anywhere}
 .sign span{display:inline-block;border-bottom:1px solid #222;min-width:13em;margin:2em 2em 0 .5em}
 @media print{.viewer{display:none}}"""
@@ -94,7 +96,7 @@ def _figures(record: Record | None) -> str:
     parts = [f"<h2>After AAPM TG-132</h2><table><tr>{heads}</tr>{lines}</table>"]
     if record.structures:
         rows = "\n".join(
-            f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{v:.4g}</td>' for v in values.values())}</tr>"
+            f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{_short(v)}</td>' for v in values.values())}</tr>"
             for name, values in record.structures.items()
         )
         known = next(iter(record.structures.values()))
@@ -102,6 +104,10 @@ def _figures(record: Record | None) -> str:
         parts.append(f"<table><tr><th>Structure</th>{heads}</tr>{rows}</table>")
     parts += [f"<p>{html.escape(remark)}</p>" for remark in (*record.remarks, f"{CITATION}.")]
     return "".join(parts)
+
+
+def _short(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4g}"
 
 
 def _signed(record: Record | None) -> str:

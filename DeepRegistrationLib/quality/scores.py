@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,32 @@ def score_labels(
         "learn2reg_sdlogj": float(metrics.learn2reg_sdlogj(u)),
         "dice": {str(v): {"before": float(before[v]), "after": float(after[v])} for v in labels},
     }
+
+
+def score_layers(
+    transform: sitk.Transform, layers: Sequence[tuple[Image, Image]], chosen: Container[int] | None = None
+) -> dict[str, Any]:
+    """As ``score_labels``, of several pairs of label maps: structures that overlap do not fit into one.
+
+    Raises:
+        InputError: as ``score_labels``, or if a label is in more than one pair.
+    """
+    wanted = [
+        pair
+        for pair in layers
+        if chosen is None or any(int(v) in chosen for image in pair for v in np.unique(as_labels(image).array))
+    ]
+    found = [score_labels(transform, fixed, moving, chosen) for fixed, moving in wanted or layers]
+    each: dict[str, dict[str, float]] = {}
+    for one in found:
+        twice = sorted(each.keys() & one["dice"].keys())
+        if twice:
+            raise InputError(
+                f"Label {twice[0]} is in more than one pair of label maps; give every structure a number of its own."
+            )
+        each |= one["dice"]
+    means = {f"mean_dice_{when}": float(np.nanmean([v[when] for v in each.values()])) for when in ("before", "after")}
+    return found[0] | means | {"labels": len(each), "dice": each}
 
 
 def score_points(transform: sitk.Transform, fixed: np.ndarray, moving: np.ndarray) -> dict[str, Any]:

@@ -8,7 +8,7 @@ e43-e76, 2017, doi:10.1002/mp.12256. Its Table III gives the tolerances; where i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -102,7 +102,8 @@ def structures_after(
 ) -> dict[str, dict[str, float]]:
     """For each label (all but 0 if None) what ``HEADS`` names; the images are label maps on their own grids.
 
-    In 2-D nothing has a volume.
+    In 2-D nothing has a volume. How far one changes is not known (NaN) where its structure goes on beyond the fixed
+    image, or nothing of it is in there.
     """
     fixed, moving = as_labels(fixed), as_labels(moving)
     present = np.union1d(np.unique(fixed.array), np.unique(moving.array))
@@ -114,13 +115,31 @@ def structures_after(
         str(v): {DICE: overlaps[v], APART: surfaces[v].mean_absolute, FAR: surfaces[v].hausdorff95} for v in chosen
     }
     if fixed.ndim == 3:
+        cut = _cut_off(transform, fixed.grid, moving, warped)
         for v in chosen:
             before, after = (
                 float((image == v).sum()) * float(np.prod(grid.spacing)) / 1000
                 for image, grid in ((moving.array, moving.grid), (warped, fixed.grid))
             )
-            found[str(v)] |= {BEFORE: before, AFTER: after, CHANGE: 100 * (after / before - 1) if before else math.nan}
+            change = 100 * (after / before - 1) if before and after and v not in cut else math.nan
+            found[str(v)] |= {BEFORE: before, AFTER: after, CHANGE: change}
     return found
+
+
+def _cut_off(transform: sitk.Transform, grid: Grid, moving: Image, warped: np.ndarray) -> set[int]:
+    """The labels of ``moving`` that, as moved (``warped``, on ``grid``), go on a voxel beyond ``grid``, where what lies
+    outside moves as the nearest voxel inside.
+    """
+    outside = np.pad(np.zeros(grid.shape, bool), 1, constant_values=True)
+    at_edge = outside & (np.pad(warped, 1, mode="edge") != 0)
+    index = np.argwhere(at_edge) - 1
+    if not len(index):
+        return set()
+    inside = np.clip(index, 0, np.asarray(grid.shape) - 1)
+    moved = displacement_on(transform, grid)[tuple(inside.T)]
+    there = np.rint(moving.grid.to_index(grid.to_world(index) + moved)).astype(int)
+    there = there[((there >= 0) & (there < moving.array.shape)).all(-1)]
+    return {int(v) for v in np.unique(moving.array[tuple(there.T)])} - {0}
 
 
 def structure_figures(each: Mapping[str, Mapping[str, float]], limit: float) -> list[Figure]:
@@ -206,7 +225,7 @@ class Known:
         fixed, moving: the images' grids.
         inverse: moving to fixed.
         points: pairs of landmarks, each (n, ndim) LPS mm.
-        structures: label maps of both images.
+        structures: pairs of label maps of both images; several where structures overlap.
         labels: those to look at; all but 0 if None.
     """
 
@@ -214,7 +233,7 @@ class Known:
     moving: Grid | None = None
     inverse: sitk.Transform | None = None
     points: tuple[np.ndarray, np.ndarray] | None = None
-    structures: tuple[Image, Image] | None = None
+    structures: Sequence[tuple[Image, Image]] = ()
     labels: list[int] | None = None
 
 
@@ -224,11 +243,13 @@ def measure(transform: sitk.Transform, known: Known) -> tuple[tuple[Figure, ...]
     Raises:
         InputError: if points or label maps do not fit the transform.
     """
-    fixed = known.fixed or (known.structures[0].grid if known.structures else None)
-    moving = known.moving or (known.structures[1].grid if known.structures else None)
+    fixed = known.fixed or (known.structures[0][0].grid if known.structures else None)
+    moving = known.moving or (known.structures[0][1].grid if known.structures else None)
     grids = [grid for grid in (fixed, moving) if grid is not None]
     limit = voxel_limit(*grids)
-    each = structures_after(transform, *known.structures, known.labels) if known.structures else {}
+    each: dict[str, dict[str, float]] = {}
+    for pair in known.structures:
+        each |= structures_after(transform, *pair, known.labels)
     figures = landmark_figures(transform, known.points, limit) + structure_figures(each, limit)
     if fixed is not None:
         figures += field_figures(transform, fixed)

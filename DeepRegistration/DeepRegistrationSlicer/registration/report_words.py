@@ -101,9 +101,9 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
     found += [(distance.format(name=name), f"{_length(b, 2)} → {_length(a, 2)}") for name, b, a in distances]
     if most is None:
         found += [(_("TG-132: {name}").format(name=f.get("name")), _figure(f)) for f in report.get("tg132") or []]
-        volume, form = _("Volume of {name}"), _("{0:.4g} ml → {1:.4g} ml as moved ({2:+.1f} %)")
+        volume = _("Volume of {name}")
         found += [
-            (volume.format(name=called(name)), form.format(*values)) for name, *values in report.get("volumes") or []
+            (volume.format(name=called(name)), _volumes(*values)) for name, *values in report.get("volumes") or []
         ]
         found += [(_("Tolerances"), _text(report, "tg132_source"))]
         found += _signedFor(report)
@@ -118,6 +118,16 @@ def _signedFor(report: dict[str, Any]) -> list[tuple[str, str]]:
     return found + [
         (titles.get(what, what), form.format(**known)) for what, known in (report.get("inputs") or {}).items()
     ]
+
+
+def _volumes(before: float, after: float, change: Any) -> str:
+    if isMeasured(change):
+        return _("{0:.4g} ml → {1:.4g} ml as moved ({2:+.1f} %)").format(before, after, change)
+    if not before:
+        return _("not in the moving image")
+    if not after:
+        return _("{0:.4g} ml; as moved nothing of it lies in the fixed image").format(before)
+    return _("{0:.4g} ml; as moved it goes on beyond the fixed image").format(before)
 
 
 def called(name: str) -> str:
@@ -182,7 +192,7 @@ def withScores(
         each = (scores["tg132"].get("structures") or {}).items()
         keys = ("moving_volume_ml", "moved_volume_ml", "volume_change_percent")
         found = [[names.get(k, k), *(v.get(key) for key in keys)] for k, v in each]
-        merged["volumes"] = [entry for entry in found if all(isMeasured(value) for value in entry[1:])]
+        merged["volumes"] = [entry for entry in found if isMeasured(entry[1]) and isMeasured(entry[2])]
     if pairs is not None:
         known = merged.get("warnings") or []
         merged["warnings"] = [*known, *(note for note in pairs.notes if note not in known)]

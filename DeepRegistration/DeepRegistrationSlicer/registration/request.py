@@ -154,7 +154,11 @@ class Request:
         self.notes = remarks([self.fixedNode, self.movingNode]) + (pairs.notes if pairs is not None else [])
         arguments += landmarks.writePairs(pairs, folder)
         arguments += writeLabels(
-            (self.fixedLabels, self.movingLabels), (fixed, moving), (self.fixedNode, self.movingNode), folder
+            (self.fixedLabels, self.movingLabels),
+            (fixed, moving),
+            (self.fixedNode, self.movingNode),
+            folder,
+            notes=self.notes,
         )
         if self.rigidLabels is not None:
             nodes.write(masks.partsOf(self.rigidLabels, fixed, self.fixedNode.GetName()), folder / "rigid-labels.nrrd")
@@ -169,8 +173,14 @@ def writeLabels(
     images: tuple[Any, Any],
     volumeNodes: tuple[Node, Node],
     folder: Path,
+    inLayers: bool = False,
+    notes: list[str] | None = None,
 ) -> list[str]:
     """Label maps or segmentations of both volumes; the command line options for them.
+
+    Args:
+        inLayers: segments that overlap each as it is, which ``evaluate`` takes; else later ones cover earlier ones.
+        notes: gets a sentence on those of which nothing is left then.
 
     Raises:
         SceneInputError: if only one is given, or they have nothing in common.
@@ -180,10 +190,24 @@ def writeLabels(
     if None in labelNodes:
         raise SceneInputError(_("Labels come in pairs: choose a segmentation for the fixed and for the moving volume."))
     numbers = masks.commonLabels(*labelNodes)
+    names = [volume.GetName() for volume in volumeNodes]
+    if inLayers:
+        layers = masks.layersOf(labelNodes, images, (names[0], names[1]), numbers)
+    else:
+        given = zip(labelNodes, images, names, strict=True)
+        layers = [tuple(masks.labelsOf(*one, numbers) for one in given)]
+        lost = [name for name, number in numbers.items() if not all(masks.holds(image, number) for image in layers[0])]
+        if lost and notes is not None:
+            said = _(
+                "Not used to guide: {names}; other segments cover it, or it lies outside. Give it a segmentation alone."
+            )
+            notes.append(said.format(names=", ".join(lost)))
     arguments = []
-    for side, node, image, volume in zip(("fixed", "moving"), labelNodes, images, volumeNodes, strict=True):
-        nodes.write(masks.labelsOf(node, image, volume.GetName(), numbers), folder / f"{side}-labels.nrrd")
-        arguments += [f"--{side}-labels", f"{side}-labels.nrrd"]
+    for number, layer in enumerate(layers):
+        files = [f"{side}-labels{number or ''}.nrrd" for side in ("fixed", "moving")]
+        for image, name in zip(layer, files, strict=True):
+            nodes.write(image, folder / name)
+        arguments += ["--more-labels", *files] if number else ["--fixed-labels", files[0], "--moving-labels", files[1]]
     return arguments
 
 

@@ -117,6 +117,7 @@ def reportOf(transformNode: Node | None) -> dict[str, Any]:
 
 
 def _describe(result: ResultNodes, request: Request) -> None:
+    _take(result)
     nodes.setRoles(result.transform, request.fixedNode, request.movingNode)
     result.transform.SetAttribute(REPORT_ATTRIBUTE, json.dumps(result.report))
     result.transform.SetAttribute(SETTINGS_ATTRIBUTE, request.key())
@@ -129,6 +130,15 @@ def _describe(result: ResultNodes, request: Request) -> None:
         result.transform.SetNodeReferenceID(DOUBT_ROLE, result.doubt.GetID())
     if result.table is not None:
         result.transform.SetNodeReferenceID(TABLE_ROLE, result.table.GetID())
+
+
+def _take(result: ResultNodes) -> None:
+    """What now holds this result belongs to no earlier one any more, which may have been written into it."""
+    roles = {INVERSE_ROLE: result.inverse, VOLUME_ROLE: result.volume, DOUBT_ROLE: result.doubt}
+    for other in slicer.util.getNodesByClass("vtkMRMLTransformNode"):
+        for role, node in (roles | {TABLE_ROLE: result.table}).items():
+            if node is not None and other.GetNodeReference(role) is node:
+                other.SetNodeReferenceID(role, None)
 
 
 def setReport(transformNode: Node, report: dict[str, Any]) -> None:

@@ -54,9 +54,17 @@ class Scorer:
         folder = newFolder()
         try:
             arguments = ["evaluate", "--transform", derived.writeMap(transformNode, folder, "transform"), "--json"]
+            for side, image in zip(("fixed", "moving"), images, strict=True):  # their voxels are the tolerance
+                nodes.write(image, folder / f"{side}.nrrd")
+                arguments += [f"--{side}", f"{side}.nrrd"]
+            inverseNode = transformNode.GetNodeReference(results.INVERSE_ROLE)
+            if inverseNode is not None:
+                arguments += ["--inverse", derived.writeMap(inverseNode, folder, "inverse")]
             self._pairs = landmarks.pairsOf(fixedLandmarks, movingLandmarks)
             arguments += landmarks.writePairs(self._pairs, folder)
-            arguments += writeLabels((fixedLabels, movingLabels), images, (fixedNode, movingNode), folder)
+            arguments += writeLabels(
+                (fixedLabels, movingLabels), images, (fixedNode, movingNode), folder, inLayers=True
+            )
             self._numbers = masks.commonLabels(fixedLabels, movingLabels) if fixedLabels is not None else {}
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

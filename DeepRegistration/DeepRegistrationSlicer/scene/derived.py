@@ -53,7 +53,7 @@ def fieldOf(transformNode: Node, reference: sitk.Image | None = None) -> sitk.Im
     toWorld[:3, 3] = grid.GetOrigin()
     ras = vtk_to_numpy(grid.GetPointData().GetScalars())
     ras = ras.reshape(*reversed(grid.GetDimensions()), 3)
-    return nodes.toFile((ras * RAS_TO_LPS_SIGNS).astype(np.float32), toWorld)
+    return nodes.toFile(ras.astype(np.float32, copy=False) * RAS_TO_LPS_SIGNS.astype(np.float32), toWorld)
 
 
 def mapOf(transformNode: Node) -> sitk.Transform:
@@ -136,6 +136,8 @@ def lengthOn(field: sitk.Image, reference: sitk.Image) -> sitk.Image:
 def _onto(array: np.ndarray, image: sitk.Image, reference: sitk.Image, outside: float) -> sitk.Image:
     whole = sitk.GetImageFromArray(array)
     whole.CopyInformation(image)
+    if Grid.from_sitk(image).same_as(Grid.from_sitk(reference)):
+        return whole
     return sitk.Resample(whole, reference, sitk.Transform(), sitk.sitkLinear, outside)
 
 

@@ -10,6 +10,10 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.inputs.label_maps import as_labels
+
 from ..errors import SceneInputError
 from ..texts import tr as _
 from .nodes import Node, arrayOf, ijkToWorld, toFile, voxels
@@ -62,15 +66,46 @@ def labelsOf(labelNode: Node, reference: sitk.Image, name: str, numbers: dict[st
         found = _segments(labelNode, onlyVisible=False)
         parts = [(array, matrix, numbers[segment]) for segment, array, matrix in found if segment in numbers]
     else:
-        array, matrix = voxels(labelNode), ijkToWorld(labelNode)
+        array = _wholeNumbers(labelNode)
         table = np.zeros(int(array.max()) + 1, np.int16)
         for label, number in numbers.items():
             table[int(label)] = number
-        parts = [(table[np.maximum(array, 0).astype(np.int64)], matrix, 1)]
+        parts = [(table[array], ijkToWorld(labelNode), 1)]
     empty = _("The labels {labels} are empty on {name}; choose those drawn on this volume.").format(
         labels=labelNode.GetName(), name=name
     )
     return _paintedSomewhere(parts, reference, empty)
+
+
+def layersOf(
+    labelNodes: tuple[Node, Node],
+    references: tuple[sitk.Image, sitk.Image],
+    names: tuple[str, str],
+    numbers: dict[str, int],
+) -> list[tuple[sitk.Image, sitk.Image]]:
+    """As ``labelsOf``, of two nodes: as many pairs of images as segments that overlap (a target in its margin) need.
+
+    Raises:
+        SceneInputError: if nothing of one lies in its reference.
+    """
+    firsts = [labelsOf(*one, numbers) for one in zip(labelNodes, references, names, strict=True)]
+    if not isSegmentation(labelNodes[0]):
+        return [(firsts[0], firsts[1])]
+    segments = [list(_segments(node, onlyVisible=False)) for node in labelNodes]
+    layers: list[list[np.ndarray]] = []
+    for segment, number in numbers.items():
+        placed = []
+        for found, reference in zip(segments, references, strict=True):
+            parts = [(array, matrix, number) for name, array, matrix in found if name == segment]
+            placed.append(sitk.GetArrayFromImage(_painted(parts, reference)))
+        free = (la for la in layers if not any((a[b != 0] != 0).any() for a, b in zip(la, placed, strict=True)))
+        layer = next(free, None)
+        if layer is None:
+            layers.append(placed)
+            continue
+        for total, part in zip(layer, placed, strict=True):
+            np.maximum(total, part, out=total)
+    return [(_like(layer[0], references[0]), _like(layer[1], references[1])) for layer in layers]
 
 
 def partsOf(partsNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
@@ -83,8 +118,9 @@ def partsOf(partsNode: Node, reference: sitk.Image, name: str) -> sitk.Image:
         found = _segments(partsNode, onlyVisible=True)
         parts = [(array, matrix, index + 1) for index, (_name, array, matrix) in enumerate(found)]
     else:
-        labels, numbers = np.unique(np.maximum(voxels(partsNode), 0), return_inverse=True)
-        numbers = numbers.reshape(voxels(partsNode).shape) + (0 if labels[0] == 0 else 1)
+        array = _wholeNumbers(partsNode)
+        labels, numbers = np.unique(array, return_inverse=True)
+        numbers = numbers.reshape(array.shape) + (0 if labels[0] == 0 else 1)
         parts = [(numbers, ijkToWorld(partsNode), 1)]
     empty = _("The rigid parts {parts} are empty on {name}; draw them there, or choose none.").format(
         parts=partsNode.GetName(), name=name
@@ -99,6 +135,11 @@ def segmentsOf(segmentationNode: Node) -> Iterator[tuple[str, str, np.ndarray, n
     names = {segmentation.GetSegment(i).GetName(): i for i in reversed(ids)}
     for name, array, toWorld in _segments(segmentationNode, onlyVisible=False):
         yield names[name], name, array, toWorld
+
+
+def holds(labels: sitk.Image, number: int) -> bool:
+    """Whether a label map as from ``labelsOf`` has a voxel of ``number``."""
+    return bool((sitk.GetArrayViewFromImage(labels) == number).any())
 
 
 def isSegmentation(node: Node) -> bool:
@@ -120,7 +161,11 @@ def _painted(parts: list[tuple[np.ndarray, np.ndarray, int]], reference: sitk.Im
         part = toFile(array.astype(np.int16), matrix)
         placed = sitk.Resample(part, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkInt16)
         np.maximum(total, sitk.GetArrayViewFromImage(placed) * number, out=total)
-    image = sitk.GetImageFromArray(total)
+    return _like(total, reference)
+
+
+def _like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
     image.CopyInformation(reference)
     return image
 
@@ -129,7 +174,20 @@ def _labelNames(labelNode: Node) -> list[str]:
     if isSegmentation(labelNode):
         segmentation = labelNode.GetSegmentation()
         return [segmentation.GetNthSegment(i).GetName() for i in range(segmentation.GetNumberOfSegments())]
-    return [str(int(value)) for value in np.unique(voxels(labelNode)) if value > 0]
+    return [str(value) for value in np.unique(_wholeNumbers(labelNode)) if value > 0]
+
+
+def _wholeNumbers(labelNode: Node) -> np.ndarray:
+    """The voxels of a label map, (k, j, i); what is negative or NaN is background.
+
+    Raises:
+        SceneInputError: if there are fractions, or values too large or too many to be labels.
+    """
+    array = np.fmax(voxels(labelNode), 0)
+    try:
+        return as_labels(Image(array, Grid.from_shape(array.shape), f"label map {labelNode.GetName()}")).array
+    except InputError as error:
+        raise SceneInputError(str(error)) from error
 
 
 def _segments(segmentationNode: Node, onlyVisible: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

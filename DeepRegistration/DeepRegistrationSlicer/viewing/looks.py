@@ -165,7 +165,7 @@ class Viewer:
         fixed, other, image = self._units(fixedNode, movingNode, transformNode)
         board = self._once.get(
             f"board {transformNode is not None}",
-            (fixedNode, movingNode, self.transformNode),
+            (fixedNode, movingNode, self.transformNode, _keptOn(fixedNode, transformNode)),
             lambda: derived.checkerboard(fixed, other, np.asarray(image.GetSpacing())[::-1]),
         )
         helper = self._helper(_("Checkerboard"), board, image)
@@ -311,7 +311,11 @@ class Viewer:
     ) -> tuple[np.ndarray, np.ndarray, sitk.Image]:
         """Fixed and moving image on the fixed grid in the grays they are shown in."""
         image = nodes.imageOf(fixedNode)
-        other = sitk.GetArrayFromImage(self._moved(fixedNode, movingNode, transformNode))
+        kept = _keptOn(fixedNode, transformNode)
+        if kept is not None:  # what the overlay shows, too
+            other = nodes.voxels(kept)
+        else:
+            other = sitk.GetArrayFromImage(self._moved(fixedNode, movingNode, transformNode))
         fixed = nodes.voxels(fixedNode)
         if fixed.ndim == 4:
             fixed = fixed[..., :3].astype(np.float32).mean(-1)
@@ -351,3 +355,17 @@ class Viewer:
             node.UpdateMatrices()
             manager.setLayout(self._layout)
             self._layout, self._orientations = None, {}
+
+
+def _keptOn(fixedNode: Node, transformNode: Node | None) -> Node | None:
+    """The moved volume that came with ``transformNode``, if it is one of grays on the fixed grid, and the transform was
+    not changed since.
+    """
+    kept = transformNode.GetNodeReference(VOLUME_ROLE) if transformNode is not None else None
+    if transformNode is None or kept is None or kept.GetImageData() is None:
+        return None
+    if kept.GetImageData().GetMTime() < transformNode.GetTransformFromParent().GetMTime():
+        return None
+    isAlike = nodes.voxels(kept).shape == nodes.voxels(fixedNode).shape[:3]
+    isThere = isAlike and np.allclose(nodes.ijkToWorld(kept), nodes.ijkToWorld(fixedNode), atol=1e-4)
+    return kept if isThere else None

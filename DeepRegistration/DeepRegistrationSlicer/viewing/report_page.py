@@ -69,7 +69,8 @@ def _page(transformNode: Node, report: dict) -> str:
     return f"""<!DOCTYPE html>
 <html><head><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:15px sans-serif;max-width:65em;margin:2em auto;padding:0 1em;color:#222}}
-th{{text-align:left;font-weight:normal;padding-right:2em}}td,th{{border-bottom:1px solid #ddd;padding:.3em 2em .3em 0}}
+th{{text-align:left;vertical-align:top;font-weight:normal;padding-right:2em}}
+td{{overflow-wrap:anywhere}}td,th{{border-bottom:1px solid #ddd;padding:.3em 2em .3em 0}}
 p.verdict{{border-left:.6em solid {color};padding:.5em 1em;font-size:1.2em}}
 img{{max-width:100%;background:#000}}@media print{{.viewer{{display:none}}}}
 .sign span{{display:inline-block;min-width:17em;margin:3em 2em 0 0;border-bottom:1px solid #222}}</style>

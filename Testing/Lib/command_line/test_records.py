@@ -122,6 +122,32 @@ def test_a_transform_is_evaluated(files, capsys):
     assert "Target registration error, largest: 1.414 mm (within)" in capsys.readouterr().out
 
 
+def test_structures_that_overlap_are_evaluated_in_pairs_of_label_maps(files, capsys):
+    labels = ["--fixed-labels", files / "fixed_labels.nrrd", "--moving-labels", files / "moving_labels.nrrd"]
+    wider = [files / f"{side}_wider.nrrd" for side in ("fixed", "moving")]
+    for path, x in zip(wider, (10, 11), strict=True):
+        away = sum((n - (x if a == 2 else 10)) ** 2 for a, n in enumerate(np.indices(GRID.shape)))
+        Image(2 * (away < 60).astype(np.uint8), GRID).save(path)
+    found = {}
+    for name, given in (
+        ("inner", labels),
+        ("outer", ["--fixed-labels", wider[0], "--moving-labels", wider[1]]),
+        ("both", [*labels, "--more-labels", *wider]),
+        ("second", [*labels, "--more-labels", *wider, "--labels", "2"]),
+    ):
+        assert run("evaluate", "--transform", files / "t.tfm", *given, "--json") == 0
+        found[name] = json.loads(capsys.readouterr().out)
+    for of in (lambda said: said["dice"], lambda said: said["tg132"]["structures"]):
+        assert of(found["both"]) == of(found["inner"]) | of(found["outer"])
+        assert of(found["second"]) == of(found["outer"])
+    means = [found[name]["mean_dice_after"] for name in ("inner", "outer")]
+    assert found["both"]["mean_dice_after"] == pytest.approx(np.mean(means))
+    assert [found["both"]["inputs"][f"{s} labels 2"]["name"] for s in ("fixed", "moving")] == [p.name for p in wider]
+    again = ["--more-labels", files / "fixed_labels.nrrd", files / "moving_labels.nrrd"]
+    assert run("evaluate", "--transform", files / "t.tfm", *labels, *again) == 2
+    assert "Label 1 is in more than one pair of label maps" in capsys.readouterr().err
+
+
 def test_a_note_without_a_report_is_refused_before_anything_is_computed(files, capsys, monkeypatch):
     monkeypatch.setattr(pipeline, "register", None)
     images = (files / "fixed.nrrd", files / "moving.nrrd")

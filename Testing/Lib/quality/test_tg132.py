@@ -8,9 +8,11 @@ import pytest
 import SimpleITK as sitk
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.geometry.image import Image
+from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import affine_to_sitk
 from DeepRegistrationLib.quality import tg132
+from DeepRegistrationLib.quality.record import Record
+from DeepRegistrationLib.quality.report_page import page_html
 from Testing.Lib.geometry.geometries import oblique
 
 GRID = oblique((12, 14, 16), (1.5, 1.0, 2.0), (20, -10, 30))
@@ -45,7 +47,7 @@ def nearest(one, other):
 def test_structures_are_as_counted_voxel_by_voxel():
     a, b = blob((5, 6, 7), 5), blob((6, 7, 7), 4.5)
     fixed, moving = (Image(mask.astype(np.uint8) * 3, GRID) for mask in (a, b))
-    figures, each = tg132.measure(sitk.Transform(3, sitk.sitkIdentity), tg132.Known(structures=(fixed, moving)))
+    figures, each = tg132.measure(sitk.Transform(3, sitk.sitkIdentity), tg132.Known(structures=[(fixed, moving)]))
     there, back = nearest(surface(a), surface(b)), nearest(surface(b), surface(a))
     expected = {
         "dice": 2 * (a & b).sum() / (a.sum() + b.sum()),
@@ -66,17 +68,33 @@ def test_structures_are_as_counted_voxel_by_voxel():
 
 def test_a_structures_volume_is_told_as_it_lies_and_as_it_is_moved():
     """Fixed and moving on grids of their own; the moved one is 1.25 times as large along each axis."""
-    moving = Image(blob((5, 6, 7), 5).astype(np.uint8), GRID)
+    moving = Image(blob((5, 7, 7), 4.5).astype(np.uint8), GRID)
     matrix = np.eye(4)
     matrix[:3, :3] = np.eye(3) / 1.25
-    matrix[:3, 3] = GRID.to_world(np.array((5, 6, 7))) * (1 - 1 / 1.25)
+    matrix[:3, 3] = GRID.to_world(np.array((5, 7, 7))) * (1 - 1 / 1.25)
     fine = GRID.with_spacing(0.5)
     fixed = Image(np.zeros(fine.shape, np.uint8), fine)
-    each = tg132.measure(affine_to_sitk(matrix), tg132.Known(structures=(fixed, moving)))[1]["1"]
-    assert each["moving_volume_ml"] == pytest.approx(blob((5, 6, 7), 5).sum() * np.prod(GRID.spacing) / 1000)
+    each = tg132.measure(affine_to_sitk(matrix), tg132.Known(structures=[(fixed, moving)]))[1]["1"]
+    assert each["moving_volume_ml"] == pytest.approx(blob((5, 7, 7), 4.5).sum() * np.prod(GRID.spacing) / 1000)
     assert each["moved_volume_ml"] == pytest.approx(1.25**3 * each["moving_volume_ml"], rel=0.03)
     assert each["volume_change_percent"] == pytest.approx(95.3, abs=5)
     assert set(tg132.HEADS) == set(each)
+
+
+def test_how_a_volume_changes_is_not_told_where_the_fixed_image_cuts_it_off():
+    """A structure of which the fixed image has a half, one all inside that touches its edge, and one beyond it."""
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[2:4, 6:10, 2:6] = 1
+    labels[2:4, 2:8, 8:10] = 2
+    labels[7:9, 10:12, 2:4] = 3
+    fixed = Grid((GRID.shape[0], 8, GRID.shape[2]), GRID.matrix)
+    known = tg132.Known(structures=[(Image(np.zeros(fixed.shape, np.uint8), fixed), Image(labels, GRID))])
+    figures, each = tg132.measure(affine_to_sitk(np.eye(4)), known)
+    voxel = np.prod(GRID.spacing) / 1000
+    assert [each[k]["moved_volume_ml"] for k in "123"] == pytest.approx([16 * voxel, 24 * voxel, 0])
+    assert [each[k]["volume_change_percent"] for k in "123"] == pytest.approx([math.nan, 0, math.nan], nan_ok=True)
+    page = page_html("t", "good", [], None, "", Record(figures=figures, structures=each))
+    assert ">nan<" not in page
 
 
 def test_landmarks_are_measured_where_the_transform_puts_them():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from DeepRegistrationLib.geometry.image import Grid, Image
+from DeepRegistrationLib.quality.record import Record
 from DeepRegistrationLib.quality.report_page import page_html
 from DeepRegistrationLib.quality.viewer import MOST_SLICES, viewer_html
 from Testing import browser
@@ -111,3 +112,13 @@ def test_a_browser_fades_blinks_and_scrolls(tmp_path):
     assert said["colors"] == [255, 0, 255]
     assert said["blink"] == ["0,255", "255,0"]
     assert said["still"] == pytest.approx([127, 127], abs=2)
+
+
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium here")
+def test_a_note_of_one_long_word_stays_on_the_page(tmp_path):
+    page = tmp_path / "page.html"
+    record = Record(note="x" * 1900, inputs={"fixed image": ("n" * 200, "0" * 64)})
+    page.write_text(page_html("A page", "good", [("a", "b" * 300)], None, "", record), encoding="utf-8")
+    with browser.Page(page, tmp_path / "profile") as opened:
+        opened.wait_for("document.readyState === 'complete' && document.title === 'A page'")
+        assert opened.ask("document.documentElement.scrollWidth <= window.innerWidth")

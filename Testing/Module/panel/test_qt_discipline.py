@@ -21,7 +21,7 @@ LIGHT = {
     for name in (
         *("errors", "settings", "dicom", "files", "files.axes", "files.linear_mark", "geometry.image"),
         *("geometry.volume_change", "models.header", "quality.slices", "quality.verdict", "quality.viewer"),
-        "command_line.protocol",
+        *("command_line.protocol", "inputs.label_maps"),
         "progress",
     )
 }

@@ -122,11 +122,18 @@ def test_scores_join_the_report_under_the_users_names():
 
 def test_the_volume_of_a_structure_joins_the_page_but_not_the_narrow_panel():
     measured = {"moving_volume_ml": 12.345, "moved_volume_ml": 13.5, "volume_change_percent": 9.356}
-    structures = {"1": measured, "2": {"dice": 0.5}, "3": dict.fromkeys(measured)}
+    unknown = {**measured, "volume_change_percent": None}
+    structures = {"1": measured, "2": {"dice": 0.5}, "3": dict.fromkeys(measured), "4": unknown}
+    structures |= {"5": {**unknown, "moving_volume_ml": 0.0}, "6": {**unknown, "moved_volume_ml": 0.0}}
     scores = {"tg132": {"figures": [], "structures": structures}}
     report = report_words.withScores(REPORT, scores, {"liver": 1, "spleen": 2})
     said = [row for row in report_words.rows(report) if row[0].startswith("Volume of")]
-    assert said == [("Volume of liver", "12.35 ml → 13.5 ml as moved (+9.4 %)")]
+    assert said == [
+        ("Volume of liver", "12.35 ml → 13.5 ml as moved (+9.4 %)"),
+        ("Volume of label 4", "12.35 ml; as moved it goes on beyond the fixed image"),
+        ("Volume of label 5", "not in the moving image"),
+        ("Volume of label 6", "12.35 ml; as moved nothing of it lies in the fixed image"),
+    ]
     assert "Volume of" not in report_words.toHtml(report)
     assert "volumes" not in report_words.withScores(report, {}, {})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -303,11 +305,54 @@ def test_segments_of_the_same_name_get_the_same_number():
     assert np.array_equal(second, labels == 1)
 
 
+def test_segments_that_overlap_are_measured_each_as_it_is():
+    """A target lies within its margin: as one label map nothing would be left of it."""
+    volume = nodes.imageOf(addVolume(blobs(SHAPE), PLAIN, "CT"))
+    drawn = {name: np.zeros(SHAPE, np.uint8) for name in ("GTV", "PTV", "liver")}
+    drawn["GTV"][4:7, 4:7, 4:7] = drawn["PTV"][3:8, 3:8, 3:8] = drawn["liver"][9:11, 3:9, 3:9] = 1
+    both = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", side) for side in ("fixed", "moving")]
+    for node, name in itertools.product(both, drawn):
+        source = addVolume(drawn[name], PLAIN, name, "vtkMRMLLabelMapVolumeNode")
+        slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(source, node)
+    numbers = masks.commonLabels(*both)
+    assert numbers == {"GTV": 1, "PTV": 2, "liver": 3}
+    layers = masks.layersOf((both[0], both[1]), (volume, volume), ("CT", "CT"), numbers)
+    assert len(layers) == 2
+    for side in (0, 1):
+        first, second = (sitk.GetArrayFromImage(layer[side]) for layer in layers)
+        assert np.array_equal(first, drawn["GTV"] + 3 * drawn["liver"])
+        assert np.array_equal(second, 2 * drawn["PTV"])
+
+
 def test_label_maps_with_nothing_in_common_are_refused_with_a_sentence():
     first = addVolume(np.full(SHAPE, 3, np.uint8), PLAIN, "A", "vtkMRMLLabelMapVolumeNode")
     second = addVolume(np.full(SHAPE, 4, np.uint8), PLAIN, "B", "vtkMRMLLabelMapVolumeNode")
     with pytest.raises(SceneInputError, match="A and B have no label values in common"):
         masks.commonLabels(first, second)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"), [(0.3, "holds 0.3, which is no label"), (1e12, "are no labels"), (np.inf, "are no labels")]
+)
+def test_a_label_map_of_fractions_or_beyond_measure_is_refused_with_a_sentence(value, sentence):
+    """A fraction is no other label, nor the background; NaN and negative values are background."""
+    volume = nodes.imageOf(addVolume(blobs(SHAPE), PLAIN, "CT"))
+    labels = np.zeros(SHAPE, np.float32)
+    labels[2:5, 3:6, 4:7] = 2
+    labels[0], labels[1] = np.nan, -3
+    node = addVolume(labels, PLAIN, "mine", "vtkMRMLLabelMapVolumeNode")
+    assert masks.commonLabels(node, node) == {"2": 1}
+    assert np.array_equal(sitk.GetArrayFromImage(masks.labelsOf(node, volume, "CT", {"2": 1})), labels == 2)
+    assert np.array_equal(sitk.GetArrayFromImage(masks.partsOf(node, volume, "CT")), labels == 2)
+    labels[9, 9, 9] = value
+    slicer.util.updateVolumeFromArray(node, labels)
+    for take in (
+        lambda: masks.commonLabels(node, node),
+        lambda: masks.labelsOf(node, volume, "CT", {"2": 1}),
+        lambda: masks.partsOf(node, volume, "CT"),
+    ):
+        with pytest.raises(SceneInputError, match=f"label map mine {sentence}"):
+            take()
 
 
 def test_a_linear_initial_transform_is_written_from_fixed_to_moving(tmp_path):
