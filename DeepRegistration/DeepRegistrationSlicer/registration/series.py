@@ -208,6 +208,7 @@ class Series:
             return
         self._forgetTemporary()
         self.isRunning = False
+        self._tellOfFixed()
         self.cancelled.emit()
 
     def _finish(self) -> None:

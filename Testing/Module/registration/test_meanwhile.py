@@ -299,6 +299,15 @@ class TestSeries:
         assert rows == ["Good. Fine."] * 3
         assert len(done) == 5
 
+    def test_a_cancelled_one_says_so_too(self, logic, pair):
+        others = [addVolume(blobs((8, 8, 8)), OBLIQUE, f"CT{k}") for k in range(2)]
+        series = Series(logic)
+        once(logic.finished, lambda: under(pair[0]))
+        once(logic.finished, lambda: logic.progressed.connect(lambda *_: series.cancel()))
+        series.start(Request(pair[0], None), others)
+        interact.wait_until(lambda: not series.isRunning, 60)
+        assert results.reportOf(slicer.util.getNode("CT0 to fixed"))["verdict"] == "check"
+
     @pytest.mark.parametrize("isReplaced", [True, False])
     def test_a_frame_that_becomes_another(self, logic, pair, isReplaced):
         source = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "breathing")
