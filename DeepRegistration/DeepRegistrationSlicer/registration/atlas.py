@@ -22,6 +22,7 @@ from ..texts import tr as _
 from ..worker.process import LibraryProcess, Process, Ticker, newFolder
 from ..worker.signals import Signal
 from ..worker.worker_run import Answer, parse
+from .meanwhile import Witness, sentences, told
 from .results import REPORT_ATTRIBUTE
 from .series import fillSeriesTable
 
@@ -59,6 +60,7 @@ class AtlasMaker:
         self.answer.failed.connect(self.failed.emit)
         self._folder: Path | None = None
         self._volumes: list[Node] = []
+        self._seen: list[Witness] = []
         self._rounds = 1
 
     @property
@@ -106,7 +108,7 @@ class AtlasMaker:
         except OSError as error:
             shutil.rmtree(running, ignore_errors=True)
             raise RegistrationError(imagesNotWritten(self._folder)) from error
-        self._volumes, self._rounds = volumes, 1
+        self._volumes, self._seen, self._rounds = volumes, [Witness(node) for node in volumes], 1
         arguments = ["template", str(self._folder / "list.csv"), "--output", str(self._folder / "out")]
         arguments += ["--rounds", str(ROUNDS), *settings.arguments(), "--progress", "json"]
         self.answer.ask(arguments, running, lambda _running: self._read(names))
@@ -167,7 +169,9 @@ class AtlasMaker:
         nodes.setVolume(atlas.volume, answer["volume"])
         nodes.setVolume(atlas.change, answer["change"])
         rows = []
-        for node, image, report in zip(self._volumes, answer["fields"], answer["reports"], strict=True):
+        made = zip(self._volumes, self._seen, answer["fields"], answer["reports"], strict=True)
+        for node, seen, image, known in made:
+            report = told(known, sentences([seen]))
             transform = nodes.newNode(
                 "vtkMRMLTransformNode", _("{moving} to {fixed}").format(moving=node.GetName(), fixed=name)
             )

@@ -67,7 +67,7 @@ class Following:
             nothing = dict.fromkeys(
                 ("movingMask", "fixedLandmarks", "movingLandmarks", "fixedLabels", "movingLabels", "rigidLabels")
             )
-            return replace(ask(), movingNode=moving, **nothing)
+            return replace(ask(), movingNode=moving, renewed=lambda: self._isWaiting * (watchedNode,), **nothing)
 
         def grown(*_arguments: Any) -> None:
             nonlocal count
@@ -94,7 +94,12 @@ class Following:
             SceneInputError: if there is no result to begin at.
         """
         first, second = pointNodes
-        self._begin(lambda: replace(ask(), fixedLandmarks=first, movingLandmarks=second), transformNode)
+
+        def fresh() -> Request:
+            renewed = lambda: self._isWaiting * (first, second)  # noqa: E731
+            return replace(ask(), fixedLandmarks=first, movingLandmarks=second, renewed=renewed)
+
+        self._begin(fresh, transformNode)
         for node in pointNodes:
             self._observe(node, slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent, lambda *_: self.wake())
 

@@ -19,6 +19,7 @@ from ..worker.process import Process, Ticker, newFolder
 from ..worker.signals import Signal
 from ..worker.staying import StayingProcess
 from ..worker.worker_run import Answer
+from .meanwhile import Witness, changedSince, namesOf
 from .report_words import called
 
 SOURCE_ROLE = "DeepRegistration.source"
@@ -59,6 +60,7 @@ class MotionMaker:
         self.answer.finished.connect(self._onAnswer)
         self.answer.failed.connect(self.failed.emit)
         self._transforms: Node | None = None
+        self._seen: list[Witness] = []
         self._titles: dict[str, str] = {}
 
     def start(
@@ -105,6 +107,7 @@ class MotionMaker:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         self._transforms = transformsNode
+        self._seen = [Witness(n) for n in (transformsNode, fixedNode, labelsNode, pointsNode) if n is not None]
         self.answer.ask(arguments, folder, self._read)
 
     @staticmethod
@@ -117,6 +120,11 @@ class MotionMaker:
     def _onAnswer(self, answer: Any) -> None:
         source = self._transforms
         if source is None or source.GetScene() is not slicer.mrmlScene:
+            return
+        other = changedSince(self._seen)
+        if other:
+            form = _("Changed while the curves were made: {names}; ask for them again.")
+            self.failed.emit(form.format(names=namesOf(other)))
             return
         if not isinstance(answer, tuple):
             self.failed.emit(_("The curves could not be read; try again."))

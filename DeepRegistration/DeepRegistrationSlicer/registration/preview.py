@@ -24,11 +24,12 @@ SECONDS = 1.0
 class PreviewView:
     """Shows one registration on its way; ``close`` puts everything back. The scene's own nodes are not touched.
 
-    The moving volume is shown by a copy that shares its voxels.
+    The moving volume is shown by a copy that shares its voxels, from where it lies when this is made.
     """
 
     def __init__(self, fixedNode: Node, movingNode: Node, ignore: Node | None = None) -> None:
-        self._fixedNode, self._movingNode, self._ignore = fixedNode, movingNode, ignore
+        self._fixedNode, self._movingNode = fixedNode, movingNode
+        self._imageData, self._toWorld = movingNode.GetImageData(), nodes.ijkToWorld(movingNode, ignore)
         self._before = views.Remembered()
         self._hadDisplay = fixedNode.GetDisplayNode() is not None
         self._waiting: Path | None = None
@@ -77,11 +78,10 @@ class PreviewView:
 
     def _make(self) -> None:
         moving = self._movingNode
-        toWorld = nodes.ijkToWorld(moving, self._ignore)
         self.transform = hiddenNode("vtkMRMLTransformNode", _("Registration on its way"))
         self.volume = hiddenNode(moving.GetClassName(), _("{name} on its way").format(name=moving.GetName()))
-        self.volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(toWorld))
-        self.volume.SetAndObserveImageData(moving.GetImageData())
+        self.volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(self._toWorld))
+        self.volume.SetAndObserveImageData(self._imageData)
         self.volume.SetAndObserveTransformNodeID(self.transform.GetID())
         display.copyLook(moving, self.volume)
         views.overlay(self._fixedNode, self.volume)

@@ -10,6 +10,7 @@ from DeepRegistrationLib.quality.verdict import mm, resolution
 
 from ..scene.landmarks import LandmarkPairs
 from ..texts import tr as _
+from .meanwhile import CHANGED
 from .verdict_sentences import translated
 
 WORST = 5
@@ -41,6 +42,7 @@ def summary(report: dict[str, Any]) -> str:
     parts = [_("Done.") if seconds is None else _("Done in {seconds:.0f} s.").format(seconds=seconds)]
     if isMeasured(before) and isMeasured(after):
         parts.append(_("Likeness {before:.2f} before, {after:.2f} after.").format(before=before, after=after))
+    parts += [str(sentence) for sentence in report.get(CHANGED) or []]
     return " ".join(parts)
 
 

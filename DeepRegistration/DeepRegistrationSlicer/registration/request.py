@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import vtk
 
 from DeepRegistrationLib.errors import InputError
@@ -21,7 +19,10 @@ from ..scene import landmarks, masks, nodes
 from ..scene.nodes import Node
 from ..texts import fixedMissing, noVoxels, volumesAlike
 from ..texts import tr as _
+from .meanwhile import Witness, sentences
 
+FIXED = "fixed.nrrd"
+"""The fixed volume as it was registered, in the folder of a run."""
 FILES = {"volume": "warped.nrrd", "doubt": "doubt.nrrd"}
 """What the worker writes for each output; the others are made of these and the transform."""
 WITHOUT_EFFECT = ("device",)
@@ -73,6 +74,9 @@ class Request:
             that does not count as its position.
         notes: sentences about the input for the report; known once it is written.
         identity: of each volume as it was registered its name and the SHA-256 of its voxels; likewise.
+        original: the frame of a sequence that the moving volume is a copy of.
+        renewed: those of the nodes that are registered again when this is done, so that their changes are not told.
+        seen: the nodes as they were registered; likewise.
     """
 
     fixedNode: Node
@@ -90,6 +94,9 @@ class Request:
     replaced: Node | None = None
     notes: list[str] = field(default_factory=list)
     identity: dict[str, dict[str, str]] = field(default_factory=dict)
+    original: Node | None = None
+    renewed: Callable[[], Iterable[Node]] = tuple
+    seen: list[Witness] = field(default_factory=list)
 
     def problem(self) -> str:
         """Why this cannot be registered, as far as the scene shows it; empty if nothing speaks against it."""
@@ -100,6 +107,11 @@ class Request:
         found = [self.fixedNode, self.movingNode, self.fixedMask, self.movingMask, self.initialTransform]
         found += [self.fixedLandmarks, self.movingLandmarks, self.fixedLabels, self.movingLabels, self.rigidLabels]
         return [node for node in found if node is not None]
+
+    def changes(self) -> list[str]:
+        """What to tell of nodes that changed since this was written."""
+        renewed = list(self.renewed())
+        return sentences(one for one in self.seen if one.node not in renewed)
 
     def key(self) -> str:
         """All that decides what one moving volume becomes, as text: two runs that differ in it are not the same."""
@@ -137,9 +149,13 @@ class Request:
         fixed = nodes.fixedImageOf(self.fixedNode)
         moving = nodes.imageOf(self.movingNode, self.replaced)
         volumes = {"fixed image": self.fixedNode, "moving image": self.movingNode}  # as the library names them
-        self.identity = {what: {"name": n.GetName(), "sha256": voxelHash(n)} for what, n in volumes.items()}
-        arguments = ["register", "fixed.nrrd", "moving.nrrd", "--no-compression"]
-        nodes.write(fixed, folder / "fixed.nrrd")
+        self.seen = [Witness(node, self.replaced if node is self.movingNode else None) for node in self.inputs()]
+        if self.original is not None:
+            self.seen.append(Witness(self.original, frame=self.movingNode.GetName()))
+        sha256 = {one.node: one.content[1] for one in self.seen[:2]}
+        self.identity = {what: {"name": n.GetName(), "sha256": sha256[n]} for what, n in volumes.items()}
+        arguments = ["register", FIXED, "moving.nrrd", "--no-compression"]
+        nodes.write(fixed, folder / FIXED)
         nodes.write(moving, folder / "moving.nrrd")
         for kind, name in self.files().items():
             arguments += [f"--output-{kind}", name]
@@ -209,11 +225,6 @@ def writeLabels(
             nodes.write(image, folder / name)
         arguments += ["--more-labels", *files] if number else ["--fixed-labels", files[0], "--moving-labels", files[1]]
     return arguments
-
-
-def voxelHash(volumeNode: Node) -> str:
-    """SHA-256 of the voxels as ``slicer.util.arrayFromVolume`` has them."""
-    return hashlib.sha256(np.ascontiguousarray(nodes.voxels(volumeNode))).hexdigest()
 
 
 def volumesProblem(fixedNode: Node | None, movingNode: Node | None) -> str:

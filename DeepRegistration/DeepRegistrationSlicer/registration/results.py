@@ -15,8 +15,8 @@ from ..scene import derived, nodes
 from ..scene.display import removeLegend
 from ..scene.nodes import Node
 from ..texts import tr as _
-from . import report_words
-from .request import Request
+from . import meanwhile, report_words
+from .request import FIXED, Request
 
 REPORT_ATTRIBUTE, SETTINGS_ATTRIBUTE = "DeepRegistration.Report", "DeepRegistration.Settings"
 INVERSE_ROLE, VOLUME_ROLE = "DeepRegistration.inverse", "DeepRegistration.warped"
@@ -60,13 +60,14 @@ def load(request: Request, folder: Path, report: dict[str, Any], into: dict[str,
     images: dict[str, Any] = {kind: nodes.readAny(folder / name) for kind, name in request.files().items()}
     for kind, compute in (("jacobian", derived.changeOn), ("magnitude", derived.lengthOn)):
         if kind in request.outputs:
-            reference = nodes.imageOf(request.fixedNode)
+            reference = nodes.read(folder / FIXED)  # the node may lie elsewhere by now
             images[kind] = compute(derived.asField(images["transform"], reference), reference)
 
     made: list[Node] = []
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     warnings = [*(report.get("warnings") or []), *request.notes]
     report = {**report, "warnings": warnings, "inputs": request.identity, "made": now}
+    report = meanwhile.told(report, request.changes())
     result = ResultNodes(transform=None, report=report)
     try:
         for kind, image in images.items():

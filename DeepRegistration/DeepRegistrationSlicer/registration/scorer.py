@@ -16,6 +16,7 @@ from ..worker.process import LibraryProcess, Process, Ticker, newFolder
 from ..worker.signals import Signal
 from ..worker.worker_run import Answer
 from . import report_words, results
+from .meanwhile import Witness, changedSince, namesOf
 from .request import writeLabels
 
 
@@ -29,6 +30,7 @@ class Scorer:
         self.answer.finished.connect(self._onAnswer)
         self.answer.failed.connect(self.failed.emit)
         self._transformNode: Node | None = None
+        self._seen: list[Witness] = []
         self._numbers: dict[str, int] = {}
         self._pairs: landmarks.LandmarkPairs | None = None
 
@@ -70,6 +72,8 @@ class Scorer:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         self._transformNode = transformNode
+        given = (transformNode, fixedNode, movingNode, fixedLabels, movingLabels, fixedLandmarks, movingLandmarks)
+        self._seen = [Witness(node) for node in given if node is not None]
         self.answer.ask(arguments, folder)
 
     def _onAnswer(self, text: str) -> None:
@@ -80,6 +84,11 @@ class Scorer:
             return
         node = self._transformNode
         if node is None or node.GetScene() is None:
+            return
+        other = changedSince(self._seen)
+        if other:
+            form = _("Changed while this was measured: {names}; score the result again.")
+            self.failed.emit(form.format(names=namesOf(other)))
             return
         results.setReport(node, report_words.withScores(results.reportOf(node), scores, self._numbers, self._pairs))
         self.finished.emit(node)

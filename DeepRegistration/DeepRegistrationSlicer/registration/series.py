@@ -16,7 +16,7 @@ from ..scene.nodes import Node
 from ..texts import fixedMissing, registrationRuns, seriesRuns
 from ..texts import tr as _
 from ..worker.signals import Signal
-from . import report_words, results
+from . import meanwhile, report_words, results
 from .logic import RegistrationLogic
 from .loop import loopGap
 from .motion import FIXED_ROLE, SOURCE_ROLE, InTime
@@ -68,6 +68,8 @@ class Series:
         self._sequence: Node | None = None
         self._outputs: dict[str, Node] = {}
         self._temporary: Node | None = None
+        self._seen: list[meanwhile.Witness] = []
+        self._made: list[tuple[int, list[meanwhile.Witness], Node]] = []
         self._inTime = InTime(neighbors=False)
         self.transforms: Node | None = None
 
@@ -113,7 +115,7 @@ class Series:
         single = {"movingMask": None, "initialTransform": None, "fixedLandmarks": None, "movingLandmarks": None}
         labels = {"fixedLabels": None, "movingLabels": None}
         self._template = replace(template, outputs=outputs, replaced=None, **single, **labels)
-        self._sequence, self._outputs, self._rows, self._items = sequenceNode, {}, [], items
+        self._sequence, self._outputs, self._rows, self._items, self._made = sequenceNode, {}, [], items, []
         isFlat = nodes.isSlice(template.fixedNode)  # the library takes no start for single slices
         self._inTime = replace(inTime, neighbors=inTime.neighbors and sequenceNode is not None and not isFlat)
         if self._inTime.neighbors and inTime.isCyclic and len(items) > 2:
@@ -157,7 +159,10 @@ class Series:
             assert self._template is not None
             self._say(item.name)
             begin = {"initialTransform": self._neighbor()} if self._inTime.neighbors else {}
-            self.logic.start(replace(self._template, movingNode=self._nodeOf(item), **begin), {}, show=False)
+            original = item.node if self._sequence is not None else None
+            asked = replace(self._template, movingNode=self._nodeOf(item), original=original, **begin)
+            self.logic.start(asked, {}, show=False)
+            self._seen = [one for one in asked.seen if one.node in (asked.fixedNode, asked.fixedMask)]
         except RegistrationError as error:
             self._onFailed(str(error))
 
@@ -187,6 +192,8 @@ class Series:
             results.remove(node)
         self._forgetTemporary()
         self._rows.append((item.name, result.report, ""))
+        if not item.closes:
+            self._made.append((len(self._rows) - 1, self._seen, result.transform))
         self._next()
 
     def _onFailed(self, sentence: str) -> None:
@@ -201,15 +208,27 @@ class Series:
             return
         self._forgetTemporary()
         self.isRunning = False
+        self._tellOfFixed()
         self.cancelled.emit()
 
     def _finish(self) -> None:
         self.isRunning = False
         assert self._template is not None
+        self._tellOfFixed()
         name = _("Registrations to {fixed}").format(fixed=self._template.fixedNode.GetName())
         table = nodes.newNode("vtkMRMLTableNode", name)
         fillSeriesTable(table, self._rows)
         self.finished.emit(table)
+
+    def _tellOfFixed(self) -> None:
+        """Results for the fixed volume as it was earlier in this series say so."""
+        for row, seen, made in self._made:
+            name, report, sentence = self._rows[row]
+            new = meanwhile.told(report, meanwhile.sentences(seen))
+            node = self._outputs["transform"].GetDataNodeAtValue(self._items[row].index) if self._outputs else made
+            if new is not report and node is not None:
+                self._rows[row] = name, new, sentence
+                results.setReport(node, new)
 
     # --- Where items come from and results go ---
 
@@ -220,11 +239,13 @@ class Series:
             return None
         if self._sequence is not None:
             found = self._outputs["transform"].GetDataNodeAtValue(item.index)
-            return results.reportOf(found) if found is not None else None
+            report = results.reportOf(found) if found is not None else {}
+            return report if found is not None and meanwhile.CHANGED not in report else None
         key = self._template.key()
         for node in slicer.util.getNodesByClass("vtkMRMLTransformNode"):
             report = results.reportOf(node)
-            if not report or nodes.fixedOf(node) is not self._template.fixedNode:
+            isOurs = nodes.fixedOf(node) is self._template.fixedNode
+            if not report or meanwhile.CHANGED in report or not isOurs:
                 continue
             if nodes.movingOf(node) is item.node and node.GetAttribute(results.SETTINGS_ATTRIBUTE) == key:
                 return report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..scene import display, views
+from ..scene import display, nodes, views
 from ..scene.nodes import Node
 from .results import ResultNodes
 
@@ -21,6 +21,10 @@ def showResult(fixedNode: Node, movingNode: Node, result: ResultNodes, fit: bool
         display.setColors(result.doubt, "vtkMRMLPETProceduralColorNodePET-Heat", 0.0, 1.0)
     if result.volume is None:
         return
-    display.makeReadable(fixedNode)
-    display.copyRange(movingNode, result.volume)
+    if not nodes.isEmpty(fixedNode):  # both may have been emptied while it ran
+        display.makeReadable(fixedNode)
+    if nodes.isEmpty(movingNode):
+        display.makeReadable(result.volume)
+    else:
+        display.copyRange(movingNode, result.volume)
     views.overlay(fixedNode, result.volume, fit=fit)

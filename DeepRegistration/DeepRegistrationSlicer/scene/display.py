@@ -61,7 +61,7 @@ def copyLook(fromNode: Node, toNode: Node) -> None:
         shown.SetAutoWindowLevel(False)
         shown.SetWindowLevel(source.GetWindow(), source.GetLevel())
     else:
-        setRange(toNode, *contentRange(fromNode))
+        setRange(toNode, *contentRange(toNode if nodes.isEmpty(fromNode) else fromNode))
 
 
 def copyRange(fromNode: Node, toNode: Node) -> None:

@@ -61,14 +61,20 @@ def voxels(volumeNode: Node) -> np.ndarray:
     Raises:
         SceneInputError: if there are none.
     """
-    imageData = volumeNode.GetImageData()
-    if imageData is None or imageData.GetPointData().GetScalars() is None or not imageData.GetNumberOfPoints():
+    if isEmpty(volumeNode):
         raise SceneInputError(noVoxels(volumeNode.GetName()))
+    imageData = volumeNode.GetImageData()
     scalars = imageData.GetPointData().GetScalars()
     shape = tuple(reversed(imageData.GetDimensions()))
     if scalars.GetNumberOfComponents() > 1:
         shape = (*shape, scalars.GetNumberOfComponents())
     return vtk_to_numpy(scalars).reshape(shape)
+
+
+def isEmpty(volumeNode: Node) -> bool:
+    """Whether there are no voxels."""
+    imageData = volumeNode.GetImageData()
+    return imageData is None or imageData.GetPointData().GetScalars() is None or not imageData.GetNumberOfPoints()
 
 
 def isSlice(volumeNode: Node) -> bool:

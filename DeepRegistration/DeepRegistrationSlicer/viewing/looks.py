@@ -16,6 +16,7 @@ import SimpleITK as sitk
 import slicer
 
 from ..errors import SceneInputError
+from ..registration.meanwhile import Witness, changedSince, movedSince
 from ..registration.results import DOUBT_ROLE, VOLUME_ROLE, remove, reportOf
 from ..scene import derived, display, nodes, views
 from ..scene.hidden import hiddenNode
@@ -62,6 +63,7 @@ class Viewer:
         self.doubtMaker.answer.failed.connect(self._onNoDoubt)
         self._once = Once()
         self._asked: tuple[Any, ...] = ()
+        self._seen: list[Witness] = []
         self._opacity, self._isAfter = 0.5, True
         self.look: Look | None = None
         self.transformNode: Node | None = None
@@ -262,6 +264,7 @@ class Viewer:
         if not self.doubtMaker.answer.isRunning or asked != self._asked:
             self.doubtMaker.make(fixedNode, movingNode, transformNode, self.transformNode)
             self._asked = asked
+            self._seen = [Witness(fixedNode), Witness(movingNode, self.transformNode), Witness(self.transformNode)]
         self.said.emit(_("Where to doubt the result is being measured; it is shown in a moment."))
 
     def _onDoubt(self, doubt: np.ndarray) -> None:
@@ -269,7 +272,9 @@ class Viewer:
         self._once.keep(f"doubt {isAfter}", state, doubt)
         isWanted = self.look is Look.DOUBT and self._isAfter == isAfter
         fixedNode = nodes.fixedOf(self.transformNode) if self.transformNode is not None else None
-        if isWanted and fixedNode is not None:
+        if isWanted and (changedSince(self._seen) or movedSince(self._seen)):
+            self.said.emit(_("What is shown was changed while doubt was measured; choose this look again."))
+        elif isWanted and fixedNode is not None:
             self._layDoubt(fixedNode, doubt, nodes.imageOf(fixedNode))
             self.said.emit(_("The map of doubt is shown."))
 

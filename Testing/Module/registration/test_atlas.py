@@ -69,6 +69,19 @@ def test_it_is_made_by_click(several):
     assert composite.GetBackgroundVolumeID() == made.GetID()
 
 
+def test_a_volume_that_is_moved_meanwhile_is_told_with_its_transform(several):
+    fake(several)
+    section, node, done = several.panel.sections["atlas"], slicer.util.getNode("MR 1/a"), []
+    section.maker.progressed.connect(lambda *_: done or (done.append(1), node.SetOrigin(1, 2, 3)))
+    interact.click(several.ui.atlasButton)
+    interact.wait_until(lambda: not section.maker.isRunning, 60)
+    reports = [results.reportOf(slicer.util.getNode(f"MR {k}/a to Atlas of 3")) for k in range(3)]
+    assert [report["verdict"] for report in reports] == ["good", "check", "good"]
+    assert "Moved while this was computed: MR 1/a" in slicer.util.getNode("Registrations to Atlas of 3").GetCellText(
+        1, 1
+    )
+
+
 def test_cancel_keeps_what_is_done_and_another_start_gets_it(several):
     fake(several)
     ui, section = several.ui, several.panel.sections["atlas"]

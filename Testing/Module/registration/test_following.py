@@ -220,3 +220,30 @@ def test_the_field_follows_a_landmark_that_is_dragged(panel, host):
     assert results.reportOf(node)["seconds"]
     interact.click(ui.followButton)
     assert ui.followButton.text == "Follow landmarks"
+
+
+def test_what_changes_meanwhile_is_told_unless_it_is_registered_next_anyway(console):
+    """A stream always changes while its last image is registered; a place that nobody registers again is told."""
+    console.following.watch(console.ask, console.node, console.moving)
+    acts = [
+        lambda: (console.moving.SetOrigin(9, 9, 9), frame(console.moving, 2)),
+        lambda: console.moving.SetOrigin(8, 8, 8),
+        lambda: None,
+    ]
+    console.following.logic.started.connect(lambda: acts.pop(0)())
+    frame(console.moving, 1)
+    interact.wait_until(lambda: len(console.said) == 2, 60)
+    frame(console.moving, 3)
+    interact.wait_until(lambda: len(console.said) == 3, 60)
+    assert [report["verdict"] for report in console.said] == ["good", "check", "good"]
+    assert console.said[1]["changed"][0].startswith("Moved while this was computed: T2")
+
+
+def test_landmarks_that_are_dragged_on_are_registered_next(console):
+    first, second = points("here", [2.0, 3.0, 4.0]), points("there", [2.0, 3.0, 4.0])
+    console.following.follow(console.ask, console.node, [first, second])
+    acts = [lambda: drag(second, 0, (0, 1, 0)), lambda: None]
+    console.following.logic.started.connect(lambda: acts.pop(0)())
+    drag(second, 0, (0, 2, 0))
+    interact.wait_until(lambda: len(console.said) == 2, 60)
+    assert [report["verdict"] for report in console.said] == ["good", "good"]

@@ -206,3 +206,16 @@ def test_the_motion_is_shown_by_click(faked, ui, host):
     assert np.linalg.norm(np.subtract(moved, place)) == pytest.approx(2.0, abs=0.1)
     ui.severalSequenceSelector.setCurrentNode(smoothed)  # its motion can be shown as well
     assert ui.motionButton.enabled
+
+
+def test_a_sequence_that_changes_while_its_curves_are_made_is_said(logic, fixed):
+    series = Series(logic)
+    run(series, Request(fixed, None), [], breathing(3), InTime(neighbors=False))
+    maker, said, made = motion.MotionMaker(), [], []
+    maker.failed.connect(said.append)
+    maker.finished.connect(made.append)
+    maker.start(series.transforms)
+    series.transforms.RemoveDataNodeAtValue("1.0")
+    interact.wait_until(lambda: not maker.answer.isRunning, 60)
+    assert said == ["Changed while the curves were made: breathing transforms; ask for them again."]
+    assert made == []

@@ -286,6 +286,23 @@ def test_scoring_without_labels_says_what_to_choose(panel, transformNode):
     assert "Choose labels or landmarks of both volumes" in ui.verdictLabel.text
 
 
+def test_scores_of_what_was_changed_meanwhile_are_not_kept(faked, ui):
+    """Such as those of a transform whose node has got another result."""
+    interact.click(ui.applyButton)
+    interact.wait_until(lambda: ui.applyButton.text == "Apply", 60)
+    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "targets")
+    points.AddControlPoint(0.0, 0.0, 0.0)
+    scorer, node = faked.panel.sections["judgment"].scorer, ui.outputTransformSelector.currentNode()
+    scorer.score(node, None, None, points, points)
+    node.GetTransformFromParent().GetDisplacementGrid().Modified()
+    interact.wait_until(lambda: not scorer.answer.isRunning, 60)
+    assert f"Changed while this was measured: {node.GetName()}; score the result again." in ui.verdictLabel.text
+    assert "tre" not in results.reportOf(node)
+    scorer.score(node, None, None, points, points)
+    interact.wait_until(lambda: not scorer.answer.isRunning, 60)
+    assert "tre" in results.reportOf(node)
+
+
 def test_tg132s_figures_join_the_page_and_the_table_with_their_tolerances():
     figures = [
         {"name": "Dice, worst structure", "value": 0.7, "unit": "", "tolerance": "at least 0.80", "within": False},

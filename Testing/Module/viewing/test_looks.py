@@ -187,6 +187,21 @@ class TestNothingTakesLong:
         assert not viewer.doubtMaker.answer.isRunning
         assert runs == [1]
 
+    @pytest.mark.parametrize("what", ["emptied", "moved", "window"])
+    def test_what_changes_meanwhile_gets_no_map_of_before(self, result, viewer, runs, what):
+        said, fixed = [], slicer.util.getNode("fixed")
+        viewer.said.connect(said.append)
+        viewer.show("doubt", result.transform)
+        if what == "emptied":
+            fixed.SetAndObserveImageData(None)
+        elif what == "moved":
+            slicer.util.getNode("moving").SetOrigin(0, 0, 0)
+        else:
+            fixed.GetDisplayNode().SetWindow(77)  # only how it looks
+        viewer.wait()
+        assert ("changed while doubt was measured" in said[-1]) is (what != "window")
+        assert len([n for n in viewer._helpers() if n.GetName() == "Doubt"]) == (what == "window")
+
     def test_a_look_that_was_left_does_not_come_back(self, result, viewer, runs):
         viewer.show("doubt", result.transform)
         viewer.show("checkerboard", result.transform)
