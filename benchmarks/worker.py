@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from .memory import peak_gb
 from .pairs import Pair
 
 LIBRARY = "DeepRegistrationLib"
@@ -39,8 +40,7 @@ def measure(method: str, pair: Pair) -> dict[str, Any]:
     fixed, moving, before = prepare(pair)
     started, used = time.perf_counter(), _cpu_seconds()
     transform = METHODS[method](fixed, moving, pair.cross)
-    wall, cpu = time.perf_counter() - started, _cpu_seconds() - used
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    wall, cpu, peak = time.perf_counter() - started, _cpu_seconds() - used, peak_gb()
     whole = sitk.CompositeTransform([before, transform]) if before is not None else transform
     # Only this library hands out an inverse of its own.
     own: dict[str, Any] = {"own_inverse_mm": transform.own_inverse_mm} if hasattr(transform, "own_inverse_mm") else {}

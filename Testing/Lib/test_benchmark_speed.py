@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,3 +77,15 @@ def test_only_the_cases_that_are_named_are_made_and_a_wrong_name_is_said(tmp_pat
     assert case.name == "10"
     with pytest.raises(InputError, match="There is no case 11; there are 10; 24"):
         next(cases(tmp_path, quick=True, large=False, pairs=None, only=["11"]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what the asking process held")
+def test_memory_is_that_of_the_process_and_not_of_the_one_that_asked():
+    child = "from benchmarks.memory import peak_gb; print(peak_gb())"
+    asking = (
+        "import subprocess, sys; held = bytearray(b'x') * 400_000_000; "
+        f"print(subprocess.check_output([sys.executable, '-c', {child!r}], text=True))"
+    )
+    root, said = Path(measure.__file__).parents[2], {"capture_output": True, "text": True, "encoding": "utf-8"}
+    printed = subprocess.run([sys.executable, "-c", asking], check=True, cwd=root, **said).stdout
+    assert 0.005 < float(printed) < 0.35

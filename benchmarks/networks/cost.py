@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from ..memory import peak_gb
 from ..worker import environment
 
 SHAPES = {2: (512, 512), 3: (160, 192, 224)}
@@ -78,7 +78,7 @@ def measure(model: str, shape: tuple[int, ...], precision: str, threads: int, re
         "wall": min(walls),
         "walls": [round(w, 2) for w in walls],
         "cpu": min(cpus),
-        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20),
+        "peak_gb": peak_gb(),
         "cores_bfloat16": bfloat16_is_good(),
     }
 

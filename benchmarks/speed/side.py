@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 INSIDE = {"mirror check": "measure_mirror", "error estimate": "measure_error", "doubt": "measure_doubt"}
@@ -30,6 +31,7 @@ def main(arguments: list[str]) -> int:
     case = json.loads(Path(case_file).read_text(encoding="utf-8"))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is none of our answers
+    peak_gb = run_path(str(Path(__file__).parents[1] / "memory.py"))["peak_gb"]
     run = peer(who, case) if who.startswith("peer:") else ours(case)
     for _line in sys.stdin:
         started, used = time.perf_counter(), _cpu()
@@ -38,8 +40,7 @@ def main(arguments: list[str]) -> int:
         except Exception as error:
             found = {"error": f"{type(error).__name__}: {error}"[:200]}
         spent = {"wall": time.perf_counter() - started, "cpu": _cpu() - used}
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "linux" else 1 << 30)
-        print(json.dumps({"who": who, **spent, "peak_gb": peak, **found}), file=answers, flush=True)
+        print(json.dumps({"who": who, **spent, "peak_gb": peak_gb(), **found}), file=answers, flush=True)
     return 0
 
 
