@@ -14,6 +14,7 @@ from torch import Tensor
 
 from . import __version__, fields
 from .affine.align import AffineSettings, find_alignment, nearest
+from .affine.content import contents_of
 from .affine.elsewhere import how_far_elsewhere
 from .affine.landmarks import LandmarkFit, fit_landmarks
 from .affine.mirror import measure_mirror
@@ -262,7 +263,8 @@ def _aligned(
     begin_previews(pair, grid, matrix, field, reporter)
     if not settings.from_here:
         if contents is None:  # the matrix was not looked for
-            report.elsewhere_mm = how_far_elsewhere(*images, matrix, **pair.masks)
+            contents = contents_of(*images, **pair.masks)
+            report.elsewhere_mm = how_far_elsewhere(contents, matrix)
         report.mirror = measure_mirror(*images, matrix, **pair.masks, contents=contents, reporter=reporter)
     return matrix, field, surroundings
 

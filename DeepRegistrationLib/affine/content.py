@@ -73,6 +73,16 @@ def block_factors(grid: Grid, spacing: float) -> np.ndarray:
     return np.clip(factors, 1, np.asarray(grid.shape))
 
 
+def contents_of(
+    fixed: Image, moving: Image, fixed_mask: np.ndarray | None = None, moving_mask: np.ndarray | None = None
+) -> tuple[Content, Content] | None:
+    """``find_content`` of both images; None where one has nothing to compare."""
+    try:
+        return find_content(fixed, fixed_mask), find_content(moving, moving_mask)
+    except InputError:
+        return None
+
+
 def find_content(image: Image, mask: np.ndarray | None = None) -> Content:
     """Average, find the foreground, crop to it and map the intensities to 0..1.
 

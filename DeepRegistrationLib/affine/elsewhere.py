@@ -9,10 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..errors import InputError
-from ..geometry.image import Image
 from .align import nearest
-from .content import find_content
+from .content import Content
 from .detail import best_shift, correlation_at, lit
 
 FAR = 0.12
@@ -25,29 +23,19 @@ ALIKE = 0.2
 """Its correlation there, at least."""
 
 
-def how_far_elsewhere(
-    fixed: Image,
-    moving: Image,
-    matrix: np.ndarray,
-    *,
-    fixed_mask: np.ndarray | None = None,
-    moving_mask: np.ndarray | None = None,
-) -> float:
+def how_far_elsewhere(contents: tuple[Content, Content] | None, matrix: np.ndarray) -> float:
     """mm from where ``matrix`` (LPS mm, fixed point to moving point) puts the middle of the fixed anatomy to where the
     images' detail says that it lies, at one shift of all; 0 where it does not speak against ``matrix``.
 
     Args:
-        fixed, moving: both 2-D or both 3-D.
-        fixed_mask, moving_mask: arrays of the image's shape; where they are 0 the image is not looked at.
+        contents: of the fixed and of the moving image; None where there is nothing to compare.
     """
-    try:
-        seen = find_content(fixed, fixed_mask), find_content(moving, moving_mask)
-    except InputError:  # nothing to compare
+    if contents is None:
         return 0.0
     with torch.no_grad():
-        a, b = map(lit, seen)
+        a, b = map(lit, contents)
         best, here = best_shift(a, b, [nearest(matrix, "rigid")[:-1, :-1]]), correlation_at(a, b, matrix)
     if best is None or best.correlation < max(ALIKE, BETTER * here):
         return 0.0
-    away = float(np.linalg.norm((best.matrix - matrix) @ np.append(seen[0].middle, 1.0)))
+    away = float(np.linalg.norm((best.matrix - matrix) @ np.append(contents[0].middle, 1.0)))
     return away if away > FAR * min(a.size, b.size) else 0.0

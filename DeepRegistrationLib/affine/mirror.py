@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
 from ..geometry.image import Grid, Image
 from ..progress import SILENT, Reporter
-from .content import Content, find_content
+from .content import Content, contents_of
 from .quick import measure_of
 from .solver import Prior, improve
 
@@ -63,10 +62,10 @@ def measure_mirror(
     Raises:
         Cancelled: if the reporter's token is set.
     """
-    try:
-        fixed_content, content = contents or (find_content(fixed, fixed_mask), find_content(moving, moving_mask))
-    except InputError:  # nothing to compare
+    contents = contents or contents_of(fixed, moving, fixed_mask, moving_mask)
+    if contents is None:
         return Mirror()
+    fixed_content, content = contents
     ways = _Ways(fixed_content, content, matrix)
     with torch.no_grad():
         alike = dict(enumerate(ways.improve(list(range(1 + content.grid.ndim)), PASSES[0], reporter)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from DeepRegistrationLib import register
-from DeepRegistrationLib.affine.content import find_content
+from DeepRegistrationLib.affine.content import contents_of, find_content
 from DeepRegistrationLib.affine.elsewhere import FAR, how_far_elsewhere
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import affine_to_sitk
@@ -21,7 +21,7 @@ def test_how_far_a_shift_is_from_right_is_told_and_a_near_one_is_not(ndim):
     for share in (0.0, 0.06, 0.3, 0.45):
         matrix = np.eye(ndim + 1)
         matrix[0, -1] = share * size
-        found = how_far_elsewhere(fixed, fixed, matrix)
+        found = how_far_elsewhere(contents_of(fixed, fixed), matrix)
         assert found == pytest.approx(share * size if share > FAR else 0.0, rel=0.1)
 
 
@@ -38,4 +38,4 @@ def test_an_eye_that_moved_behind_its_opening_is_to_be_checked_without_the_affin
 
 def test_images_with_nothing_to_see_say_nothing():
     flat = Image(np.zeros((24, 24), np.float32), Grid.from_shape((24, 24)))
-    assert how_far_elsewhere(flat, flat, np.eye(3)) == 0
+    assert how_far_elsewhere(contents_of(flat, flat), np.eye(3)) == 0
