@@ -45,6 +45,8 @@ FAR_OFF = {"estimated_error_mm": 9.0, "affine_error_mm": 9.0, "error_step_mm": 3
         ({"chosen": AFFINE_ALONE, **FAR_OFF}, "check", "about 9.0 mm from where they belong"),
         (FAR_OFF, "check", "about 9.0 mm from where they belong"),
         ({**FAR_OFF, "estimated_error_mm": 7.5}, "good", "smooth and invertible"),
+        ({**FAR_OFF, "estimated_error_mm": 6.0}, "check", "about 6.0 mm from where they belong"),
+        ({**FAR_OFF, "estimated_error_mm": 4.0}, "good", "smooth and invertible"),
         ({"chosen": AFFINE_ALONE, **FAR_OFF, "estimated_error_mm": 7.5}, "check", "about 7.5 mm"),
         ({"chosen": NETWORK_ALONE}, "check", "what the universal network proposes"),
         (ALONE, "check", "the nearest lies 7.0 mm from the result"),
