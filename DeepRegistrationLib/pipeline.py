@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from . import __version__, fields
-from .affine.align import AffineSettings, find_alignment, nearest
+from .affine.align import AffineSettings, find_alignment
 from .affine.content import contents_of
 from .affine.elsewhere import how_far_elsewhere
+from .affine.freedom import nearest
 from .affine.landmarks import LandmarkFit, fit_landmarks
 from .affine.mirror import measure_mirror
 from .device import device_for, or_on_cpu

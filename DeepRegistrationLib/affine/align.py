@@ -10,7 +10,6 @@ believed only where the images are clearly more alike in it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,13 +20,11 @@ from ..geometry.image import Image
 from ..progress import SILENT, Reporter
 from .content import Content, block_factors, find_content
 from .detail import AROUND, CLEARLY, LEAST_DETAIL, Shift, best_shift, correlation_at, leveled, lit
+from .freedom import FREEDOMS, Freedom, nearest
 from .measure import JointMeasure
 from .quick import measure_of
 from .search import NEAR_TURN, angle, far_candidates, near_candidates
 from .solver import Prior, distinct, effort, far_apart, improve, plausible, rotation
-
-Freedom = Literal["rigid", "similarity", "affine"]
-FREEDOMS: tuple[Freedom, ...] = ("rigid", "similarity", "affine")
 
 
 @dataclass(frozen=True)
@@ -145,6 +142,13 @@ def find_alignment(
         search = _Search(a, b, settings, reporter)
         found = search.run() if start is None else search.run_from(start)
         return _checked(found, [a, b], settings, reporter, start)
+
+
+def likeness_at(fixed: Content, moving: Content, *matrices: np.ndarray) -> list[float]:
+    """How alike two images are through each of ``matrices`` (LPS mm), whatever their contrasts."""
+    with torch.no_grad():
+        search = _Search(fixed, moving, AffineSettings(), SILENT)
+        return [search.likeness(matrix) for matrix in matrices]
 
 
 def _checked(
@@ -381,15 +385,3 @@ class _Search:
 def _turned(track: _Track, other: _Track) -> Tensor:
     """(B,) radians from the best of ``other`` to each of ``track``."""
     return angle(track.candidates[:, :, :-1] @ torch.linalg.inv(other.candidates[0, :, :-1]))
-
-
-def nearest(matrix: np.ndarray, kind: Freedom) -> np.ndarray:
-    """The matrix (ndim + 1, ndim + 1) with the nearest linear part of that kind; its shift stays."""
-    if kind == "affine":
-        return matrix
-    u, scales, v = np.linalg.svd(matrix[:-1, :-1])
-    signs = np.ones(len(scales))
-    signs[-1] = np.sign(np.linalg.det(u @ v))
-    result = matrix.copy()
-    result[:-1, :-1] = (1.0 if kind == "rigid" else float((scales * signs).mean())) * (u * signs) @ v
-    return result

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry.points import FEWEST_PAIRS
-from .align import Freedom
+from .freedom import Freedom
 
 MOST_TRIPLES = 600
 ON_A_LINE = 0.02

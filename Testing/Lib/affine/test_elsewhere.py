@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from DeepRegistrationLib import register
 from DeepRegistrationLib.affine.content import contents_of, find_content
@@ -23,6 +24,17 @@ def test_how_far_a_shift_is_from_right_is_told_and_a_near_one_is_not(ndim):
         matrix[0, -1] = share * size
         found = how_far_elsewhere(contents_of(fixed, fixed), matrix)
         assert found == pytest.approx(share * size if share > FAR else 0.0, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 11])
+def test_detail_that_is_alike_by_chance_far_away_does_not_accuse_a_right_place(seed):
+    """Bright and dark of one image are bright in the other: detail correlates best where half of it is outside."""
+    tissue = gaussian_filter(np.random.default_rng(seed).normal(size=(96, 96)), 6)
+    tissue = (tissue - tissue.min()) / np.ptp(tissue)
+    body = np.hypot(*(np.mgrid[:96, :96] / 96 - 0.5)) < 0.45
+    contrasts = (np.where(body, 0.2 + 0.8 * x, 0).astype(np.float32) for x in (tissue, np.abs(2 * tissue - 1)))
+    fixed, moving = (Image(x, Grid.from_shape(x.shape)) for x in contrasts)
+    assert how_far_elsewhere(contents_of(fixed, moving), np.eye(3)) == 0
 
 
 def test_an_eye_that_moved_behind_its_opening_is_to_be_checked_without_the_affine_stage():
