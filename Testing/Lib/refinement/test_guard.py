@@ -260,6 +260,23 @@ def test_a_network_that_is_wrong_is_not_believed(monkeypatch):
     assert float(found.field.abs().max()) == 0
 
 
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_network_that_tears_tissue_is_not_taken_as_it_is_however_alike_it_makes_the_images(monkeypatch, torn):
+    """As of a head and its ultrasound: twice as alike, and three times as far off as the affine alignment."""
+    fixed, moving, u = other_contrast((96, 104), 4.0)
+    if torn:
+        waves = [torch.arange(n).mul(0.25).sin() for n in u.shape[2:]]
+        u = u + 3.6 * torch.stack([waves[0][:, None].expand(u.shape[2:]), waves[1].expand(u.shape[2:])])[None]
+        moving = warp(fixed, invert(u))
+    monkeypatch.setattr(guard, "PROPOSED", 0.05)
+    monkeypatch.setattr(engine, "confirmed", lambda *_: False)
+    found = refine(fixed, moving, propose=proposed((u, invert(u)), []))
+    network = next(e for e in found.choice.weighed if e.name == NETWORK_ALONE)
+    assert network.worth > guard.PROPOSED
+    assert (network.rough > guard.TORN) == torn
+    assert found.choice.chosen == (AFFINE_ALONE if torn else NETWORK_ALONE)
+
+
 @pytest.mark.parametrize("method", ["auto", "none"])
 def test_the_pipeline_offers_the_universal_network_unless_none_was_asked_for(method):
     fixed, moving, _ = other_contrast((96, 104), 1e-6, WAVES)
