@@ -31,8 +31,18 @@ LEAST_PADDING = 0.001
 _CLASSES = 64
 _PLAIN = (1e-3, 1e6)
 """A range of intensities that single precision and absolute floors take well."""
-_OUTLIER = 1e6
-"""Times the range of nearly all voxels: what is so far off would leave nothing of the others in single precision."""
+_OUTLIER = 30.0
+"""Times the range of the background and the middle four fifths of what is shown, beyond it: what is so far off would
+leave nothing of the others on a scale. Skulls reach 9; maps of relaxation or diffusion 1e3 to 1e7 where a fit failed.
+"""
+_BESIDE = 3.0
+"""The same, of single voxels in an image that has one so far off: failed fits come in all sizes."""
+_FEW_OUTLIERS = 0.02
+"""Of what is shown: more, and not alone, is no outlier, but what is to be seen, as vessels or spots over noise."""
+_SINGLE = 1e6
+"""Times that range: more would leave nothing of the others in single precision."""
+_ALONE = 2
+"""Fewer neighbors, corners counted, that are outliers too: such a voxel shows nothing of a body."""
 
 
 def measured_part(array: np.ndarray) -> np.ndarray | None:
@@ -89,26 +99,60 @@ def comparable(image: Image) -> Image:
     """``image`` as it is compared: padding is background, and no value is out of all proportion.
 
     The same object where there is nothing to change. Intensities are only shifted and scaled as a whole where single
-    precision could not hold them (1e-12, 1e300, noise on an offset of millions), and single voxels are cut to the
-    range of the others where they are a million times larger.
+    precision could not hold them (1e-12, 1e300, noise on an offset of millions); of single voxels that are far off all
+    others see ``_without_outliers``.
     """
     array, padding = image.array, ct_padding(image.array)
     if padding is not None:
         rest = array[array != padding]
         array = np.where(array == padding, rest.min(), array).astype(array.dtype)
+    array = _without_outliers(array)
     with np.errstate(all="ignore"):
         low, high = float(array.min()), float(array.max())
-        inner = np.quantile(array.ravel()[:: max(1, array.size // 100_000)], [0.005, 0.995]).astype(np.float64)
-        span = float(inner[1] / 2 - inner[0] / 2) * 2 if np.isfinite(inner).all() else 0.0
-        cut = span > 0 and high / _OUTLIER - low / _OUTLIER > span
-        if cut:
-            low, high = max(low, inner[0] - 3 * span), min(high, inner[1] + 3 * span)
         size = high - low
-        plain = _PLAIN[0] <= size <= _PLAIN[1] and max(abs(low), abs(high)) <= 100 * _PLAIN[1]
-        if cut or not plain:
-            share = (array.astype(np.float64).clip(low, high) / 2 - low / 2) / (high / 2 - low / 2)
+        if not (_PLAIN[0] <= size <= _PLAIN[1] and max(abs(low), abs(high)) <= 100 * _PLAIN[1]):
+            share = (array.astype(np.float64) / 2 - low / 2) / (high / 2 - low / 2)
             array = (1000 * share).astype(np.float32)
     return image if array is image.array else Image(array, image.grid, image.name)
+
+
+def _without_outliers(array: np.ndarray) -> np.ndarray:
+    """``array`` where no value is out of all proportion: single voxels are what is around them, others come nearer.
+
+    The same object where there is nothing to change. What is bright and has a size (a bladder full of tracer) stays
+    brighter than all else: its excess counts by its square root.
+    """
+    thinned = array.ravel()[:: max(1, array.size // 100_000)]
+    background = background_of(array)
+    shown = thinned[thinned != background].astype(np.float64)
+    if not shown.size:
+        return array
+    with np.errstate(all="ignore"):
+        low, high = (float(x) for x in np.quantile(shown, [0.1, 0.9]))
+        low, high = min(low, background), max(high, background)
+        span = high - low
+        bottom, top = low - _OUTLIER * span, high + _OUTLIER * span
+    if not (span > 0 and np.isfinite([bottom, top]).all()) or (array.min() >= bottom and array.max() <= top):
+        return array
+    far = (array < bottom) | (array > top)
+    beside = (array < low - _BESIDE * span) | (array > high + _BESIDE * span)
+    changed, places = array.astype(np.float64), np.argwhere(beside)
+    for part in np.array_split(places, len(places) // 100_000 + 1):  # there are 27 neighbors of each
+        values, outliers = _around(array, part), _around(beside, part)
+        alone = tuple(part[outliers.sum(1) - 1 < _ALONE].T)
+        values = np.where(outliers, np.nan, values.astype(np.float64))[outliers.sum(1) - 1 < _ALONE]
+        changed[alone], far[alone] = np.nanmedian(values, axis=1), False
+    if far.sum() <= _FEW_OUTLIERS * (array != background).sum() or np.ptp(changed) > _SINGLE * span:
+        excess = np.maximum(np.maximum(changed - top, bottom - changed), 0.0)
+        changed = changed.clip(bottom, top) + np.where(changed > top, 1, -1) * np.sqrt(excess) * np.sqrt(span)
+    return changed.astype(np.float32)
+
+
+def _around(array: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(n, 3**ndim) values at ``places`` (n, ndim) and beside them; the border is repeated."""
+    steps = np.indices((3,) * array.ndim).reshape(array.ndim, -1).T - 1
+    near = np.clip(places[:, None] + steps, 0, np.array(array.shape) - 1)
+    return array[tuple(np.moveaxis(near, -1, 0))]
 
 
 def seen_part(array: np.ndarray) -> np.ndarray | None:

@@ -62,10 +62,10 @@ FROM_NETWORK = f"{NETWORK_ALONE}, information"
 PROPOSED = 0.08
 """The worth from which on the proposed field can be the answer: nothing confirms it, as where contrasts hide each other
 only it is left."""
-TORN = 0.45
-"""The standard deviation of the proposed field's log Jacobian determinant from which on it is no answer. Where it
-served it was 0.13 to 0.39, on slices of CT and MR 0.23 to 0.43; heads and ultrasound made of them gave 0.55, and ended
-13 mm off where the affine alignment was 4 and 6."""
+ROUGHEST = 0.45
+"""Standard deviation of the log Jacobian up to which the proposed field can be the answer, as it was not confirmed.
+Where it served it was 0.13 to 0.39, on slices of CT and MR 0.23 to 0.43; heads drawn onto the sector that ultrasound
+sees gave 0.55, and ended 13 mm off where the affine alignment was 4 and 6."""
 
 Run = Callable[[Images, Sequence[Level], Tensor], tuple[Tensor, list[int]]]
 
@@ -204,7 +204,8 @@ def last_resort(
         found[FROM_NETWORK] = weigh(FROM_NETWORK, scale, *begun)
         if found[FROM_NETWORK].worth > 0:
             left.append(Choice("information", *begun, FROM_NETWORK))
-        if found[NETWORK_ALONE].worth >= PROPOSED and found[NETWORK_ALONE].rough < TORN:
+        proposed = found[NETWORK_ALONE]
+        if proposed.worth >= PROPOSED and proposed.rough <= ROUGHEST and tells_more(scale, there, inside=True):
             left.append(Choice(choice.similarity, there, back, NETWORK_ALONE))
     left.sort(key=lambda c: found[c.chosen].worth, reverse=True)
     return refused(replace(choice, weighed=tuple(found.values()), rest=tuple(left), leads=leads))

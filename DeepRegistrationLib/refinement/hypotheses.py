@@ -22,6 +22,7 @@ MISS_COST = 0.1
 """What a voxel (of the level) of there-and-back error costs, in relative gain of mutual information."""
 ROUGH_COST, ROUGH_SHARE = 0.1, 2.0
 """What a standard deviation of 1 of the log Jacobian costs, and by how much more a gain is then divided."""
+_BODY = 0.05
 FAR = 0.93
 """Of a gain what counts for those that began far off: where both starts lead to the same, the near one is finer."""
 
@@ -94,13 +95,19 @@ def alike(scale: Scale, there: Tensor, across: bool = False) -> float:
     return measure(scale.fixed, warp(scale.moving, there), known(scale, there))
 
 
-def tells_more(scale: Scale, there: Tensor) -> bool:
+def tells_more(scale: Scale, there: Tensor, inside: bool = False) -> bool:
     """Whether one image tells more of the other once moved by ``there`` than as they are.
 
     Moved images are blurred by interpolation, which at full resolution costs a twentieth or a tenth: what does not make
     up for that is not worth it.
+
+    Args:
+        inside: only where both bodies are, before and after: their outlines, which may be the edge of what was seen or
+            how densely spots lie, then say nothing.
     """
-    return _information(scale, there) >= _information(scale, there.new_zeros(there.shape))
+    nothing = there.new_zeros(there.shape)
+    both = _inside(scale, there) * _inside(scale, nothing) if inside else None
+    return _information(scale, there, both) >= _information(scale, nothing, both)
 
 
 def apart_mm(scale: Scale, one: Tensor, other: Tensor) -> float:
@@ -117,8 +124,16 @@ def known(scale: Scale, there: Tensor) -> Tensor | None:
     return seen
 
 
-def _information(scale: Scale, there: Tensor) -> float:
-    return normalized_information(scale.fixed, warp(scale.moving, there), known(scale, there))
+def _information(scale: Scale, there: Tensor, weight: Tensor | None = None) -> float:
+    """``weight``: None: all that is known counts."""
+    weight = known(scale, there) if weight is None else weight
+    return normalized_information(scale.fixed, warp(scale.moving, there), weight)
+
+
+def _inside(scale: Scale, there: Tensor) -> Tensor:
+    """(1, 1, *S) 1 where both images show a body."""
+    seen, body = known(scale, there), ((scale.fixed > _BODY) & (warp(scale.moving, there) > _BODY)).float()
+    return body if seen is None else body * seen
 
 
 def _body(scale: Scale, there: Tensor) -> Tensor:

@@ -132,3 +132,37 @@ def test_one_voxel_out_of_all_proportion_leaves_the_others():
     assert np.isfinite(clean).all()
     assert len(np.unique(others)) > 1000
     assert others.max() > 0.1 * clean.max()
+
+
+def shades(seed=1):
+    """Noise around 0, a body of 200 to 300."""
+    rng = np.random.default_rng(seed)
+    return np.where(BODY, 200 + 100 * rng.random(BODY.shape), rng.normal(0, 5, BODY.shape))
+
+
+@pytest.mark.parametrize("size", [1e4, 1e7, -12345.6])
+def test_voxels_where_a_fit_failed_are_what_is_around_them(size):
+    array, grid = shades(), Grid.from_shape(BODY.shape)
+    failed = np.random.default_rng(2).random(BODY.shape) < 0.005
+    spoiled = np.where(failed, size, array)
+    clean = comparable(Image(spoiled, grid)).array
+    assert np.abs(clean - array)[~failed].max() < 1e-3
+    assert np.abs(clean - array)[failed & BODY].max() < 150  # the body's edge and other such voxels may be beside it
+    assert spoiled[failed].max() == spoiled[failed].min() == size  # nothing is written into what was given
+
+
+def test_what_is_far_brighter_and_has_a_size_stays_brighter_than_all_else():
+    array, grid = shades(), Grid.from_shape(BODY.shape)
+    bladder = np.zeros(BODY.shape, bool)
+    bladder[20:23, 20:23, 20:23] = True
+    bright = np.where(bladder, 5e5, array)
+    clean = comparable(Image(bright, grid)).array
+    assert clean[bladder].min() > 10 * clean[~bladder].max()
+    assert clean.max() < 1e-1 * bright.max()
+    np.testing.assert_allclose(clean[~bladder], array[~bladder], atol=1e-3)
+
+
+def test_many_bright_voxels_over_noise_are_no_outliers():
+    vessels = np.random.default_rng(3).normal(0, 1, BODY.shape)
+    vessels[:, 10:34:3, 10:34:3] = 1000.0
+    np.testing.assert_allclose(comparable(Image(vessels, Grid.from_shape(BODY.shape))).array, vessels, rtol=1e-6)

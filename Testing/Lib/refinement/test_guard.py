@@ -108,7 +108,7 @@ def test_where_no_field_tells_more_at_full_resolution_the_affine_is_the_answer(m
     """A head that lay right was moved by half a voxel: coarse images then told more of each other, fine ones less."""
     monkeypatch.setattr(guard, "AGAINST", -10.0)
     monkeypatch.setattr(guard, "TURNING", 10.0)
-    monkeypatch.setattr(guard, "tells_more", lambda *_: False)
+    monkeypatch.setattr(guard, "tells_more", lambda *_, **__: False)
     fixed, moving, _ = other_contrast((96, 104), 4.0)
     found = refine(fixed, moving)
     assert found.choice.chosen == AFFINE_ALONE
@@ -218,6 +218,21 @@ def test_what_a_network_proposes_is_begun_with_and_then_taken_as_it_is_where_not
     assert inner_error(found.field, u) < 0.05
 
 
+@pytest.mark.parametrize("doubt", ["rough", "no more inside"])
+def test_what_a_network_proposes_is_not_taken_as_it_is_where_it_only_fits_the_outline(monkeypatch, doubt):
+    """As of ultrasound, to whose sector it drew heads: 13 mm, not 4 of the affine alignment."""
+    fixed, moving, u = other_contrast((96, 104), 4.0)
+    monkeypatch.setattr(guard, "PROPOSED", 0.05)
+    monkeypatch.setattr(engine, "confirmed", lambda *_: False)
+    if doubt == "rough":
+        monkeypatch.setattr(guard, "ROUGHEST", 0.0)
+    else:
+        monkeypatch.setattr(guard, "tells_more", lambda *_, inside=False: not inside)
+    found = refine(fixed, moving, propose=proposed((u, invert(u)), []))
+    assert next(e for e in found.choice.weighed if e.name == NETWORK_ALONE).worth > guard.PROPOSED
+    assert found.choice.chosen == AFFINE_ALONE
+
+
 def test_a_stiff_measure_has_the_levels_of_its_own_all_smoothed_as_much_further():
     plans = guard.with_stiff(partial(plan, (96, 104), [1.0, 1.0], Settings()))
     soft, stiff = plans("information"), plans(guard.CANNOT_TEAR)
@@ -273,7 +288,7 @@ def test_a_network_that_tears_tissue_is_not_taken_as_it_is_however_alike_it_make
     found = refine(fixed, moving, propose=proposed((u, invert(u)), []))
     network = next(e for e in found.choice.weighed if e.name == NETWORK_ALONE)
     assert network.worth > guard.PROPOSED
-    assert (network.rough > guard.TORN) == torn
+    assert (network.rough > guard.ROUGHEST) == torn
     assert found.choice.chosen == (AFFINE_ALONE if torn else NETWORK_ALONE)
 
 

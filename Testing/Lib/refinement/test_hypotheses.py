@@ -71,3 +71,16 @@ def test_half_a_voxel_that_blurs_an_image_tells_less_and_a_motion_undone_tells_m
     apart = Scale(remapped(warp(moving, u)), moving, None, None, (1.0,) * len(shape))
     assert tells_more(apart, u)
     assert not tells_more(apart, -u)
+
+
+def test_what_only_fits_the_edge_of_what_was_seen_tells_no_more_inside():
+    """A disk of tissue, seen whole in one image and through a narrow window in the other, and all drawn into that."""
+    shape = (80, 88)
+    tissue = 0.3 + 0.7 * texture(shape).clamp(0, 1)
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in shape], indexing="ij")
+    fixed, moving = tissue * ((y.abs() < 0.35) & (x.abs() < 0.8)), tissue * (y**2 + x**2 < 0.64)
+    u = torch.zeros(1, 2, *shape)
+    u[0, 0] = y * 0.5 * shape[0] * (0.8 / 0.35 - 1)  # what fills the window fills the disk
+    scale = Scale(fixed, moving, None, None, (1.0, 1.0))
+    assert tells_more(scale, u)
+    assert not tells_more(scale, u, inside=True)
