@@ -102,6 +102,9 @@ WITHOUT_GAIN = (
     "estimated errors' ratio, 0.74 to 0.83, elsewhere 0.3 to 0.9; a worth above the affine's by a margin, as "
     "right livers and heads have 0.001 to 0.02 too; the sharper image blurred to the other's resolution: the PET "
     "2.3 to 2.4 and 3.1 mm, the slices 2.6 to 2.9 and 3.7.",
+    "PyTorch's inference mode in place of no_grad for the steps of the refinement: on 16x16x16 voxels a filter takes "
+    "88 us and then 89, a look at an image 88 and 86, a difference 21 and 22. To cut the memory once a level, as "
+    "shipped: 28 for the filter.",
 )
 """What was tried for the harm guard, for large motion and for speed, measured by hand."""
 COARSE, FULL, ALL = "coarse", "full resolution", "all levels"

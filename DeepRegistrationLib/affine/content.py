@@ -100,14 +100,15 @@ def find_content(image: Image, mask: np.ndarray | None = None) -> Content:
     valid = weight > 0.05
     if not valid.any():
         raise InputError(f"The mask of the {image.name} leaves nothing to register; choose another one.")
-    low, high = _quantiles(values[valid], (0.001, 0.999))
+    low, high = _quantiles(_of(values, valid), (0.001, 0.999))
     if not high > low:
         raise InputError(f"The {image.name} has the same intensity everywhere; there is nothing to register.")
 
     foreground = _foreground(values.clamp(low, high), valid, low, high)
-    box = _bounding_box(foreground)
+    lines = _counts(foreground)
+    box = _bounding_box(lines)
     size = float(np.prod((box[1] - box[0]) * grid.spacing) ** (1 / grid.ndim))
-    index = np.argwhere(foreground.numpy())
+    middle = [float(line @ torch.arange(len(line))) / int(line.sum()) for line in lines]
     near, (start, stop) = (_widened(box, share * size / grid.spacing, grid) for share in (_MARGIN, _REACH))
     window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
 
@@ -118,7 +119,7 @@ def find_content(image: Image, mask: np.ndarray | None = None) -> Content:
         weight[window][None, None],
         grid.cropped(start, stop),
         grid.cropped(near[0], near[1]),
-        grid.to_world(index.mean(0)),
+        grid.to_world(np.array(middle)),
         grid.to_world((box[0] + box[1] - 1) / 2),
         size,
         (box[1] - box[0]) * factors,
@@ -147,7 +148,7 @@ def _shows_something(values: Tensor, weight: Tensor) -> bool:
     valid = weight > 0.05
     if not valid.any():
         return False
-    low, high = _quantiles(values[valid], (0.01, 0.99))
+    low, high = _quantiles(_of(values, valid), (0.01, 0.99))
     return high > low
 
 
@@ -193,12 +194,17 @@ def _foreground(values: Tensor, valid: Tensor, low: float, high: float) -> Tenso
     for axis in range(values.ndim):
         edges.select(axis, 0).fill_(True)
         edges.select(axis, -1).fill_(True)
-    edges = edges & valid if bool((edges & valid).any()) else valid
-    background = _quantiles(values[edges], (0.5,))[0]
+    edges &= valid
+    background = _quantiles(values[edges if bool(edges.any()) else valid], (0.5,))[0]
     distance = (values - background).abs_().mul_(1 / (high - low))
-    foreground = (distance > _otsu(distance[valid])) & valid
+    foreground = (distance > _otsu(_of(distance, valid))) & valid
     # Fewer than 3 % of the voxels are an outlier, not the anatomy.
     return foreground if int(foreground.sum()) > 0.03 * int(valid.sum()) else valid
+
+
+def _of(values: Tensor, valid: Tensor) -> Tensor:
+    """``values[valid]``, without gathering where that is all of them."""
+    return values.flatten() if bool(valid.all()) else values[valid]
 
 
 def _otsu(x: Tensor) -> float:
@@ -212,12 +218,23 @@ def _otsu(x: Tensor) -> float:
     return 0.6 * float(centers[int(between.argmax())])
 
 
-def _bounding_box(foreground: Tensor) -> np.ndarray:
-    """(2, ndim) first and one past the last index, leaving 0.2 % of the foreground out on either side."""
-    box = np.zeros((2, foreground.ndim), dtype=int)
-    for axis in range(foreground.ndim):
-        others = [d for d in range(foreground.ndim) if d != axis]
-        share = foreground.sum(others).double().cumsum(0)
+def _counts(foreground: Tensor) -> list[Tensor]:
+    """Of the voxels that are foreground, how many lie at each index of each axis, int64."""
+    last = foreground.sum(-1)
+    lines = [
+        last.sum([d for d in range(last.ndim) if d != axis]) if last.ndim > 1 else last for axis in range(last.ndim)
+    ]
+    return [*lines, foreground.flatten(0, -2).sum(0)]
+
+
+def _bounding_box(lines: list[Tensor]) -> np.ndarray:
+    """(2, ndim) first and one past the last index, leaving 0.2 % of the foreground out on either side.
+
+    ``lines``: of ``_counts``.
+    """
+    box = np.zeros((2, len(lines)), dtype=int)
+    for axis, line in enumerate(lines):
+        share = line.double().cumsum(0)
         share = share / share[-1]
         box[0, axis] = int((share < 0.002).sum())
         box[1, axis] = int((share < 0.998).sum()) + 1

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,11 @@ _BLOCKS = (16, 36, 32)
 fastest. It also keeps the cost linear in the number of voxels."""
 _LARGE = 1 << 20
 """From so many voxels on channels are filtered one by one: what lies between two products stays near the processor."""
+_KEPT_LENGTH = 160
+"""Voxels of an axis whose band matrices are kept for the next filter: they are the same in every image of that size."""
+
+Bound = Callable[[], Any]
+"""An operation on memory that was cut beforehand: on small images the cutting costs as much as the arithmetic."""
 
 
 def box_weights(width: int) -> Tensor:
@@ -27,8 +34,9 @@ def box_weights(width: int) -> Tensor:
     return torch.ones(width)
 
 
+@lru_cache(64)
 def gaussian_weights(sigma: float) -> Tensor:
-    """(2 r + 1,) a Gaussian of ``sigma`` voxels integrated over each voxel, sum 1.
+    """(2 r + 1,) a Gaussian of ``sigma`` voxels integrated over each voxel, sum 1; not to be written to.
 
     Integrated rather than sampled, so that a sigma well below one voxel still means what it says.
     """
@@ -36,6 +44,20 @@ def gaussian_weights(sigma: float) -> Tensor:
     edges = torch.arange(-radius, radius + 2, dtype=torch.float64) - 0.5
     weights = torch.erf(edges / (sigma * 2**0.5)).diff()
     return (weights / weights.sum()).float()
+
+
+def _band(n: int, kernel: tuple[float, ...], border: str) -> Tensor:
+    """(n, n) float64: the filter along an axis of ``n`` voxels as a matrix."""
+    radius = len(kernel) // 2
+    offset = torch.arange(n)[:, None] - torch.arange(n)[None, :]
+    matrix = torch.tensor(kernel, dtype=torch.float64)[(offset + radius).clamp(0, 2 * radius)]
+    matrix = matrix * (offset.abs() <= radius)
+    return matrix / matrix.sum(1, keepdim=True) if border == "mean" else matrix
+
+
+@lru_cache(128)
+def _kept_band(n: int, kernel: tuple[float, ...], border: str) -> Tensor:
+    return _band(n, kernel, border).float()
 
 
 class BandFilter:
@@ -56,60 +78,78 @@ class BandFilter:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.shape = tuple(shape)
-        self._bands: list[tuple[int, int, Tensor] | None] = []
+        self._bands: list[tuple[int, Tensor] | None] = []
         for n, kernel in zip(self.shape, weights, strict=True):
             if kernel is None or n == 1:
                 self._bands.append(None)
                 continue
-            radius = len(kernel) // 2
-            offset = torch.arange(n)[:, None] - torch.arange(n)[None, :]
-            matrix = kernel.double()[(offset + radius).clamp(0, 2 * radius)] * (offset.abs() <= radius)
-            if border == "mean":
-                matrix = matrix / matrix.sum(1, keepdim=True)
-            self._bands.append((n, radius, matrix.to(device=device, dtype=dtype)))
+            kept = n <= _KEPT_LENGTH and dtype == torch.float32
+            matrix = (_kept_band if kept else _band)(n, tuple(kernel.tolist()), border)
+            self._bands.append((len(kernel) // 2, matrix.to(device=device, dtype=dtype)))
 
     def adjoint(self) -> BandFilter:
         """The transposed filter; another one with border "mean" only."""
         other = copy.copy(self)
-        other._bands = [band and (band[0], band[1], band[2].T.contiguous()) for band in self._bands]
+        other._bands = [band and (band[0], band[1].T.contiguous()) for band in self._bands]
         return other
 
     def __call__(self, x: Tensor, out: Tensor, scratch: Tensor) -> Tensor:
         """``x`` filtered into ``out``; ``x``, ``out`` and ``scratch`` are contiguous, of one shape, and distinct."""
+        self.bound(x, out, scratch)()
+        return out
+
+    def bound(self, x: Tensor, out: Tensor, scratch: Tensor) -> Bound:
+        """``__call__`` on these, to be done again and again."""
         axes = [axis for axis, band in enumerate(self._bands) if band is not None]
         if not axes:
-            return out.copy_(x)
-        if x.shape[1] > 1 and x[0, 0].numel() > _LARGE:
-            for c in range(x.shape[1]):
-                self(x[:, c : c + 1], out[:, c : c + 1], scratch[:, :1])
-            return out
+            return partial(out.copy_, x)
+        channels = x.shape[1]
+        if channels > 1 and x[0, 0].numel() > _LARGE:
+            each = [self.bound(x[:, c : c + 1], out[:, c : c + 1], scratch[:, :1]) for c in range(channels)]
+            return partial(in_turn, each)
+        steps: list[Bound] = []
         source = x
         for done, axis in enumerate(axes):
             # The last product must land in ``out``; ``x`` itself is never written.
             target = out if (len(axes) - done) % 2 else scratch
             band = self._bands[axis]
             assert band is not None
-            _multiply(source, axis, self.shape, band, target)
+            steps += _products(source, axis, self.shape, band, target)
             source = target
-        return out
+        return partial(in_turn, steps)
 
 
-def _multiply(x: Tensor, axis: int, shape: tuple[int, ...], band: tuple[int, int, Tensor], out: Tensor) -> None:
-    n, radius, matrix = band
-    after = math.prod(shape[axis + 1 :])
+def in_turn(steps: Sequence[Bound]) -> None:
+    """Do one after the other."""
+    for step in steps:
+        step()
+
+
+def _products(x: Tensor, axis: int, shape: tuple[int, ...], band: tuple[int, Tensor], out: Tensor) -> list[Bound]:
+    """What filters ``x`` along ``axis`` into ``out``."""
+    (radius, matrix), n, after = band, shape[axis], math.prod(shape[axis + 1 :])
     step = -(-n // max(1, round(n / _BLOCKS[2 if after == 1 else min(axis, 1)])))
+    if after == 1:  # of 28 columns a product takes half as long again as of 32
+        step = -(-step // 8) * 8
+    source, target = (t.view(-1, n) if after == 1 else t.view(-1, n, after) for t in (x, out))
+    steps: list[Bound] = []
     for low in range(0, n, step):
         high = min(n, low + step)
         first, last = max(0, low - radius), min(n, high + radius)
-        part = matrix[low:high, first:last]
+        part, here, onto = matrix[low:high, first:last], source[:, first:last], target[:, low:high]
         if after == 1:
-            torch.mm(x.view(-1, n)[:, first:last], part.T, out=out.view(-1, n)[:, low:high])
+            steps.append(partial(torch.mm, here, part.T, out=onto))
             continue
-        source, target = x.view(-1, n, after)[:, first:last], out.view(-1, n, after)[:, low:high]
-        if axis == 0:
-            torch.matmul(part, source, out=target)
+        part = part.expand(len(here), -1, -1)
+        if axis == 0 or high - low == n:
+            steps.append(partial(torch.bmm, part, here, out=onto))
         else:  # a product of many matrices uses one thread if its result has gaps
-            target.copy_(torch.matmul(part, source))
+            steps.append(partial(_multiply, part, here, onto))
+    return steps
+
+
+def _multiply(part: Tensor, here: Tensor, onto: Tensor) -> None:
+    onto.copy_(torch.bmm(part, here))
 
 
 class Sampler:
@@ -154,16 +194,24 @@ class Sampler:
 
     def aim(self, u: Tensor, first: int = 0) -> None:
         """Point at ``p + u(p)``; ``u`` (1, ndim, rows, *shape[1:]) in voxels begins at row ``first``."""
+        self.aiming(u, first)()
+
+    def aiming(self, u: Tensor, first: int = 0) -> Bound:
+        """``aim`` at ``u``, whatever it holds by then, to be done again and again; no other rows may be aimed at."""
         self._aimed = u.shape[2]
-        target = self.points[0, :, : self._aimed]
-        for axis, base in enumerate(self._base):  # grid_sample wants the last axis first
-            here = base[first : first + self._aimed] if axis == 0 else base
-            torch.add(here, u[0, axis], out=target[self.ndim - 1 - axis])
-        if not self._tall:
-            for axis, n in enumerate(self.shape):
-                _normalize(target[self.ndim - 1 - axis], n)
-            return
-        x, y, z = target  # the share of the lower slice takes the place of z
+        target = self.points[0, :, : self._aimed].unbind()[::-1]  # grid_sample wants the last axis first
+        base = [self._base[0][first : first + self._aimed], *self._base[1:]]
+        sums = [partial(torch.add, here, part, out=at) for here, part, at in zip(base, u[0], target, strict=True)]
+        return partial(self._aim_tall if self._tall else self._aim, sums, target)
+
+    def _aim(self, sums: Sequence[Bound], target: Sequence[Tensor]) -> None:
+        for add, at, n in zip(sums, target, self.shape, strict=True):
+            add()
+            _normalize(at, n)
+
+    def _aim_tall(self, sums: Sequence[Bound], target: Sequence[Tensor]) -> None:
+        in_turn(sums)
+        z, y, x = target  # the share of the lower slice takes the place of z
         depth, height, width = self.shape
         slices = z.clamp_(0, depth - 1).floor().clamp_(max=depth - 2)
         z.sub_(slices)
@@ -177,38 +225,49 @@ class Sampler:
 
         Beyond its border the image goes on as it ends there.
         """
+        self.taking(image, out)()
+        return out
+
+    def taking(self, image: Tensor, out: Tensor) -> Bound:
+        """``take``, to be done again and again wherever it is aimed then; ``image`` stays as it is."""
         threads = torch.get_num_threads() if self.points.device.type == "cpu" else 1
         block = (1 << 19) // max(1, self.points[0, 0, 0].numel()) if self.points.device.type == "cpu" else self._aimed
         block = max(threads, block // threads * threads)
+        steps: list[Bound] = []
         low = 0
         while low < self._aimed:
             size = min(block, self._aimed - low)
             items = threads if size >= threads else 1
             size -= size % items
             grid, target = (
-                x.narrow(1, low, size).unflatten(1, (items, size // items)) for x in (self.points[0], out[0])
+                x.narrow(1, low, size).unflatten(1, (items, size // items)).movedim(1, 0)
+                for x in (self.points[0], out[0])
             )
-            (self._take_tall if self._tall else _take)(image, grid.movedim(1, 0), target.movedim(1, 0))
+            source = image.expand(items, *image.shape[1:])
+            if self._tall:
+                steps.append(self._taking_tall(source, grid, target))
+            else:
+                steps.append(partial(_take, source, grid.movedim(1, -1), target))
             low += size
-        return out
+        return steps[0] if len(steps) == 1 else partial(in_turn, steps)
 
-    def _take_tall(self, image: Tensor, points: Tensor, target: Tensor) -> None:
-        """``points`` (items, 3, rows, height, width), ``target`` (items, C, rows, height, width)."""
+    def _taking_tall(self, image: Tensor, points: Tensor, target: Tensor) -> Bound:
+        """``image`` (items, C, *shape), ``points`` (items, 3, rows, height, width), ``target`` (items, C, ...)."""
         items, channels = target.shape[:2]
         height, width = self.shape[1:]
-        slices = image.expand(items, *image.shape[1:])
-        grid = points[:, :2].flatten(2, 3).movedim(1, -1)
-        upper, lower = (
-            F.grid_sample(part.reshape(items, channels, -1, width), grid, "bilinear", "border", align_corners=True)
-            for part in (slices[:, :, :-1], slices[:, :, 1:])
-        )
+        parts = [x.reshape(items, channels, -1, width) for x in (image[:, :, :-1], image[:, :, 1:])]
+        grid = points[:, :2].view(items, 2, -1, width).movedim(1, -1)
         shape = (items, channels, -1, height, width)
-        torch.lerp(upper.view(shape), lower.view(shape), points[:, 2:], out=target)
+        return partial(_take_tall, parts, grid, points[:, 2:], shape, target)
 
 
-def _take(image: Tensor, points: Tensor, target: Tensor) -> None:
-    source = image.expand(len(points), *image.shape[1:])
-    target.copy_(F.grid_sample(source, points.movedim(1, -1), "bilinear", "border", align_corners=True))
+def _take_tall(parts: list[Tensor], grid: Tensor, share: Tensor, shape: tuple[int, ...], target: Tensor) -> None:
+    upper, lower = (F.grid_sample(part, grid, "bilinear", "border", align_corners=True).view(shape) for part in parts)
+    torch.lerp(upper, lower, share, out=target)
+
+
+def _take(image: Tensor, grid: Tensor, target: Tensor) -> None:
+    target.copy_(F.grid_sample(image, grid, "bilinear", "border", align_corners=True))
 
 
 def _normalize(position: Tensor, n: int) -> None:
@@ -219,15 +278,22 @@ def _normalize(position: Tensor, n: int) -> None:
 
 def central_difference(x: Tensor, axis: int, out: Tensor) -> Tensor:
     """Half the difference of the two neighbors along spatial ``axis`` of (1, C, *S), into ``out``; 0 at the border."""
+    differencing(x, axis, out)()
+    return out
+
+
+def differencing(x: Tensor, axis: int, out: Tensor) -> Bound:
+    """``central_difference`` on these, to be done again and again."""
     dim, n = axis + 2, x.shape[axis + 2]
     if n < 3:
-        return out.zero_()
-    out.narrow(dim, 0, 1).zero_()
-    out.narrow(dim, n - 1, 1).zero_()
-    inner = out.narrow(dim, 1, n - 2)
-    torch.sub(x.narrow(dim, 2, n - 2), x.narrow(dim, 0, n - 2), out=inner)
-    inner.mul_(0.5)
-    return out
+        return out.zero_
+    border = out[(slice(None),) * dim + (slice(None, None, n - 1),)]
+    return partial(_difference, x.narrow(dim, 2, n - 2), x.narrow(dim, 0, n - 2), out.narrow(dim, 1, n - 2), border)
+
+
+def _difference(ahead: Tensor, behind: Tensor, inner: Tensor, border: Tensor) -> None:
+    border.zero_()
+    torch.sub(ahead, behind, out=inner).mul_(0.5)
 
 
 def central_difference_adjoint(x: Tensor, axis: int, out: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,16 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: if there is no such file, or it is not a bundle.
     """
+    try:
+        changed = path.stat()
+    except OSError:
+        return header_in(path, read_weights_header(path).metadata)  # which says what is wrong
+    return _read_header(path, changed.st_mtime_ns, changed.st_size)
+
+
+@lru_cache(64)
+def _read_header(path: Path, changed: int, size: int) -> Header:
+    """Kept while the file stays as it is: every registration lists all models."""
     return header_in(path, read_weights_header(path).metadata)
 
 

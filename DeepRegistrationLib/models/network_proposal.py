@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..geometry.image import Grid, Image
 from ..progress import Reporter
+from .bundle import Model, load_model
 from .catalog import UNIVERSAL
-from .methods import has_weights, model_for
-from .predict import predict
+from .methods import taken_bundle
+from .predict import predict_both
 
 
 def proposal_for(
@@ -22,13 +26,21 @@ def proposal_for(
     Args:
         fixed, moving: (1, 1, *grid.shape), aligned as a whole.
     """
-    if not has_weights(UNIVERSAL, grid.ndim):
+    bundle = taken_bundle(UNIVERSAL, grid.ndim)
+    if bundle is None:
         return None
 
     def propose(reporter: Reporter) -> tuple[Tensor, Tensor]:
-        network = model_for(UNIVERSAL, grid.ndim)
+        # A copy: while it runs, it asks whether this very run was cancelled.
+        network = copy.deepcopy(_network(bundle.path, bundle.path.stat().st_mtime_ns))
         pair = [Image(x[0, 0].numpy(), grid, "image") for x in (fixed, moving)]
-        there, back = (predict(network, *images, device=device, reporter=reporter) for images in (pair, pair[::-1]))
+        there, back = predict_both(network, *pair, device=device, reporter=reporter)
         return there.to(device), back.to(device)
 
     return propose
+
+
+@lru_cache(1)
+def _network(path: Path, changed: int) -> Model:
+    """Kept for the next pair: to make it takes as long as to ask it about a small one."""
+    return load_model(path)

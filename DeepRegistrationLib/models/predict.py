@@ -20,6 +20,7 @@ from ..fields import warp
 from ..geometry.image import Image
 from ..losses.regularization import diffusion
 from ..networks import Prediction, RegistrationNetwork
+from ..networks.universal import UniversalNetwork
 from ..progress import SILENT, Reporter
 from ..similarity.local_gradient import local_gradient_loss
 from ..similarity.measures import lncc
@@ -66,12 +67,40 @@ def predict(
     else:
         prediction = _fitted(model.network, *pair, torch.device(device), fine_tuned_by, reporter)
     reporter(0.8, "bringing the field onto the fixed image")
-    field = prediction.displacement.cpu()
-    if not bool(field.sum().isfinite()):
-        raise RegistrationFailed(f"The model {model.name} gave a field that is not finite; choose another model.")
-    field = place.bring_back(field)
+    field = _on_image(model, place, prediction.displacement)
     reporter(1.0, "field predicted")
     return field
+
+
+def predict_both(
+    model: Model, fixed: Image, moving: Image, *, device: torch.device | str = "cpu", reporter: Reporter = SILENT
+) -> tuple[Tensor, Tensor]:
+    """``predict`` there, and back with the images exchanged; a network that answers both ways is asked once."""
+    one_normalization = model.header.moving_normalization in (None, model.header.normalization)
+    if not (isinstance(model.network, UniversalNetwork) and one_normalization):
+        there, back = (
+            predict(model, *pair, device=device, reporter=reporter) for pair in ((fixed, moving), (moving, fixed))
+        )
+        return there, back
+    place, pair = prepare(model, fixed, moving)
+    reporter(0.2, f"the network {model.name} looks at {' x '.join(map(str, place.size))} voxels")
+    with stoppable(model.network, reporter):
+        prediction = run_network(model.network, *pair, torch.device(device))
+    there, back = (_on_image(model, place, u) for u in (prediction.displacement, model.network.exchanged(prediction)))
+    reporter(1.0, "fields predicted")
+    return there, back
+
+
+def _on_image(model: Model, place: Placement, field: Tensor) -> Tensor:
+    """A network's field on the grid of the images, in its voxels, on the CPU.
+
+    Raises:
+        RegistrationFailed: if it is not finite.
+    """
+    field = field.cpu()
+    if not bool(field.sum().isfinite()):
+        raise RegistrationFailed(f"The model {model.name} gave a field that is not finite; choose another model.")
+    return place.bring_back(field)
 
 
 @contextmanager

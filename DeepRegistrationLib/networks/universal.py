@@ -300,6 +300,11 @@ class UniversalNetwork(RegistrationNetwork):
         there, back = exponentiate(fine, LATE, exact=False).chunk(2)
         return Prediction(crop(resize(there, padded), shape), v, {"velocities": velocities, "inverse": back})
 
+    def exchanged(self, prediction: Prediction) -> Tensor:
+        """The displacement (N, ndim, *S) for the same images the other way round: their velocity is the opposite."""
+        shape = prediction.displacement.shape[2:]
+        return crop(resize(prediction.extras["inverse"], self._padded(shape)), shape)
+
     def _padded(self, shape: Sequence[int]) -> list[int]:
         return [-(-s // self.divisor) * self.divisor for s in shape]
 

@@ -104,21 +104,23 @@ def _costs(f: Tensor, m: Tensor, known: Tensor, reaches: Sequence[int], moves: T
     """
     ndim, shape = f.ndim - 2, f.shape[2:]
     edges = [r for r in reversed(reaches) for _ in range(2)]
-    padded, seen = F.pad(m, edges, mode="replicate"), F.pad(known, edges, mode="replicate")
+    all_known = bool((known > 0.999).all())
+    padded, seen = F.pad(m, edges, mode="replicate")[0], F.pad(known, edges, mode="replicate")[0, 0]
     cost = f.new_empty(1, len(moves), *shape)
-    there = torch.empty_like(cost)
-    difference = torch.empty_like(f)
-    for number, move in enumerate(moves.int().tolist()):
+    there = f.new_empty(0) if all_known else torch.empty_like(cost)
+    own, difference = f[0], torch.empty_like(f[0])
+    for number, (move, sums) in enumerate(zip(moves.int().tolist(), cost[0], strict=True)):
         at: tuple[slice, ...] = tuple(slice(r + d, r + d + n) for r, d, n in zip(reaches, move, shape, strict=True))
-        torch.sub(f, padded[0][(slice(None), *at)][None], out=difference).square_()
-        torch.sum(difference[0], 0, out=cost[0, number])
-        there[0, number] = seen[0, 0][at]
+        torch.sub(own, padded[(slice(None), *at)], out=difference).square_()
+        torch.sum(difference, 0, out=sums)
+        if not all_known:
+            there[0, number] = seen[at]
     pool = F.avg_pool2d if ndim == 2 else F.avg_pool3d
     width = [3 if n >= 3 else 1 for n in shape]
-    cost = pool(cost, width, 1, [w // 2 for w in width], count_include_pad=False)
-    cost, there = (x.flatten(2)[0].T.contiguous() for x in (cost, there))
-    if bool((there > 0.999).all()):
+    cost = pool(cost, width, 1, [w // 2 for w in width], count_include_pad=False).flatten(2)[0].T.contiguous()
+    if all_known:
         return cost
+    there = there.flatten(2)[0].T.contiguous()
     usual = (cost * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp_min(1e-3)
     return torch.lerp(usual, cost, there)
 

@@ -66,64 +66,65 @@ class Lncc:
         like = {"device": fixed.device, "dtype": fixed.dtype}
         weights = [box_weights(w) if w > 1 else None for w in width]
         self._box = BandFilter(shape, weights, "mean", **like)  # type: ignore[arg-type]
-        self._back = self._box.adjoint()
         buffers = [x for x in spare if x.shape == (1, 3, *shape)]
         buffers += [torch.empty((1, 3, *shape), **like) for _ in range(3 - len(buffers))]  # type: ignore[call-overload]
         self._in, self._out, self._scratch = buffers[:3]
+        self._parts, self._sums = self._in.split(1, 1), self._out.split(1, 1)
+        self._filter, self._filter_back = (box.bound(*buffers[:3]) for box in (self._box, self._box.adjoint()))
         self._norm: Tensor | None = None
         self._weight: Tensor | None = None
         self._mean, self._gain = torch.empty_like(fixed), torch.empty_like(fixed)
         self._reset(None)
 
-    def _filter(self, box: BandFilter, first: int = 0) -> Tensor:
-        return box(*(buffer[:, first:] for buffer in (self._in, self._out, self._scratch)))
-
     def _reset(self, weight: Tensor | None) -> None:
         """What share of a window counts, and there the means and variances of the fixed image."""
-        a, f, first = self._in, self._fixed, int(weight is None)
+        (share, first, second), (norm, mean, square), f = self._parts, self._sums, self._fixed
         self._weight = weight
         if weight is None:
             self._norm = None
-            a[:, 1:2] = f
+            first.copy_(f)
+            torch.mul(first, f, out=second)
+            self._box(*(buffer[:, 1:] for buffer in (self._in, self._out, self._scratch)))
         else:
-            a[:, :1] = weight
-            torch.mul(weight, f, out=a[:, 1:2])
-        torch.mul(a[:, 1:2], f, out=a[:, 2:3])
-        s = self._filter(self._box, first)
-        if weight is not None:
-            self._norm = torch.clamp_min(s[:, :1], 1e-8, out=self._norm).reciprocal_()
-            s[:, 1:].mul_(self._norm)
-        mean, square = s[:, 1 - first : 2 - first], s[:, 2 - first : 3 - first]
+            share.copy_(weight)
+            torch.mul(weight, f, out=first)
+            torch.mul(first, f, out=second)
+            self._filter()
+            self._norm = torch.clamp_min(norm, 1e-8, out=self._norm).reciprocal_()
+            self._out[:, 1:].mul_(self._norm)
         self._mean.copy_(mean)
         variance = square.addcmul_(mean, mean, value=-1).clamp_min_(0).add_(self._eps)
         torch.reciprocal(variance, out=self._gain).mul_(2.0)
 
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        f, m, a = self._fixed, warped, self._in
+        f, m, (a, b, c), (mean, square, cross) = self._fixed, warped, self._parts, self._sums
         if weight is not self._weight:
             self._reset(weight)
-        torch.mul(m, 1.0 if weight is None else weight, out=a[:, :1])
-        torch.mul(a[:, :1], m, out=a[:, 1:2])
-        torch.mul(a[:, :1], f, out=a[:, 2:3])
-        s = self._filter(self._box)
+        if weight is None:
+            a.copy_(m)
+        else:
+            torch.mul(m, weight, out=a)
+        torch.mul(a, m, out=b)
+        torch.mul(a, f, out=c)
+        self._filter()
         if self._norm is not None:
-            s.mul_(self._norm)
-        mean, square, cross = s[:, :1], s[:, 1:2], s[:, 2:3]
+            self._out.mul_(self._norm)
         var = square.addcmul_(mean, mean, value=-1).clamp_min_(0).add_(self._eps)
         cov = cross.addcmul_(self._mean, mean, value=-1)
-        cov.add_(torch.sign(cov, out=a[:, 1:2]), alpha=self._eps)
+        cov.add_(torch.sign(cov, out=b), alpha=self._eps)
         # dS/dm_y = sum over windows x that hold y of  a_x (f_y - mean_f) - b_x (m_y - mean_m)
-        coefficient = torch.div(cov, var, out=a[:, :1]).mul_(self._gain)  # 2 cov / (var_f var_m)
+        coefficient = torch.div(cov, var, out=a).mul_(self._gain)  # 2 cov / (var_f var_m)
         if weight is not None:
             coefficient.mul_(weight)
-        similarity = 0.5 * _mean(torch.mul(cov, coefficient, out=a[:, 1:2]), weight)
+        similarity = 0.5 * _mean(torch.mul(cov, coefficient, out=b), weight)
         if self._norm is not None:
             coefficient.mul_(self._norm)
-        torch.mul(coefficient, cov.div_(var), out=a[:, 1:2])
-        torch.mul(coefficient, self._mean, out=a[:, 2:3])
-        a[:, 2:3].addcmul_(a[:, 1:2], mean, value=-1)
-        r = self._filter(self._back)
-        out = torch.mul(r[:, :1], f, out=a[:, :1]).addcmul_(r[:, 1:2], m, value=-1).sub_(r[:, 2:3])
+        torch.mul(coefficient, cov.div_(var), out=b)
+        torch.mul(coefficient, self._mean, out=c)
+        c.addcmul_(b, mean, value=-1)
+        self._filter_back()
+        of_fixed, of_moving, rest = self._sums
+        out = torch.mul(of_fixed, f, out=a).addcmul_(of_moving, m, value=-1).sub_(rest)
         if weight is not None:
             out.mul_(weight)
         return similarity, out
@@ -153,6 +154,7 @@ class LocalGradient:
         self._step = step or (1.0,) * self._ndim
         self._raw, self._scratch = (torch.empty((1, self._ndim, *shape), **like) for _ in range(2))  # type: ignore[call-overload]
         self._gradient = torch.empty_like(self._raw)
+        self._filter = self._box.bound(self._raw, self._gradient, self._scratch)
         self._out = torch.empty_like(fixed)
         other = self._local(moving)
         self._eps = fraction**2 * _typical_square(other)
@@ -165,7 +167,8 @@ class LocalGradient:
     def _local(self, image: Tensor) -> Tensor:
         for axis in range(self._ndim):
             central_difference(image, axis, self._raw[:, axis : axis + 1]).div_(self._step[axis])
-        return self._box(self._raw, self._gradient, self._scratch)
+        self._filter()
+        return self._gradient
 
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         g = self._local(warped)
@@ -179,10 +182,10 @@ class LocalGradient:
         if weight is not None:
             back.mul_(weight)
             value = value * weight
-        filtered = self._box(back, self._gradient, self._scratch)
+        self._filter()
         self._out.zero_()
         for axis in range(self._ndim):
-            central_difference_adjoint(filtered[:, axis : axis + 1].div_(self._step[axis]), axis, self._out)
+            central_difference_adjoint(self._gradient[:, axis : axis + 1].div_(self._step[axis]), axis, self._out)
         return _mean(value, weight), self._out
 
 

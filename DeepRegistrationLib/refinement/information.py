@@ -30,14 +30,17 @@ class Information:
     def __init__(self, fixed: Tensor) -> None:
         self._shape = fixed.shape
         self._body = fixed > _BODY
-        self._fixed = _position(fixed)
+        self._fixed = _Bins(_position(fixed))
+        self._at = fixed.new_empty(1, 1, fixed.numel(), 2)
+        torch.mul(self._fixed.position, 2 / (BINS - 1), out=self._at[0, 0, :, 1]).sub_(1)
+        self._at_moving = self._at[0, 0, :, 0]
 
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        f, m = self._fixed, _position(warped)
+        m = _position(warped)
         count = (self._body | (warped > _BODY)).to(warped)
         if weight is not None:
             count = count * weight
-        joint = blurred(_joint(f, m, count.flatten()))
+        joint = blurred(_joint(self._fixed, _Bins(m), count.flatten()))
         total = joint.sum().clamp_min(1e-6)
         p = joint / total
         floor = 0.02 / BINS**2
@@ -45,8 +48,8 @@ class Information:
         table = ((p + floor) / apart).log()
         slope = torch.zeros_like(table)
         slope[:, 1:-1] = 0.5 * (table[:, 2:] - table[:, :-2])
-        at = torch.stack([m, f], -1).mul_(2 / (BINS - 1)).sub_(1).view(1, 1, -1, 2)
-        gradient = F.grid_sample(slope[None, None], at, "bilinear", "border", align_corners=True)
+        torch.mul(m, 2 / (BINS - 1), out=self._at_moving).sub_(1)
+        gradient = F.grid_sample(slope[None, None], self._at, "bilinear", "border", align_corners=True)
         gradient = gradient.view(self._shape).mul_((BINS - 1) * count)
         return (p * table).sum(), gradient
 
@@ -64,19 +67,27 @@ def _position(x: Tensor) -> Tensor:
     return x.flatten().clamp(0, 1) * (BINS - 1)
 
 
-def _joint(f: Tensor, m: Tensor, count: Tensor) -> Tensor:
+class _Bins:
+    """Flat positions in bins: the bin below each, and its share and that of the next one."""
+
+    def __init__(self, position: Tensor) -> None:
+        self.position = position
+        self.low = position.floor().clamp_(max=BINS - 2)
+        self.above = position - self.low
+        self.below = 1 - self.above
+
+
+def _joint(f: _Bins, m: _Bins, count: Tensor) -> Tensor:
     """(BINS, BINS) counts, each voxel shared by the four bins around it."""
-    low_f, low_m = (x.floor().clamp_(max=BINS - 2) for x in (f, m))
-    share_f, share_m = f - low_f, m - low_m
-    index = (low_f * BINS + low_m).long()
-    total = torch.zeros(BINS * BINS, device=f.device, dtype=f.dtype)
+    index = (f.low * BINS + m.low).long()
+    total = torch.zeros(BINS * BINS, device=index.device, dtype=count.dtype)
     for shift, part in (
-        (0, (1 - share_f) * (1 - share_m)),
-        (1, (1 - share_f) * share_m),
-        (BINS, share_f * (1 - share_m)),
-        (BINS + 1, share_f * share_m),
+        (0, f.below * m.below),
+        (1, f.below * m.above),
+        (BINS, f.above * m.below),
+        (BINS + 1, f.above * m.above),
     ):
-        total += torch.bincount(index + shift, part * count, BINS * BINS)
+        total += torch.bincount(index + shift, part.mul_(count), BINS * BINS)
     return total.view(BINS, BINS)
 
 
@@ -86,7 +97,7 @@ def normalized_information(fixed: Tensor, warped: Tensor, weight: Tensor | None 
     ``weight`` (1, 1, *S): how far each voxel counts.
     """
     count = torch.ones_like(fixed) if weight is None else weight
-    p = in_double(blurred(_joint(_position(fixed), _position(warped), count.flatten())))
+    p = in_double(blurred(_joint(_Bins(_position(fixed)), _Bins(_position(warped)), count.flatten())))
     p = p / p.sum().clamp_min(1e-9)
     both, one, other = (float(-torch.special.xlogy(q, q).sum()) for q in (p, p.sum(0), p.sum(1)))
     return (one + other) / max(both, 1e-6) - 1

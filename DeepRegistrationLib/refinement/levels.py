@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..fields.background import border_value
+from ..fields.kernels import Bound, in_turn
 from ..fields.quantiles import quantiles, thinned
 
 MARGIN = 8
@@ -159,10 +161,10 @@ class Rim:
             within = torch.minimum(index - first, last - index)
             self._ramps.append((within / max(1, min(width, n // 4))).clamp(0, 1).view(view))
 
-    def hold(self, step: Tensor) -> None:
-        """Damp ``step`` (1, ndim, *S) in place."""
-        for axis, ramp in enumerate(self._ramps):
-            step[:, axis].mul_(ramp)
+    def holding(self, step: Tensor) -> Bound:
+        """What damps ``step`` (1, ndim, *S) in place."""
+        parts = [partial(part.mul_, ramp) for part, ramp in zip(step.unbind(1), self._ramps, strict=True)]
+        return partial(in_turn, parts)
 
 
 def keep_inside(u: Tensor, beyond: float = 0.25) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fields import resize_image
-from ..fields.kernels import BandFilter, Sampler, central_difference, gaussian_weights
+from ..fields.kernels import BandFilter, Bound, Sampler, differencing, gaussian_weights
 from ..fields.quantiles import thinned
 from ..progress import Reporter
 from ..similarity.cropped_mind import cropped_mind, principal_channels
@@ -86,32 +87,76 @@ def _make_force(fixed: Tensor, moving: Tensor, level: Level, sampler: Sampler, s
 
 
 class _Term:
-    """One similarity at work on one level: from the field to a force, in memory of its own."""
+    """One similarity at work on one level: from the field to a force in ``out``, in memory of its own."""
 
-    def __init__(self, level: Level, force: Force, source: Tensor, gain: float = 1.0) -> None:
-        self._force, self._source = force, source
-        self._scales = [gain * scale**2 for scale in level.in_voxels(1.0)]
+    def __init__(
+        self, level: Level, force: Force, source: Tensor, sampler: Sampler, out: Tensor, gain: float = 1.0
+    ) -> None:
+        self._force = force
         self._warped = torch.empty_like(source)
         self._slope = None if source.shape[1] == 1 else torch.empty_like(source)
-
-    def warp(self, sampler: Sampler) -> None:
+        self._parts = []
+        for axis, scale in enumerate(level.in_voxels(1.0)):
+            part = out[:, axis : axis + 1]
+            slope = part if self._slope is None else self._slope
+            self._parts.append((part, gain * scale**2, differencing(self._warped, axis, slope)))
+        self.warp = sampler.taking(source, self._warped)
         """See the moving channels where ``sampler`` aims."""
-        sampler.take(self._source, self._warped)
 
-    def into(self, weight: Tensor | None, out: Tensor, there: Tensor | None = None) -> Tensor:
+    def __call__(self, weight: Tensor | None, there: Tensor | None = None) -> Tensor:
         """dS/dd in ``out`` (1, ndim, *S), in mm-isotropic units, times ``there`` (1, 1, *S); the value of S."""
         value, gradient = self._force(self._warped, weight)
         if there is not None:
             gradient.mul_(there)
-        for axis, scale in enumerate(self._scales):
-            part = out[:, axis : axis + 1]
+        for part, scale, differentiate in self._parts:
+            differentiate()
             if self._slope is None:
-                central_difference(self._warped, axis, part).mul_(gradient)
+                part.mul_(gradient)
             else:
-                torch.sum(central_difference(self._warped, axis, self._slope).mul_(gradient), 1, True, out=part)
+                torch.sum(self._slope.mul_(gradient), 1, True, out=part)
             if scale != 1:
                 part.mul_(scale)
         return value
+
+
+class _Mover:
+    """From a force in ``buffer`` to a step in ``d`` and the field ``u`` after it, each (1, ndim, *S)."""
+
+    def __init__(self, level: Level, u: Tensor, d: Tensor, buffer: Tensor, scratch: Tensor, rim: Rim) -> None:
+        self._level, self._u, self._d, self._buffer, self._scratch = level, u, d, buffer, scratch
+        self._fluids = [
+            _gaussian(level, level.force_sigma * times, u.device).bound(buffer, d, scratch)
+            for times in level.force_times
+        ]
+        self._elastic: Bound = partial(u.copy_, buffer)
+        if level.field_sigma > 0:
+            self._elastic = _gaussian(level, level.field_sigma, u.device).bound(buffer, u, scratch)
+        self._parts, self._length = d.split(1, 1), buffer[:, :1]
+        self._slopes = [differencing(u, axis, scratch) for axis in range(u.shape[1])]
+        self._hold = rim.holding(d)
+
+    def smooth(self, count: int) -> None:
+        """The force of step ``count`` smoothed, into ``d``."""
+        self._fluids[count * len(self._fluids) // self._level.iterations]()
+
+    def length(self) -> Tensor:
+        """(1, 1, *S) of ``d``, in ``buffer``'s memory; a sum over channels takes five times as long."""
+        first, *others = self._parts
+        length = torch.mul(first, first, out=self._length)
+        for part in others:
+            length.addcmul_(part, part)
+        return length.sqrt_()
+
+    def move(self) -> None:
+        """Compose ``u`` with ``d``, or add it, and smooth the whole."""
+        self._hold()
+        torch.add(self._u, self._d, out=self._buffer)
+        if self._level.composed:
+            # d + u o (id + d) to first order in d: a quarter of the cost of sampling, and it does not blur u.
+            for differentiate, part in zip(self._slopes, self._parts, strict=True):
+                differentiate()
+                self._buffer.addcmul_(self._scratch, part)
+        self._elastic()
 
 
 def run_level(
@@ -120,16 +165,15 @@ def run_level(
     """Steps on one level; ``u`` is updated in place. Returns how many. ``trust`` may be of a coarser level."""
     d, buffer, scratch = torch.empty_like(u), torch.empty_like(u), torch.empty_like(u)
     sampler = Sampler(level.shape, device=u.device)
-    sampler.aim(u)
+    aim = sampler.aiming(u)
+    aim()
     if pair.landmarks is None and pair.codes is None and _same(pair, sampler, d):
         return 0
     force, source = _make_force(pair.fixed, pair.moving, level, sampler, (d, scratch, sampler.points))
-    terms = [_Term(level, force, source)]
+    terms = [_Term(level, force, source, sampler, buffer)]
     if pair.codes is not None:
-        terms.append(_Term(level, Ssd(pair.codes[0]), pair.codes[1], gain=2.0))
-    fluids = [_gaussian(level, level.force_sigma * times, u.device) for times in level.force_times]
-    elastic = _gaussian(level, level.field_sigma, u.device) if level.field_sigma > 0 else None
-    sampler.aim(u)
+        terms.append(_Term(level, Ssd(pair.codes[0]), pair.codes[1], sampler, d, gain=2.0))
+    aim()
     moved = sampler.take(pair.moving, torch.empty_like(pair.moving))
     there = structure_mask(pair.fixed, moved, spare=(d, buffer, scratch))
     del moved
@@ -141,28 +185,28 @@ def run_level(
         moving_mask = erode(pair.moving_mask, 1 if level.similarity == "lncc" else 2)
     pull = None if pair.landmarks is None else LandmarkPull(level, *pair.landmarks, pair.reach)
     # Landmarks may ask for what the images like less.
-    pace = Pace(level.step, None if pull is not None else u)
+    pace, mover = Pace(level.step, None if pull is not None else u), _Mover(level, u, d, buffer, scratch, rim)
     for count in range(level.iterations):
         reporter(count / level.iterations, message)
         if reporter.stopped(message):
             pace.settle(u)
             return count
-        sampler.aim(u)
+        aim()
         if moving_mask is not None and count % KEPT == 0:
             weight = sampler.take(moving_mask, torch.empty_like(moving_mask))
             weight = weight if pair.fixed_mask is None else weight.mul_(pair.fixed_mask)
         for term in terms:
-            term.warp(sampler)
-        value = float(terms[0].into(weight, buffer, there))
+            term.warp()
+        value = float(terms[0](weight, there))
         for term in terms[1:]:
-            value += float(term.into(weight, d))
+            value += float(term(weight))
             buffer.add_(d)
         if pace.turned_back(value, u):
             if pace.over:
                 return count
             continue
-        fluids[count * len(fluids) // level.iterations](buffer, d, scratch)
-        length = _length(d, buffer)
+        mover.smooth(count)
+        length = mover.length()
         largest = float(length.max())
         if pull is None and largest == 0:
             return count  # nothing to see: a start field stays as it is
@@ -170,15 +214,7 @@ def run_level(
         d.mul_(length.clamp_(min=long).reciprocal_().mul_(pace.step))
         if pull is not None:
             pull(u, d, level.step)
-        rim.hold(d)
-        if level.composed:
-            _compose(u, d, buffer, scratch)
-        else:
-            torch.add(u, d, out=buffer)
-        if elastic is None:
-            u.copy_(buffer)
-        else:
-            elastic(buffer, u, scratch)
+        mover.move()
     pace.settle(u)
     return level.iterations
 
@@ -186,14 +222,6 @@ def run_level(
 def _same(pair: LevelPair, sampler: Sampler, spare: Tensor) -> bool:
     """Whether the moving image where ``sampler`` aims is the fixed one: what is left is rounding, and must not pull."""
     return float(sampler.take(pair.moving, spare[:, :1]).sub_(pair.fixed).abs_().max()) < SAME
-
-
-def _length(d: Tensor, out: Tensor) -> Tensor:
-    """(1, 1, *S) of ``d`` (1, ndim, *S), in ``out``'s memory; a sum over channels takes five times as long."""
-    length = torch.mul(d[:, :1], d[:, :1], out=out[:, :1])
-    for axis in range(1, d.shape[1]):
-        length.addcmul_(d[:, axis : axis + 1], d[:, axis : axis + 1])
-    return length.sqrt_()
 
 
 def _longest(length: Tensor, largest: float, quantile_step: float, samples: int = 100_000) -> float:
@@ -221,13 +249,6 @@ def _quantile(values: Tensor, share: float, count: int) -> float:
         highest = torch.topk(values, count - low).values
         below, above = highest[-1], highest[max(-2, -len(highest))]
     return float(torch.lerp(below, above, rank - low))
-
-
-def _compose(u: Tensor, d: Tensor, out: Tensor, scratch: Tensor) -> None:
-    """``out`` = d + u o (id + d) to first order in ``d``: a quarter of the cost of sampling, and it does not blur u."""
-    torch.add(u, d, out=out)
-    for axis in range(u.shape[1]):
-        out.addcmul_(central_difference(u, axis, scratch), d[:, axis : axis + 1])
 
 
 def _gaussian(level: Level, sigma: float, device: torch.device) -> BandFilter:

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models import bundle as models
 from DeepRegistrationLib.models.bundle import list_bundles, load_model, save_bundle, weights_hash
-from DeepRegistrationLib.models.header import KEY, Header, NetworkGrid, Normalization
+from DeepRegistrationLib.models.header import KEY, Header, NetworkGrid, Normalization, read_header
 from DeepRegistrationLib.models.safetensors import read_weights, write_weights
 from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
 
@@ -240,3 +241,9 @@ def test_the_hash_of_the_weights_changes_with_any_of_them(network):
     with torch.no_grad():
         network.unet.flow.bias[0] += 1e-7
     assert weights_hash(network) != before
+
+
+def test_a_model_that_was_replaced_is_read_anew(bundle, network):
+    assert read_header(bundle).modality == HEADER.modality
+    save_bundle(bundle, network, replace(HEADER, modality="CT of the chest"))
+    assert read_header(bundle).modality == "CT of the chest"

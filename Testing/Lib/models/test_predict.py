@@ -10,7 +10,7 @@ from torch import nn
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.errors import Cancelled, InputError, RegistrationFailed
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.models.bundle import Model
+from DeepRegistrationLib.models.bundle import Model, load_model
 from DeepRegistrationLib.models.catalog import ALL
 from DeepRegistrationLib.models.header import Header, NetworkGrid, Normalization
 from DeepRegistrationLib.models.placement import Placement
@@ -19,6 +19,7 @@ from DeepRegistrationLib.models.predict import (
     bfloat16_is_good,
     normalize_image,
     predict,
+    predict_both,
     prepare,
     run_network,
 )
@@ -307,3 +308,32 @@ def test_what_a_network_is_fine_tuned_by_is_a_measure_and_no_misspelled_one():
     image = placed(blob(), "SAR")
     with pytest.raises(InputError, match="by lncc, mind, gradient, auto, not by 'lnc'"):
         predict(model(lambda f, m: pytest.fail("ran")), image, image, fine_tuned_by="lnc")
+
+
+@pytest.mark.parametrize("name", ["universal", "universal-2d"])
+def test_both_ways_at_once_are_what_either_way_gives(name):
+    known = load_model(name)
+    generator = torch.Generator().manual_seed(3)
+    shape = {2: (50, 40), 3: (28, 32, 24)}[known.header.dimensions]
+    images = [
+        Image(fields.smooth(torch.rand((1, 1, *shape), generator=generator), 2.0)[0, 0].numpy(), Grid.from_shape(shape))
+        for _ in range(2)
+    ]
+    there, back = predict_both(known, *images)
+    assert float(there.abs().max()) > 0.1
+    assert torch.allclose(there, predict(known, *images), atol=1e-4)
+    assert torch.allclose(back, predict(known, *images[::-1]), atol=1e-4)
+    assert not any(field.is_inference() for field in (there, back))
+
+
+def test_a_network_that_answers_one_way_is_asked_twice():
+    seen = []
+
+    def answer(fixed, moving):
+        seen.append(float(fixed.mean() - moving.mean()))
+        return torch.full((1, 3, *fixed.shape[2:]), seen[-1])
+
+    images = [placed(blob() ** power, "SAR") for power in (1, 2)]
+    there, back = predict_both(model(answer), *images)
+    assert torch.allclose(there, -back)
+    assert seen[0] == -seen[1] != 0

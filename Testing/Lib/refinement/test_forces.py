@@ -11,6 +11,7 @@ from DeepRegistrationLib.fields.kernels import (
     box_weights,
     central_difference,
     central_difference_adjoint,
+    differencing,
     gaussian_weights,
 )
 from DeepRegistrationLib.refinement.forces import Lncc, LocalGradient, Ssd
@@ -172,6 +173,27 @@ def test_band_filter_equals_convolution(shape, large, monkeypatch):
     )
     kernels = [kernel if n > 1 and k != 1 else None for k, n in enumerate(shape)]
     assert torch.allclose(out, convolve_separable(x, kernels, "constant"))
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (6, 40, 7), (2, 5, 3)])
+def test_what_was_cut_beforehand_sees_what_the_memory_holds_by_then(shape):
+    x, u = torch.zeros((1, 2, *shape)), torch.zeros((1, len(shape), *shape))
+    out, scratch, slope, taken = (torch.full_like(x, 9.0) for _ in range(4))
+    box, sampler = BandFilter(shape, [gaussian_weights(1.0)] * len(shape)), Sampler(shape)
+    image = torch.rand((1, 2, *shape))
+    steps = box.bound(x, out, scratch), differencing(x, 0, slope), sampler.aiming(u), sampler.taking(image, taken)
+    for seed in range(2):
+        generator = torch.Generator().manual_seed(seed)
+        x.copy_(torch.rand(x.shape, generator=generator))
+        u.copy_(torch.randn(u.shape, generator=generator))
+        slope.fill_(9.0)
+        for step in steps:
+            step()
+        sampled = Sampler(shape)
+        sampled.aim(u)
+        assert torch.equal(out, box(x, torch.empty_like(x), torch.empty_like(x)))
+        assert torch.equal(slope, central_difference(x, 0, torch.empty_like(x)))
+        assert torch.equal(taken, sampled.take(image, torch.empty_like(image)))
 
 
 def test_band_filter_leaves_its_input_alone_and_keeps_a_constant():
