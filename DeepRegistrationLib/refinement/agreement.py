@@ -32,7 +32,7 @@ def local_correlations(fixed: Tensor, moving: Tensor, known: Tensor | None = Non
         x = x.contiguous()
         return box(x, torch.empty_like(x), torch.empty_like(x))
 
-    inside = mean(_both(fixed, moving, known).float()) > 0.99
+    inside = mean(in_both(fixed, moving, known).float()) > 0.99
     if float(inside.float().mean()) < 0.02:
         inside = torch.ones_like(inside)
     f, m = mean(fixed), mean(moving)
@@ -42,7 +42,8 @@ def local_correlations(fixed: Tensor, moving: Tensor, known: Tensor | None = Non
     return correlation[(var_f > 0.25 * var_f.median()) & (var_m > 0.25 * var_m.median())]
 
 
-def _both(fixed: Tensor, moving: Tensor, known: Tensor | None) -> Tensor:
+def in_both(fixed: Tensor, moving: Tensor, known: Tensor | None) -> Tensor:
+    """True where both images show a body, of what is ``known``."""
     body = (fixed > _SEEN) & (moving > _SEEN)
     return body if known is None else body & (known > 0.5)
 
@@ -64,7 +65,7 @@ def turning(fixed: Tensor, moving: Tensor, known: Tensor | None = None) -> float
 
     Share of the variance, inside both bodies. Near 0 within one contrast, however scanned.
     """
-    both = _both(fixed, moving, known)
+    both = in_both(fixed, moving, known)
     f, m = in_double(fixed[both]), in_double(moving[both])
     if len(f) < 100:
         return 0.0

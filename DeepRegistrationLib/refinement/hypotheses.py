@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..fields import jacobian_determinant, warp
-from .agreement import agreement, agreement_across
+from .agreement import agreement, agreement_across, in_both
 from .forces import structure_mask
 from .information import normalized_information
 
@@ -22,7 +22,6 @@ MISS_COST = 0.1
 """What a voxel (of the level) of there-and-back error costs, in relative gain of mutual information."""
 ROUGH_COST, ROUGH_SHARE = 0.1, 2.0
 """What a standard deviation of 1 of the log Jacobian costs, and by how much more a gain is then divided."""
-_BODY = 0.05
 FAR = 0.93
 """Of a gain what counts for those that began far off: where both starts lead to the same, the near one is finer."""
 
@@ -106,7 +105,10 @@ def tells_more(scale: Scale, there: Tensor, inside: bool = False) -> bool:
             how densely spots lie, then say nothing.
     """
     nothing = there.new_zeros(there.shape)
-    both = _inside(scale, there) * _inside(scale, nothing) if inside else None
+    both: Tensor | None = None
+    if inside:
+        after, before = (in_both(scale.fixed, warp(scale.moving, u), known(scale, u)) for u in (there, nothing))
+        both = (after & before).float()
     return _information(scale, there, both) >= _information(scale, nothing, both)
 
 
@@ -128,12 +130,6 @@ def _information(scale: Scale, there: Tensor, weight: Tensor | None = None) -> f
     """``weight``: None: all that is known counts."""
     weight = known(scale, there) if weight is None else weight
     return normalized_information(scale.fixed, warp(scale.moving, there), weight)
-
-
-def _inside(scale: Scale, there: Tensor) -> Tensor:
-    """(1, 1, *S) 1 where both images show a body."""
-    seen, body = known(scale, there), ((scale.fixed > _BODY) & (warp(scale.moving, there) > _BODY)).float()
-    return body if seen is None else body * seen
 
 
 def _body(scale: Scale, there: Tensor) -> Tensor:
