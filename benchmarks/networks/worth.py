@@ -16,8 +16,8 @@ from ..kinds import SLICES
 from .real import HALF, KNOWN, main_figure
 
 LIBRARY = Path(__file__).resolve().parents[2] / "DeepRegistrationLib"
-ENGINE = ("affine", "fields", "inputs", "quality", "refinement", "similarity", "pipeline.py", "models/predict.py")
-"""What decides what a registration gives, besides a network's weights."""
+ENGINE = ("affine", "fields", "inputs", "refinement", "similarity", "pipeline.py", "models/predict.py")
+"""What decides which transform a registration gives, besides a network's weights; what only judges it does not."""
 KINDS = {
     "chest (X-ray, 2-D)": ("chest X-rays", 1),
     SLICES: ("brain slices", 1),
