@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -79,6 +79,7 @@ def load_model(source: PathLike, user_folder: PathLike | None = None) -> Model:
     path = _find(source, user_folder)
     tensors, metadata = read_weights(path)
     header = header_in(path, metadata)
+    header = replace(header, scores=read_header(path).scores)  # which may be newer
     floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     if not all(bool(t.isfinite().all()) for t in floats.values() if t.is_floating_point()):
         raise InputError(f"The weights in {path} hold values that are not numbers; get the model again.")

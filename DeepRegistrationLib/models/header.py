@@ -1,5 +1,8 @@
 """What a model bundle says about itself: a JSON document in the metadata of its ``.safetensors`` file.
 
+What it is worth grows old with the engine, not with the weights, so newer figures may lie beside the bundle, in
+``NAME.worth.json``: they are renewed without writing the weights anew.
+
 Free of PyTorch, so that Slicer lists the very models that the library takes. Bundles lie in the box
 (``Resources/Models`` beside the library) and in a folder of the user's.
 """
@@ -9,17 +12,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from .weights_header import read_weights_header
+from .worth import WORTH_KEY
 
 FORMAT = 1
 KEY = "deep_registration"
 ENDING = ".safetensors"
+WORTH_ENDING = ".worth.json"
 USER_FOLDER_VARIABLE = "DEEPREGISTRATION_MODELS"
 BOX = Path(__file__).resolve().parents[2] / "Resources" / "Models"
 """The models in the box; the same place in the source tree and where Slicer installs the module."""
@@ -194,17 +199,39 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: if there is no such file, or it is not a bundle.
     """
+    return _read_header(path, _state(path), _state(path.with_suffix(WORTH_ENDING)))
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What changes with a file: its time and its size; None if there is none."""
     try:
-        changed = path.stat()
+        found = path.stat()
     except OSError:
-        return header_in(path, read_weights_header(path).metadata)  # which says what is wrong
-    return _read_header(path, changed.st_mtime_ns, changed.st_size)
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 @lru_cache(64)
-def _read_header(path: Path, changed: int, size: int) -> Header:
-    """Kept while the file stays as it is: every registration lists all models."""
-    return header_in(path, read_weights_header(path).metadata)
+def _read_header(path: Path, bundle: tuple[int, int] | None, beside: tuple[int, int] | None) -> Header:
+    """Kept while the files stay as they are: every registration lists all models."""
+    header = header_in(path, read_weights_header(path).metadata)
+    newer = _worth_beside(path) if bundle and beside else None
+    return replace(header, scores={**header.scores, WORTH_KEY: newer}) if newer else header
+
+
+def _worth_beside(path: Path) -> dict[str, Any] | None:
+    """What the file beside a bundle says it is worth; None where that is damaged, or is of other weights."""
+    try:
+        found = json.loads(path.with_suffix(WORTH_ENDING).read_text(encoding="utf-8"))
+        return found if found["bytes"] == path.stat().st_size and found["kinds"] and found["engine"] else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def write_worth(path: Path, worth: Mapping[str, Any]) -> None:
+    """Write what the bundle ``path`` is worth (``worth.as_scores``) into the file beside it."""
+    text = json.dumps({"bytes": path.stat().st_size, **worth}, indent=1)
+    path.with_suffix(WORTH_ENDING).write_text(text + "\n", encoding="utf-8")
 
 
 def header_in(path: Path, metadata: Mapping[str, str]) -> Header:

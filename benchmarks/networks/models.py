@@ -9,7 +9,8 @@ generated pairs of its own plan), ``real`` (real pairs that it fits), ``cost`` (
 universal model's: contrast, inverse, large motion). ``--most``, ``--only`` and ``--motions`` make it small,
 ``--minutes`` stops it before the next pair; the same command goes on. ``write`` leaves a table as it stands if it has
 more rows than the cache: another machine measured it. ``--embed`` writes the scores into the bundle's
-header, where the list of methods finds them: run it before the bundle is committed.
+header, where the list of methods finds them, before the bundle is committed; ``--worth``, into the file beside it, what
+it is worth on today's engine, and leaves the bundle as it is.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import torch
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models.bundle import Model, load_model, save_bundle
-from DeepRegistrationLib.models.header import Header
+from DeepRegistrationLib.models.header import WORTH_ENDING, read_header, write_worth
 from DeepRegistrationLib.models.worth import WORTH_KEY, as_scores, sentence
 
 from ..running import run_command
@@ -129,8 +130,8 @@ def _measure_all(options: argparse.Namespace) -> None:
                     print(f"{model.name}: {precision}: {cache.values[f'cost {precision}']}", flush=True)
         if "checks" in options.parts and model.header.method == "universal" and model.header.dimensions == 3:
             _checks(model, path, cache, options)
-        if options.embed:
-            _embed(model, path, cache)
+        if options.embed or options.worth:
+            _keep(model, path, cache, options.embed)
 
 
 def _own(model: Model, cache: Cache, count: int) -> None:
@@ -171,18 +172,25 @@ def _checks(model: Model, path: Path, cache: Cache, options: argparse.Namespace)
             print(f"{model.name}: {name}: {found}", flush=True)
 
 
-def _embed(model: Model, path: Path, cache: Cache) -> None:
-    """The measured scores in the header: means on the held-out pairs, and what it is worth on real ones."""
+def _keep(model: Model, path: Path, cache: Cache, embed: bool) -> None:
+    """The measured scores in the header: means on the held-out pairs, and what it is worth on real ones.
+
+    ``embed`` False: the latter alone, beside the bundle.
+    """
     scores = {key: value for key, value in model.header.scores.items() if key != "start_gain"}  # of earlier versions
-    if "own" in cache:
-        own = cache.values["own"]
-        scores |= {"held_out_pairs": len(own["network"]), "identity": summary(own["identity"])}
-        scores["network"] = {k: v for k, v in summary(own["network"]).items() if k != "seconds"}
     rows = worth.worth_of(cache.values)
     if rows:
         scores[WORTH_KEY] = as_scores(rows, cache.values["engine"])
-    header: Header = replace(model.header, scores=scores)
-    save_bundle(path, model.network, header)
+        if not embed:
+            write_worth(path, scores[WORTH_KEY])
+    if embed:
+        if "own" in cache:
+            own = cache.values["own"]
+            scores |= {"held_out_pairs": len(own["network"]), "identity": summary(own["identity"])}
+            scores["network"] = {k: v for k, v in summary(own["network"]).items() if k != "seconds"}
+        path.with_suffix(WORTH_ENDING).unlink(missing_ok=True)
+        save_bundle(path, model.network, replace(model.header, scores=scores))
+    cache["model"] = {**cache.values["model"], "header": json.loads(read_header(path).to_json())}
     print(f"{model.name}: {sentence(scores)}", flush=True)
 
 
@@ -234,6 +242,7 @@ def main() -> int:
     one.add_argument("--data", type=Path, default=DATA, help="the project's data folder")
     one.add_argument("--threads", type=int, default=2)
     one.add_argument("--embed", action="store_true", help="write the scores into the bundle's header")
+    one.add_argument("--worth", action="store_true", help="write what it is worth into the file beside the bundle")
     one.set_defaults(run=run_measure)
     two = commands.add_parser("write", help="docs/models.md and the cards, from what was measured")
     two.add_argument("--output", type=Path, default=ROOT / "docs")

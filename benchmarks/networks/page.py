@@ -73,9 +73,9 @@ def _worth(models: list[Values]) -> list[str]:
     """What the headers say, and what "auto" takes because of that."""
     lines = ["## What they are worth", ""]
     lines.append(
-        "Gain over refinement alone (fast) on real pairs, as the headers of the models hold it and the panel shows it: "
-        "Dice, or the share by which an error is less. Figures of another engine (a hash of its code) are old: "
-        "`measure --embed` renews them."
+        "Gain over refinement alone (fast) on real pairs, as the models' headers or the files beside them hold it and "
+        "the panel shows it: Dice, or the share by which an error is less. Figures of another engine (a hash of its "
+        "code) are old: `measure --worth` renews them."
     )
     lines += ["", "| model | images | pairs | as a start | alone | engine |", "|" + " --- |" * 6]
     for m in models:

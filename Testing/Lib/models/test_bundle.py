@@ -11,8 +11,17 @@ import torch
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models import bundle as models
 from DeepRegistrationLib.models.bundle import list_bundles, load_model, save_bundle, weights_hash
-from DeepRegistrationLib.models.header import KEY, Header, NetworkGrid, Normalization, read_header
+from DeepRegistrationLib.models.header import (
+    KEY,
+    WORTH_ENDING,
+    Header,
+    NetworkGrid,
+    Normalization,
+    read_header,
+    write_worth,
+)
 from DeepRegistrationLib.models.safetensors import read_weights, write_weights
+from DeepRegistrationLib.models.worth import WORTH_KEY, Worth, as_scores, worths
 from DeepRegistrationLib.networks.voxelmorph import VoxelMorph
 
 HEADER = Header(
@@ -247,3 +256,21 @@ def test_a_model_that_was_replaced_is_read_anew(bundle, network):
     assert read_header(bundle).modality == HEADER.modality
     save_bundle(bundle, network, replace(HEADER, modality="CT of the chest"))
     assert read_header(bundle).modality == "CT of the chest"
+
+
+def test_what_a_model_is_worth_is_renewed_beside_it_without_writing_its_weights_anew(bundle):
+    before = bundle.read_bytes()
+    newer = Worth("knees", 1, "dice", 3, before=0.5, alone=0.6, none=0.7, start=0.71)
+    read_header(bundle)  # kept from now on
+    write_worth(bundle, as_scores([newer], "abc"))
+    for header in (read_header(bundle), load_model(bundle).header):
+        assert worths(header.scores) == [newer]
+        assert header.scores["dice"] == HEADER.scores["dice"]
+        assert header.scores[WORTH_KEY]["engine"] == "abc"
+    assert bundle.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"bytes": 3}', '{"bytes": 3, "engine": "a", "kinds": [1]}', "[" * 9999])
+def test_figures_beside_a_bundle_that_are_damaged_or_of_other_weights_do_not_count(bundle, text):
+    bundle.with_suffix(WORTH_ENDING).write_text(text, encoding="utf-8")
+    assert read_header(bundle) == HEADER
