@@ -22,6 +22,7 @@ from ..fields.quantiles import quantiles, thinned
 from ..geometry.image import Grid, Image
 from ..geometry.transform import resample, resample_seen
 from ..similarity.cropped_mind import cropped_mind
+from .lost_part import lost_part
 
 POINTS_A_SIDE = 56
 """Coarse voxels along the mean side of the content."""
@@ -52,11 +53,32 @@ class Found:
         points: that came back.
         share: of those searched.
         length: median length of their displacement.
+        lost: share of those searched that lie in a part of the anatomy where hardly one came back; see ``lost_part``.
+        middle: index of the voxel in the middle of that part; empty if there is none.
     """
 
     points: int = 0
     share: float = 0.0
     length: float = float("nan")
+    lost: float = float("nan")
+    middle: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How far transforms are off; NaN is what was not measured.
+
+    Attributes:
+        step: the coarse voxel that points were looked for with, mm.
+        errors: of each transform, mm, on average.
+        lost: with the first of them, the share of the anatomy's points that lie where hardly one is found again.
+        lost_at: (ndim,) LPS mm, the middle of that part; None if there is none.
+    """
+
+    step: float
+    errors: list[float]
+    lost: float
+    lost_at: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -133,10 +155,12 @@ class Searcher:
         missed = ((there + back).float() * self.spacing).square().sum(1).sqrt()
         returned = missed <= BACK + 1e-6
         count = int(returned.sum())
+        lost = lost_part(points * self.spacing, returned)
+        part = float(lost.float().mean()), tuple(points[lost].float().mean(0).tolist()) if lost.any() else ()
         if count < LEAST:
-            return Found(count, count / len(points))
+            return Found(count, count / len(points), float("nan"), *part)
         length = (exact[returned] * self.spacing).square().sum(1).sqrt()
-        return Found(count, count / len(points), float(length.median()))
+        return Found(count, count / len(points), float(length.median()), *part)
 
     def _best(self, a: Tensor, b: Tensor, points: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
         """(n, ndim) whole voxels, and the same between voxels by a parabola along each axis."""
@@ -248,8 +272,8 @@ def estimate_errors(
     transforms: Sequence[sitk.Transform | None],
     inside: Image,
     moving_mask: np.ndarray | None = None,
-) -> tuple[float, list[float]]:
-    """The coarse voxel in mm, and how far each transform is off, in mm on average; NaN: not measured.
+) -> Estimate:
+    """How far each transform is off, in mm on average, and where the first one loses the anatomy.
 
     More than about six coarse voxels, a tenth of the content, are not told apart.
 
@@ -279,7 +303,15 @@ def estimate_errors(
     near = search(range(len(transforms)), 1)
     far = [k for k, found in near.items() if not found.length <= NEAR]  # of the others it would not count
     further = search(far, 2) if far else {}
-    return step, [step * error_of(found, further.get(k, Found())) for k, found in near.items()]
+    errors = [step * error_of(found, further.get(k, Found())) for k, found in near.items()]
+    return Estimate(step, errors, near[0].lost, _place(near[0].middle, fine) if near[0].middle else None)
+
+
+def _place(index: Sequence[float], grid: Grid) -> np.ndarray:
+    """(ndim,) LPS mm of an index without axes of a single voxel."""
+    full = np.zeros(len(grid.shape))
+    full[[axis for axis, n in enumerate(grid.shape) if n > 1]] = index
+    return grid.to_world(full[None])[0]
 
 
 def error_of(near: Found, far: Found) -> float:

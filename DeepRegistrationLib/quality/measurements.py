@@ -119,8 +119,11 @@ def measure_error(
     whole = affine_to_sitk(pair.plane.lift_affine(matrix) if pair.plane else matrix)
     shown = Image(content.numpy().reshape(grid.shape).astype(np.float32), grid)
     mask = None if pair.moving_mask is None else pair.moving_mask.reshape(pair.clean_moving.grid.shape)
-    report.error_step_mm, errors = estimate_errors(pair.clean_fixed, pair.clean_moving, (transform, whole), shown, mask)
-    report.estimated_error_mm, report.affine_error_mm = errors
+    found = estimate_errors(pair.clean_fixed, pair.clean_moving, (transform, whole), shown, mask)
+    report.error_step_mm, (report.estimated_error_mm, report.affine_error_mm) = found.step, found.errors
+    report.lost_percent = 100 * found.lost
+    if found.lost_at is not None:
+        report.lost_at_mm = tuple(found.lost_at.tolist())
 
 
 def measure_filled(report: Report, pair: Pair, transform: sitk.Transform, matrix: np.ndarray, content: Tensor) -> None:

@@ -54,6 +54,8 @@ class Report:
         estimated_error_mm, affine_error_mm: how far the result, and its affine part alone, are off on average, found by
             looking for points again, whatever was optimized; see ``error_estimate.py``.
         error_step_mm: the coarse voxel they were looked for with, about a 56th of the content's size.
+        lost_percent, lost_at_mm: of the anatomy's points, those in a part where hardly one is found again though most
+            are elsewhere, and the middle of that part, LPS mm; see ``lost_part.py``.
         filled_percent: of the anatomy, how much more of it lies on something of the moving image than with the affine
             part alone.
         doubt_percent: of the anatomy, where the result should not be trusted; see ``doubt.py``.
@@ -101,6 +103,8 @@ class Report:
     max_inverse_error_mm: float = NOT_MEASURED
     estimated_error_mm: float = NOT_MEASURED
     affine_error_mm: float = NOT_MEASURED
+    lost_percent: float = NOT_MEASURED
+    lost_at_mm: tuple[float, ...] = ()
     filled_percent: float = NOT_MEASURED
     error_step_mm: float = NOT_MEASURED
     doubt_percent: float = NOT_MEASURED

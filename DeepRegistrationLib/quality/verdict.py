@@ -68,6 +68,9 @@ AFFINE_CHECK = 2.0
 """The same where the affine alignment is the answer: it is no worse than what was tried, which is not yet good. Of 29
 such answers of the robustness benchmark eight were above, seven of them far from what can be reached."""
 
+LOST_CHECK = 7.5
+"""% of the anatomy's points that lie where hardly one is found again, though most are elsewhere."""
+
 APART_CHECK = 2.0
 """Coarse voxels (3 % of the content's size) from the field that went on to the nearest of all others that were refined,
 with other measures or from elsewhere. Right pairs that nothing else spoke against gave 0.2 to 1.8 (CT and MR, other
@@ -129,6 +132,7 @@ def judge(report: Report) -> tuple[str, list[str]]:
             "closely at both images."
         )
     _judge_error(report, check)
+    _judge_lost(report, check)
     _judge_agreement(report, check)
     _judge_doubt(report, bad, check)
     _judge_shape(report, bad, check)
@@ -167,6 +171,24 @@ def _judge_error(report: Report, check: list[str]) -> None:
         limit = FELL_CHECK
     if error > limit * report.error_step_mm:
         check.append(f"Points of the anatomy lie about {mm(error)} from where they belong: compare the images closely.")
+
+
+def _judge_lost(report: Report, check: list[str]) -> None:
+    if report.lost_percent > LOST_CHECK:
+        place = place_in_words(report.lost_at_mm)
+        around = f", around {place}" if place else ""
+        check.append(
+            f"Hardly a point is found again in {report.lost_percent:.0f} % of the anatomy{around}, "
+            "though most are elsewhere: that part was moved or bent too far, or is not in both images; look there."
+        )
+
+
+def place_in_words(lps: Sequence[float]) -> str:
+    """As Slicer shows a position, "R 12, A 30, S 45"; "" in a plane, which has no sides of a patient."""
+    if len(lps) != 3:
+        return ""
+    letters = ("RL", "AP", "IS")  # of a negative and of a positive number
+    return ", ".join(f"{sides[x > 0]} {abs(x):.0f}" for sides, x in zip(letters, lps, strict=True))
 
 
 def nearest_other_mm(report: Report) -> float:

@@ -55,6 +55,14 @@ def _of_likeness(_: Callable[[str], str]) -> tuple[str, ...]:
         ),
         _("Points of the anatomy lie about {length} from where they belong: compare the images closely."),
         _(
+            "Hardly a point is found again in {share} % of the anatomy, around {place}, though most are elsewhere: "
+            "that part was moved or bent too far, or is not in both images; look there."
+        ),
+        _(
+            "Hardly a point is found again in {share} % of the anatomy, though most are elsewhere: that part was moved "
+            "or bent too far, or is not in both images; look there."
+        ),
+        _(
             "As a whole the images fit better {length} from where the initial transform or the headers put them, which "
             "is too far for the refinement: let the affine stage look for the place."
         ),

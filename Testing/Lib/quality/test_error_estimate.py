@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from scipy import ndimage
 
 from DeepRegistrationLib import fields, register
 from DeepRegistrationLib.geometry.image import Grid, Image
@@ -39,7 +40,7 @@ def off_by(grid, mm, seed=0):
 
 
 def estimates(fixed, moving, transforms):
-    return estimate_errors(fixed, moving, transforms, head()[2])[1]
+    return estimate_errors(fixed, moving, transforms, head()[2]).errors
 
 
 @pytest.mark.parametrize("contrast", ["same", "inverted", "T2"])
@@ -59,7 +60,8 @@ def test_planes_are_measured_likewise(shape):
     image = Image(image.reshape(shape), Grid.from_shape(shape))
     inside = Image(np.ones(shape, np.float32), image.grid)
     shift = [3.0, 0.0, 0.0][: len(shape)]
-    step, (still, moved) = estimate_errors(image, image, (None, sitk.TranslationTransform(len(shape), shift)), inside)
+    found = estimate_errors(image, image, (None, sitk.TranslationTransform(len(shape), shift)), inside)
+    step, (still, moved) = found.step, found.errors
     assert still < step / 2
     assert 1.5 < moved < 6
 
@@ -97,7 +99,25 @@ def test_nothing_to_look_for_is_not_measured():
     grid = Grid.from_shape((30, 30, 30))
     flat, inside = Image(np.zeros(grid.shape, np.float32), grid), Image(np.ones(grid.shape, np.float32), grid)
     away = sitk.TranslationTransform(3, [500.0, 0, 0])
-    assert np.isnan(estimate_errors(flat, flat, (away,), inside)[1][0])
+    assert np.isnan(estimate_errors(flat, flat, (away,), inside).errors[0])
+
+
+@pytest.mark.parametrize("shape", [(120, 140), (1, 120, 140), (60, 60, 60)], ids=["2-D", "one slice", "3-D"])
+def test_a_part_that_lies_far_off_is_told_and_where_it_is(shape):
+    ndim = len(shape)
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=shape), [2.0 * (n > 1) for n in shape])
+    image = Image(noise.astype(np.float32), Grid.from_shape(shape))
+    inside = Image(np.ones(shape, np.float32), image.grid)
+    u = np.zeros((1, ndim, *shape), np.float32)
+    u[0, -2] = 0.2 * shape[-2] * np.clip((np.arange(shape[-1]) / shape[-1] - 0.6) / 0.1, 0, 1)
+    bent = Transform.from_field(torch.from_numpy(u), image.grid)
+    found = estimate_errors(image, image, (bent, None), inside)
+    assert found.errors[0] < 2 * found.step  # blind to it
+    assert 0.05 < found.lost < 0.4
+    assert 0.7 < image.grid.to_index(found.lost_at[None])[0, -1] / shape[-1] < 1
+    whole = estimate_errors(image, image, (None, bent), inside)
+    assert whole.lost == 0
+    assert whole.lost_at is None
 
 
 def test_points_outside_of_the_moving_image_do_not_count():
