@@ -15,7 +15,7 @@ LEAST = 100
 """Fewer points do not show where they are lost."""
 CONFIRMED = 0.75
 """Share that comes back in the better part of the anatomy, a quarter of it: below, it is not the place that tells."""
-LOST = 0.4
+LOST = 0.35
 """Of that, the share below which a place is lost."""
 
 

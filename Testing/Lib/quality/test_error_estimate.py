@@ -105,7 +105,7 @@ def test_nothing_to_look_for_is_not_measured():
 @pytest.mark.parametrize("shape", [(120, 140), (1, 120, 140), (60, 60, 60)], ids=["2-D", "one slice", "3-D"])
 def test_a_part_that_lies_far_off_is_told_and_where_it_is(shape):
     ndim = len(shape)
-    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=shape), [2.0 * (n > 1) for n in shape])
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=shape), [1.5 * (n > 1) for n in shape])
     image = Image(noise.astype(np.float32), Grid.from_shape(shape))
     inside = Image(np.ones(shape, np.float32), image.grid)
     u = np.zeros((1, ndim, *shape), np.float32)
@@ -113,7 +113,7 @@ def test_a_part_that_lies_far_off_is_told_and_where_it_is(shape):
     bent = Transform.from_field(torch.from_numpy(u), image.grid)
     found = estimate_errors(image, image, (bent, None), inside)
     assert found.errors[0] < 2 * found.step  # blind to it
-    assert 0.05 < found.lost < 0.4
+    assert 0.06 < found.lost < 0.4
     assert 0.7 < image.grid.to_index(found.lost_at[None])[0, -1] / shape[-1] < 1
     whole = estimate_errors(image, image, (None, bent), inside)
     assert whole.lost == 0
