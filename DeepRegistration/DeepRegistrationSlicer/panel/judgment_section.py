@@ -13,6 +13,7 @@ from DeepRegistrationLib.quality.verdict import VERDICT_COLORS
 from ..errors import RegistrationError
 from ..registration import report_words, results
 from ..registration.scorer import Scorer
+from ..scene import views
 from ..scene.nodes import Node
 from ..texts import tr as _
 from ..viewing import report_page
@@ -30,6 +31,7 @@ class JudgmentSection(Section):
         self._message = ""
         ui.scoreButton.connect("clicked(bool)", self.onScore)
         ui.exportButton.connect("clicked(bool)", self.onExport)
+        ui.placeButton.connect("clicked(bool)", self.onPlace)
         ui.noteEdit.connect("editingFinished()", self.onNote)
         self._noted: tuple[Any, Any] = (None, None)
         scorer.finished.connect(self._onScored)
@@ -46,6 +48,7 @@ class JudgmentSection(Section):
         if self._message:
             text += f"<br>{html.escape(self._message)}"
         self.ui.verdictLabel.text = text
+        self.ui.placeButton.visible = report_words.placeToLook(report) is not None
         self.ui.reportLabel.text = report_words.toHtml(report)
         for widget in (self.ui.exportButton, self.ui.scoreButton, self.ui.noteEdit):
             widget.enabled = bool(report)
@@ -82,6 +85,12 @@ class JudgmentSection(Section):
     def _say(self, message: str) -> None:
         self._message = message
         self.show(self._parameters)
+
+    def onPlace(self, _checked: bool = False) -> None:
+        """Bring the slice views to the part that the verdict says is lost."""
+        place = report_words.placeToLook(results.reportOf(resultOf(self._parameters)))
+        if place is not None:
+            views.jumpTo(place)
 
     def onNote(self) -> None:
         """Keep the user's words with the result."""

@@ -6,7 +6,7 @@ import html
 import math
 from typing import Any
 
-from DeepRegistrationLib.quality.verdict import mm, resolution
+from DeepRegistrationLib.quality.verdict import LOST_CHECK, mm, resolution
 
 from ..scene.landmarks import LandmarkPairs
 from ..texts import tr as _
@@ -34,6 +34,16 @@ def verdict(report: dict[str, Any]) -> tuple[str, str]:
         return "", _("No registration yet.")
     reasons = [translated(str(reason)) for reason in report.get("reasons") or []]
     return kind, " ".join([words[kind], *reasons])
+
+
+def placeToLook(report: dict[str, Any]) -> tuple[float, float, float] | None:
+    """RAS mm: the middle of the part of the anatomy that the verdict says is lost; None if it says no such thing."""
+    place = report.get("lost_at_mm")
+    if not isMeasured(report.get("lost_percent")) or report["lost_percent"] <= LOST_CHECK:
+        return None
+    if not isinstance(place, list | tuple) or len(place) != 3 or not all(map(isMeasured, place)):
+        return None
+    return -place[0], -place[1], place[2]
 
 
 def summary(report: dict[str, Any]) -> str:

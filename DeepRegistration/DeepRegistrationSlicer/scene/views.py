@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import slicer
 import vtk
 
@@ -22,6 +24,12 @@ def overlay(backgroundNode: Node, foregroundNode: Node | None, opacity: float = 
     slicer.util.setSliceViewerLayers(
         background=backgroundNode, foreground=foregroundNode, foregroundOpacity=opacity, fit=False
     )
+
+
+def jumpTo(ras: Sequence[float]) -> None:
+    """Every slice view shows the place (3,), RAS mm, in its middle."""
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        node.JumpSliceByCentering(*ras)
 
 
 class Remembered:

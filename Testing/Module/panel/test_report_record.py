@@ -185,3 +185,36 @@ def test_a_segment_that_others_cover_is_said_not_to_guide(faked, ui):
     assert said == [
         "Not used to guide: GTV; other segments cover it, or it lies outside. Give it a segmentation alone."
     ]
+
+
+def test_the_slice_views_go_to_the_part_that_the_verdict_says_is_lost(faked, ui):
+    interact.click(ui.applyButton)
+    finish(ui)
+    node = faked.panel.parameters.outputTransform
+    assert not ui.placeButton.visible
+    lost = {"lost_percent": 14.0, "lost_at_mm": [-12.0, 30.0, -45.0]}
+    results.setReport(node, {**results.reportOf(node), **lost})
+    faked.panel.update()
+    ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
+    interact.process_events()
+    assert ui.placeButton.visible
+    interact.click(ui.placeButton)
+    views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+    assert len(views) >= 3
+    for view in views:
+        assert [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)] == pytest.approx([12.0, -30.0, -45.0])
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {},
+        {"lost_percent": None, "lost_at_mm": []},
+        {"lost_percent": 1.0, "lost_at_mm": [1.0, 2.0, 3.0]},
+        {"lost_percent": 14.0, "lost_at_mm": [1.0, 2.0]},
+        {"lost_percent": 14.0, "lost_at_mm": [1.0, None, 3.0]},
+        {"lost_percent": 14.0},
+    ],
+)
+def test_there_is_no_place_to_look_at_where_the_report_names_none(report):
+    assert report_words.placeToLook(report) is None
