@@ -24,6 +24,7 @@ from ..errors import InputError
 from ..system import check_memory
 from . import mgz, nifti
 from .axes import RAS_TO_LPS_MATRIX
+from .contents import unreadable
 from .dicom_folder import read_dicom_folder
 from .nifti_numbers import with_not_numbers
 from .quiet import READ_ERRORS, quiet_libraries
@@ -126,8 +127,10 @@ def _execute(path: Path, name: str) -> sitk.Image:
 
 
 def _unreadable(path: Path, name: str) -> InputError:
-    return InputError(
-        f"The {name} {path} could not be read as an image; it may be damaged or of a format ITK does not know."
+    return unreadable(
+        path,
+        name,
+        f"The {name} {path} could not be read as an image; it may be damaged or of a format ITK does not know.",
     )
 
 

@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..system import check_memory
 from .axes import RAS_TO_LPS_MATRIX
+from .contents import unreadable
 
 ENDINGS = (".mgz", ".mgh")
 _TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
@@ -52,7 +53,8 @@ def read_mgh(path: Path, name: str) -> sitk.Image:
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"The {name} {path} could not be read as a FreeSurfer volume ({error}).") from error
+        why = f"The {name} {path} could not be read as a FreeSurfer volume ({error})."
+        raise unreadable(path, name, why) from error
     voxels = np.frombuffer(data, dtype).reshape(size[::-1])
     # Columns of x, y, z (RAS) times spacing; the header's last three numbers are the center's RAS position.
     ijk_to_ras = np.eye(4)

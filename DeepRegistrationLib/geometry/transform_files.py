@@ -20,6 +20,7 @@ import SimpleITK as sitk
 
 from ..dicom.registration_reading import read_registration
 from ..errors import InputError
+from ..files.contents import unreadable
 from ..files.endings import FIELD_FILES
 from ..files.image_files import HDF5_MARK, read_file
 from ..files.quiet import READ_ERRORS, quiet_libraries
@@ -55,9 +56,8 @@ def read_parts(path: Path, name: str) -> list[tuple[sitk.Transform, bool]]:
                 return [(_read_xfm(path, name), False)]
             return _read_itk(path, name)
         except (*READ_ERRORS, OSError, EOFError, struct.error, zlib.error) as error:
-            raise InputError(
-                f"The {name} {path} could not be read; use a file that ITK, ANTs or Slicer wrote."
-            ) from error
+            why = f"The {name} {path} could not be read; use a file that ITK, ANTs or Slicer wrote."
+            raise unreadable(path, name, why) from error
 
 
 def _refuse_others(path: Path, name: str) -> None:

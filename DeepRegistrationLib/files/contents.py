@@ -1,0 +1,62 @@
+"""Which ending a file's contents ask for: a whole file under a wrong name is not read by ITK, nor said to be whole."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+from ..errors import InputError
+
+_GZIP = b"\x1f\x8b"
+_NIFTI = {344: (b"n+1\0",), 4: (b"n+2\0",)}
+_MGH_TYPES = (0, 1, 3, 4, 10)
+_SAME = {".nrrd": (".nrrd", ".nhdr"), ".mha": (".mha", ".mhd"), ".tfm": (".tfm", ".txt")}
+
+
+def unreadable(path: Path, name: str, why: str) -> InputError:
+    """That ``path`` holds another format than its name says, if so; else the sentence ``why``."""
+    ending = misnamed(path)
+    if not ending:
+        return InputError(why)
+    return InputError(
+        f"The {name} {path} holds another format than its name says; rename it to end in {ending}, and try again."
+    )
+
+
+def misnamed(path: Path) -> str:
+    """The ending that the file should have by its contents; "" where it has that, or where they tell nothing."""
+    wanted = _ending_of(path)
+    return "" if path.name.lower().endswith(_SAME.get(wanted, (wanted,))) else wanted
+
+
+def _ending_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except OSError:
+        return ""
+    packed = start.startswith(_GZIP)
+    if packed:
+        try:
+            start = zlib.decompressobj(31).decompress(start, 4096)
+        except zlib.error:
+            return ""
+    if any(start[at:].startswith(marks) for at, marks in _NIFTI.items()):
+        return ".nii.gz" if packed else ".nii"
+    if _is_mgh(start):
+        return ".mgz" if packed else ".mgh"
+    if packed:
+        return ""
+    if start.startswith(b"#Insight Transform"):
+        return ".tfm"
+    if start.startswith(b"NRRD0"):
+        return ".nrrd"
+    return ".mha" if start.lstrip().startswith((b"ObjectType", b"NDims")) else ""
+
+
+def _is_mgh(start: bytes) -> bool:
+    if len(start) < 24:
+        return False
+    version, *size, frames, kind = struct.unpack_from(">6i", start)
+    return version == 1 and all(0 < n < 1 << 16 for n in (*size, frames)) and kind in _MGH_TYPES
