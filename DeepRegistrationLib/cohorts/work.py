@@ -23,6 +23,7 @@ ROW_MEASURES = (
     "similarity_after",
     "label_dice",
     "estimated_error_mm",
+    "lost_percent",
     "doubt_percent",
     "folding_percent",
     "log_jacobian_sd",
