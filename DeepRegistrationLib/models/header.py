@@ -199,24 +199,30 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: if there is no such file, or it is not a bundle.
     """
-    return _read_header(path, _state(path), _state(beside(path)))
+    return _read_header(path, state_of(path), state_of(beside(path)))
 
 
-def _state(path: Path) -> tuple[int, int] | None:
-    """What changes with a file: its time and its size; None if there is none."""
+State = tuple[int, int, int]
+
+
+def state_of(path: Path) -> State | None:
+    """What changes with a file: its size and its times, the one that a copy may keep and the one that it cannot.
+
+    None if there is none.
+    """
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @lru_cache(64)
-def _read_header(path: Path, bundle: tuple[int, int] | None, beside: tuple[int, int] | None) -> Header:
+def _read_header(path: Path, bundle: State | None, newer: State | None) -> Header:
     """Kept while the files stay as they are: every registration lists all models."""
     header = header_in(path, read_weights_header(path).metadata)
-    newer = _worth_beside(path) if bundle and beside else None
-    return replace(header, scores={**header.scores, WORTH_KEY: newer}) if newer else header
+    worth = _worth_beside(path) if bundle and newer else None
+    return replace(header, scores={**header.scores, WORTH_KEY: worth}) if worth else header
 
 
 def beside(path: Path) -> Path:
