@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ..errors import InputError
 from ..files.writing import check_named
 from ..geometry.image import PathLike
 from ..networks import RegistrationNetwork, build_network
-from .header import BOX, ENDING, KEY, USER_FOLDER_VARIABLE, Header, header_in, read_header
+from .header import BOX, ENDING, KEY, USER_FOLDER_VARIABLE, Header, beside, header_in, read_header
 from .safetensors import read_weights, write_weights
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class Bundle:
 def save_bundle(path: PathLike, network: RegistrationNetwork, header: Header) -> None:
     """Write a bundle; weights as float16, or float32 where that would lose them (too large or too small).
 
+    What others were worth is removed beside it.
+
     Raises:
         InputError: if the file cannot be written, or a weight is not finite.
     """
@@ -59,6 +62,8 @@ def save_bundle(path: PathLike, network: RegistrationNetwork, header: Header) ->
             )
     tensors = {name: _compact(tensor) for name, tensor in network.state_dict().items()}
     write_weights(Path(path), tensors, {KEY: header.to_json(), "format": "pt"})
+    with suppress(OSError):
+        beside(Path(path)).unlink()
 
 
 def _compact(tensor: torch.Tensor) -> torch.Tensor:

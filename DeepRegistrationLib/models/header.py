@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import InputError
 from .weights_header import read_weights_header
-from .worth import WORTH_KEY
+from .worth import WORTH_KEY, worths
 
 FORMAT = 1
 KEY = "deep_registration"
@@ -199,31 +199,45 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: if there is no such file, or it is not a bundle.
     """
-    return _read_header(path, _state(path), _state(path.with_suffix(WORTH_ENDING)))
+    return _read_header(path, state_of(path), state_of(beside(path)))
 
 
-def _state(path: Path) -> tuple[int, int] | None:
-    """What changes with a file: its time and its size; None if there is none."""
+State = tuple[int, int, int]
+
+
+def state_of(path: Path) -> State | None:
+    """What changes with a file: its size and its times, the one that a copy may keep and the one that it cannot.
+
+    None if there is none.
+    """
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @lru_cache(64)
-def _read_header(path: Path, bundle: tuple[int, int] | None, beside: tuple[int, int] | None) -> Header:
+def _read_header(path: Path, bundle: State | None, newer: State | None) -> Header:
     """Kept while the files stay as they are: every registration lists all models."""
     header = header_in(path, read_weights_header(path).metadata)
-    newer = _worth_beside(path) if bundle and beside else None
-    return replace(header, scores={**header.scores, WORTH_KEY: newer}) if newer else header
+    worth = _worth_beside(path) if bundle and newer else None
+    return replace(header, scores={**header.scores, WORTH_KEY: worth}) if worth else header
+
+
+def beside(path: Path) -> Path:
+    """Where newer figures of what the bundle ``path`` is worth may lie."""
+    return path.parent / (path.stem + WORTH_ENDING)
 
 
 def _worth_beside(path: Path) -> dict[str, Any] | None:
     """What the file beside a bundle says it is worth; None where that is damaged, or is of other weights."""
+    if not beside(path).is_file():  # of a pipe, reading would wait for ever
+        return None
     try:
-        found = json.loads(path.with_suffix(WORTH_ENDING).read_text(encoding="utf-8"))
-        return found if found["bytes"] == path.stat().st_size and found["kinds"] and found["engine"] else None
+        found = json.loads(beside(path).read_text(encoding="utf-8"))
+        whole = len(worths({WORTH_KEY: found})) == len(found["kinds"]) > 0
+        return found if whole and found["bytes"] == path.stat().st_size and found["engine"] else None
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
@@ -231,7 +245,7 @@ def _worth_beside(path: Path) -> dict[str, Any] | None:
 def write_worth(path: Path, worth: Mapping[str, Any]) -> None:
     """Write what the bundle ``path`` is worth (``worth.as_scores``) into the file beside it."""
     text = json.dumps({"bytes": path.stat().st_size, **worth}, indent=1)
-    path.with_suffix(WORTH_ENDING).write_text(text + "\n", encoding="utf-8")
+    beside(path).write_text(text + "\n", encoding="utf-8")
 
 
 def header_in(path: Path, metadata: Mapping[str, str]) -> Header:

@@ -14,6 +14,7 @@ from ..geometry.image import Grid, Image
 from ..progress import Reporter
 from .bundle import Model, load_model
 from .catalog import UNIVERSAL
+from .header import State, state_of
 from .methods import taken_bundle
 from .predict import predict_both
 
@@ -32,7 +33,7 @@ def proposal_for(
 
     def propose(reporter: Reporter) -> tuple[Tensor, Tensor]:
         # A copy: while it runs, it asks whether this very run was cancelled.
-        network = copy.deepcopy(_network(bundle.path, bundle.path.stat().st_mtime_ns))
+        network = copy.deepcopy(_network(bundle.path, state_of(bundle.path)))
         pair = [Image(x[0, 0].numpy(), grid, "image") for x in (fixed, moving)]
         there, back = predict_both(network, *pair, device=device, reporter=reporter)
         return there.to(device), back.to(device)
@@ -41,6 +42,6 @@ def proposal_for(
 
 
 @lru_cache(1)
-def _network(path: Path, changed: int) -> Model:
+def _network(path: Path, state: State | None) -> Model:
     """Kept for the next pair: to make it takes as long as to ask it about a small one."""
     return load_model(path)

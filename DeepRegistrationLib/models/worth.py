@@ -19,6 +19,8 @@ HARM = 0.002
 EARLIER, EARLIER_WORTH = "start_gain", 0.01
 """In headers measured before that: one number over all kinds, and from where on it made a default."""
 FIGURES = ("dice", "tre", "end_point")
+LARGEST = 1e6
+"""A figure, or a gain, beyond this was not measured."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ def _worth(row: Any) -> Worth | None:
         worth = Worth(str(row["images"])[:80], int(row["contrasts"]), str(row["figure"]), int(row["pairs"]), *numbers)
     except (TypeError, KeyError, ValueError, OverflowError):
         return None
-    return worth if worth.figure in FIGURES and all(map(isfinite, numbers)) else None
+    if worth.figure not in FIGURES or not all(isfinite(number) and abs(number) < LARGEST for number in numbers):
+        return None
+    return worth if max(abs(worth.gain), abs(worth.gain_alone)) < LARGEST else None
 
 
 def as_scores(rows: Sequence[Worth], engine: str) -> dict[str, Any]:

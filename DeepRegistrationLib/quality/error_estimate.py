@@ -22,7 +22,7 @@ from ..fields.quantiles import quantiles, thinned
 from ..geometry.image import Grid, Image
 from ..geometry.transform import resample, resample_seen
 from ..similarity.cropped_mind import cropped_mind
-from .lost_part import lost_part
+from .lost_part import lost_part, middle_of
 
 POINTS_A_SIDE = 56
 """Coarse voxels along the mean side of the content."""
@@ -54,7 +54,7 @@ class Found:
         share: of those searched.
         length: median length of their displacement.
         lost: share of those searched that lie in a part of the anatomy where hardly one came back; see ``lost_part``.
-        middle: index of the voxel in the middle of that part; empty if there is none.
+        middle: index of the voxel in the middle of that part, or of the larger of several; empty if there is none.
     """
 
     points: int = 0
@@ -155,8 +155,10 @@ class Searcher:
         missed = ((there + back).float() * self.spacing).square().sum(1).sqrt()
         returned = missed <= BACK + 1e-6
         count = int(returned.sum())
-        lost = lost_part(points * self.spacing, returned)
-        part = float(lost.float().mean()), tuple(points[lost].float().mean(0).tolist()) if lost.any() else ()
+        places = points * self.spacing
+        lost = lost_part(places, returned)
+        middle = points[lost][middle_of(places[lost])].tolist() if lost.any() else ()
+        part = float(lost.float().mean()), tuple(middle)
         if count < LEAST:
             return Found(count, count / len(points), float("nan"), *part)
         length = (exact[returned] * self.spacing).square().sum(1).sqrt()

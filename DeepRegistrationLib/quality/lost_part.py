@@ -34,3 +34,11 @@ def lost_part(places: Tensor, returned: Tensor) -> Tensor:
     share = returned.float()[near].mean(1)
     better = float(share.quantile(0.75))
     return share < LOST * better if better > CONFIRMED else none
+
+
+def middle_of(places: Tensor) -> int:
+    """Which of ``places`` (n, ndim) lies in the middle of the larger part of them, if they are several parts.
+
+    Their mean would lie between two parts, where nothing is lost.
+    """
+    return int(torch.cdist(places, places).median(1).values.argmin())

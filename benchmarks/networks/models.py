@@ -29,7 +29,7 @@ import torch
 
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.models.bundle import Model, load_model, save_bundle
-from DeepRegistrationLib.models.header import WORTH_ENDING, read_header, write_worth
+from DeepRegistrationLib.models.header import read_header, write_worth
 from DeepRegistrationLib.models.worth import WORTH_KEY, as_scores, sentence
 
 from ..running import run_command
@@ -188,7 +188,6 @@ def _keep(model: Model, path: Path, cache: Cache, embed: bool) -> None:
             own = cache.values["own"]
             scores |= {"held_out_pairs": len(own["network"]), "identity": summary(own["identity"])}
             scores["network"] = {k: v for k, v in summary(own["network"]).items() if k != "seconds"}
-        path.with_suffix(WORTH_ENDING).unlink(missing_ok=True)
         save_bundle(path, model.network, replace(model.header, scores=scores))
     cache["model"] = {**cache.values["model"], "header": json.loads(read_header(path).to_json())}
     print(f"{model.name}: {sentence(scores)}", flush=True)

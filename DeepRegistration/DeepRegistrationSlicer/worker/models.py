@@ -5,9 +5,9 @@ Only the headers are read here, as the library reads them; the weights are for t
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import slicer
 
 from DeepRegistrationLib.errors import InputError
-from DeepRegistrationLib.models.header import BOX, ENDING, USER_FOLDER_VARIABLE, Header, read_header
+from DeepRegistrationLib.models.header import BOX, ENDING, USER_FOLDER_VARIABLE, Header, beside, read_header
 
 from ..errors import RegistrationError, SceneInputError
 from ..texts import tr as _
@@ -99,17 +99,10 @@ def listModels() -> list[ModelFile]:
     for folder, isInTheBox in ((BOX, True), (userFolder(), False)):
         for path in sorted(folder.glob(f"*{ENDING}")) if folder.is_dir() else []:
             try:
-                state = path.stat()
-                found.append(ModelFile(path, isInTheBox, _headerOf(path, state.st_mtime_ns, state.st_size)))
-            except (SceneInputError, OSError):
+                found.append(ModelFile(path, isInTheBox, readHeader(path)))
+            except SceneInputError:
                 continue
     return found
-
-
-@functools.lru_cache(maxsize=256)
-def _headerOf(path: Path, _time: int, _size: int) -> Header:
-    """``readHeader``, once for each state of a file: the panel asks at every change of a parameter."""
-    return readHeader(path)
 
 
 def readHeader(path: Path) -> Header:
@@ -144,6 +137,10 @@ def importModel(path: Path) -> ModelFile:
                 name=path.name, folder=target.parent, reason=error.strerror
             )
         ) from error
+    with suppress(OSError):  # a model works without newer figures of what it is worth, but not with another's
+        beside(target).unlink(missing_ok=True)
+        if beside(path).is_file():
+            shutil.copyfile(beside(path), beside(target))
     return ModelFile(target, False, header)
 
 
@@ -162,3 +159,5 @@ def removeModel(model: ModelFile) -> None:
         raise RegistrationError(
             _("{name} could not be deleted ({reason}).").format(name=model.name, reason=error.strerror)
         ) from error
+    with suppress(OSError):
+        beside(model.path).unlink()

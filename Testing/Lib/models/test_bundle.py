@@ -1,8 +1,10 @@
 """Model bundles: one safetensors file that other tools can read, and nothing in it is believed unchecked."""
 
 import json
+import os
 import struct
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +15,10 @@ from DeepRegistrationLib.models import bundle as models
 from DeepRegistrationLib.models.bundle import list_bundles, load_model, save_bundle, weights_hash
 from DeepRegistrationLib.models.header import (
     KEY,
-    WORTH_ENDING,
     Header,
     NetworkGrid,
     Normalization,
+    beside,
     read_header,
     write_worth,
 )
@@ -260,17 +262,62 @@ def test_a_model_that_was_replaced_is_read_anew(bundle, network):
 
 def test_what_a_model_is_worth_is_renewed_beside_it_without_writing_its_weights_anew(bundle):
     before = bundle.read_bytes()
-    newer = Worth("knees", 1, "dice", 3, before=0.5, alone=0.6, none=0.7, start=0.71)
     read_header(bundle)  # kept from now on
-    write_worth(bundle, as_scores([newer], "abc"))
+    write_worth(bundle, as_scores([KNEES], "abc"))
     for header in (read_header(bundle), load_model(bundle).header):
-        assert worths(header.scores) == [newer]
+        assert worths(header.scores) == [KNEES]
         assert header.scores["dice"] == HEADER.scores["dice"]
         assert header.scores[WORTH_KEY]["engine"] == "abc"
     assert bundle.read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"bytes": 3}', '{"bytes": 3, "engine": "a", "kinds": [1]}', "[" * 9999])
+KNEES = Worth("knees", 1, "dice", 3, before=0.5, alone=0.6, none=0.7, start=0.71)
+
+
+def beside_it(**changed):
+    return json.dumps({**as_scores([KNEES], "abc"), "bytes": "SIZE", **changed}).replace('"SIZE"', "{size}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "[" * 9999,
+        beside_it(bytes=3),
+        beside_it(engine=""),
+        beside_it(kinds=[]),
+        beside_it(kinds=[1]),
+        beside_it(kinds="many"),
+        beside_it(kinds=[asdict(KNEES), {**asdict(KNEES), "start": None}]),
+        beside_it(kinds=[asdict(KNEES), {**asdict(KNEES), "start": 1e300}]),
+    ],
+)
 def test_figures_beside_a_bundle_that_are_damaged_or_of_other_weights_do_not_count(bundle, text):
-    bundle.with_suffix(WORTH_ENDING).write_text(text, encoding="utf-8")
+    """Not one of them: what is left out may be the kind on which it harms."""
+    beside(bundle).write_text(text.replace("{size}", str(bundle.stat().st_size)), encoding="utf-8")
     assert read_header(bundle) == HEADER
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_beside_a_bundle_is_not_waited_for(bundle):
+    os.mkfifo(beside(bundle))
+    assert read_header(bundle) == HEADER
+
+
+def test_new_weights_are_not_worth_what_those_before_were(bundle, network):
+    """The same network trained again has the same number of bytes."""
+    write_worth(bundle, as_scores([KNEES], "abc"))
+    size = bundle.stat().st_size
+    with torch.no_grad():
+        network.unet.flow.bias += 1
+    save_bundle(bundle, network, HEADER)
+    assert bundle.stat().st_size == size
+    assert read_header(bundle) == HEADER
+
+
+@pytest.mark.parametrize("path", [".", "/", ".."])
+def test_a_folder_is_no_bundle(path):
+    with pytest.raises(InputError, match="not a file"):
+        read_header(Path(path))

@@ -64,6 +64,8 @@ def test_a_default_for_one_contrast_is_judged_by_images_of_one_contrast():
         {"kinds": [{**asdict(LUNGS), "figure": "beauty"}]},
         {"kinds": [{**asdict(LUNGS), "start": float("nan")}]},
         {"kinds": [{**asdict(LUNGS), "pairs": "many"}]},
+        {"kinds": [{**asdict(LUNGS), "start": 1e300}]},
+        {"kinds": [{**asdict(LUNGS), "figure": "tre", "none": 1e-308, "start": 1e5}]},
         {"kinds": [{**asdict(LUNGS), "before": None}]},
     ],
 )

@@ -120,6 +120,17 @@ def test_a_part_that_lies_far_off_is_told_and_where_it_is(shape):
     assert whole.lost_at is None
 
 
+def test_the_place_of_two_lost_parts_is_in_one_of_them():
+    shape = (120, 200)
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=shape), 2.0).astype(np.float32)
+    lost = np.broadcast_to(np.abs(np.arange(200) - 100) > 70, shape)
+    image = Image(noise, Grid.from_shape(shape))
+    smeared = Image(np.where(lost, ndimage.gaussian_filter(noise, 12.0), noise), image.grid)
+    found = estimate_errors(image, smeared, (None,), Image(np.ones(shape, np.float32), image.grid))
+    assert found.lost > 0.1
+    assert lost[tuple(image.grid.to_index(found.lost_at).round().astype(int))]
+
+
 def test_points_outside_of_the_moving_image_do_not_count():
     t1 = head()[0]
     half = t1.grid.cropped(np.zeros(3, int), np.array([SIZE[0], SIZE[1], SIZE[2] // 2]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from DeepRegistrationLib.quality.lost_part import lost_part
+from DeepRegistrationLib.quality.lost_part import lost_part, middle_of
 from DeepRegistrationLib.quality.report import Report
 from DeepRegistrationLib.quality.verdict import place_in_words
 
@@ -33,6 +33,17 @@ def test_where_few_come_back_anywhere_or_few_were_searched_no_part_is_told():
     assert not lost_part(x, half & (x[:, 0] > 0.3)).any()
     assert not lost_part(x[:90], x[:90, 0] > 0.3).any()
     assert not lost_part(x[:0], x[:0, 0] > 0.3).any()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("border", [0.2, 0.25])
+def test_the_middle_of_two_lost_parts_lies_in_the_larger_one_and_not_between(ndim, border):
+    x = places(ndim)
+    x = x[(x[:, 0] < border) | (x[:, 0] > 0.8)]
+    at = float(x[middle_of(x), 0])
+    assert at < border or (border == 0.2 and at > 0.8)
+    one = places(ndim)  # a single part
+    assert float((one[middle_of(one)] - 0.5).norm()) < 0.25
 
 
 def test_the_verdict_says_which_part_as_slicer_shows_places():

@@ -77,6 +77,28 @@ def test_importing_copies_and_removing_deletes(folder, tmp_path):
     assert [m for m in models.listModels() if not m.isInTheBox] == []
 
 
+def test_what_a_model_is_worth_goes_with_it_and_is_shown_as_it_is_renewed(folder, tmp_path):
+    from DeepRegistrationLib.models.worth import Worth, as_scores
+
+    def shown():
+        return [dict(m.details()).get("Worth", "") for m in models.listModels() if not m.isInTheBox]
+
+    def worth(start):
+        return as_scores([Worth("knees", 1, "dice", 8, 0.57, 0.74, 0.790, start)], "abc")
+
+    path = bundle(tmp_path / "knee.safetensors")
+    header.write_worth(path, worth(0.80))
+    model = models.importModel(path)
+    assert "better than no network on knees (Dice +0.010)" in shown()[0]
+    header.write_worth(model.path, worth(0.70))
+    assert "worse than no network on knees (Dice -0.090)" in shown()[0]
+    models.removeModel(model)
+    assert list(folder.iterdir()) == []
+    header.beside(path).rename(header.beside(model.path))  # of one that was removed by hand
+    models.importModel(path)
+    assert shown() == [""]
+
+
 def damaged(header_text: bytes, tensors: bytes = b"") -> bytes:
     return struct.pack("<Q", len(header_text)) + header_text + tensors
 
