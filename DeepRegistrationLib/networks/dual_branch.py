@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .blocks import Convolution, Prediction, RegistrationNetwork, check_images, convolution, crop, like, pad_to_multiple
-from .voxelmorph import VoxelMorphUNet
+from .voxelmorph import VoxelMorph, VoxelMorphUNet
 
 FULL_RESOLUTION = (32, 16, 16)
 """With the flow, the four convolutions that refine the full-resolution field."""
@@ -76,24 +76,42 @@ class DualBranch(RegistrationNetwork):
     def last_convolution(self) -> Convolution:
         return self.image_branch.flow if self.fusion is None else self.fusion.mix
 
-    def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """(N, 1, *S) each -> displacement φ_ig (N, ndim, *S)."""
+    def weights_from(self, other: RegistrationNetwork) -> dict[str, Tensor] | None:
+        """As for every network; or both branches begin as a VoxelMorph U-Net, but for the layers of other widths."""
+        if not isinstance(other, VoxelMorph) or other.ndim != self.ndim:
+            return super().weights_from(other)
+        weights = self.state_dict()
+        given = other.unet.state_dict()
+        for branch in ("image_branch", "gradient_branch"):
+            for name, value in given.items():
+                key = f"{branch}.{name}"
+                if key in weights and weights[key].shape == value.shape:
+                    weights[key] = value
+        return weights
+
+    def forward(self, fixed: Tensor, moving: Tensor, images: bool = True) -> Prediction:
+        """(N, 1, *S) each -> displacement φ_ig (N, ndim, *S); without ``images`` φ_g, in half of the time."""
         check_images(fixed, moving, self.ndim)
         fixed_gradient, moving_gradient = gradient_magnitude(fixed), gradient_magnitude(moving)
-        shape, divisor = fixed.shape[2:], VoxelMorphUNet.divisor
-        weight = self.image_branch.flow.weight
-        images = like(pad_to_multiple(torch.cat([moving, fixed], 1), divisor), weight)
-        image_field = self.image_branch(images)
-        gradients = like(pad_to_multiple(torch.cat([moving_gradient, fixed_gradient], 1), divisor), weight)
-        gradient_field = self.gradient_branch(gradients)
-        fused = (image_field + gradient_field) / 2 if self.fusion is None else self.fusion(image_field, gradient_field)
+        shape = fixed.shape[2:]
+        gradient_field = _field(self.gradient_branch, moving_gradient, fixed_gradient)
+        by_gradient = crop(gradient_field, shape).float()
         extras = {
-            "image_displacement": crop(image_field, shape).float(),
-            "gradient_displacement": crop(gradient_field, shape).float(),
+            "gradient_displacement": by_gradient,
             "fixed_gradient": fixed_gradient,
             "moving_gradient": moving_gradient,
         }
+        if not images:
+            return Prediction(by_gradient, extras=extras)
+        image_field = _field(self.image_branch, moving, fixed)
+        fused = (image_field + gradient_field) / 2 if self.fusion is None else self.fusion(image_field, gradient_field)
+        extras["image_displacement"] = crop(image_field, shape).float()
         return Prediction(crop(fused, shape).float(), extras=extras)
+
+
+def _field(branch: VoxelMorphUNet, moving: Tensor, fixed: Tensor) -> Tensor:
+    """A branch's answer on the padded grid."""
+    return branch(like(pad_to_multiple(torch.cat([moving, fixed], 1), branch.divisor), branch.flow.weight))
 
 
 class MonoBranch(RegistrationNetwork):
