@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import slicer
 
+from DeepRegistrationLib.models import header
 from Testing.host import interact
 
 from .. import cases
@@ -213,10 +214,10 @@ class TestPython:
 
 
 def test_headers_are_read_once_as_long_as_a_file_stays_the_same(monkeypatch):
-    models._headerOf.cache_clear()
+    header._read_header.cache_clear()
     read = []
-    genuine = models.readHeader
-    monkeypatch.setattr(models, "readHeader", lambda path: read.append(path.name) or genuine(path))
+    genuine = header.read_weights_header
+    monkeypatch.setattr(header, "read_weights_header", lambda path: read.append(path.name) or genuine(path))
     first = models.listModels()
     assert len(read) == len(first) > 0
     assert models.listModels() == first
