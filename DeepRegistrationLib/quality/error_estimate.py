@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
@@ -53,15 +53,15 @@ class Found:
         points: that came back.
         share: of those searched.
         length: median length of their displacement.
-        lost: share of those searched that lie in a part of the anatomy where hardly one came back; see ``lost_part``.
-        middle: index of the voxel in the middle of that part, or of the larger of several; empty if there is none.
+        searched: (n, ndim) index of the voxels that were searched; empty if there were too few.
+        returned: (n,) bool: those of them that came back.
     """
 
     points: int = 0
     share: float = 0.0
     length: float = float("nan")
-    lost: float = float("nan")
-    middle: tuple[float, ...] = ()
+    searched: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.long))
+    returned: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
 
 
 @dataclass(frozen=True)
@@ -155,14 +155,22 @@ class Searcher:
         missed = ((there + back).float() * self.spacing).square().sum(1).sqrt()
         returned = missed <= BACK + 1e-6
         count = int(returned.sum())
-        places = points * self.spacing
-        lost = lost_part(places, returned)
-        middle = points[lost][middle_of(places[lost])].tolist() if lost.any() else ()
-        part = float(lost.float().mean()), tuple(middle)
         if count < LEAST:
-            return Found(count, count / len(points), float("nan"), *part)
+            return Found(count, count / len(points), float("nan"), points, returned)
         length = (exact[returned] * self.spacing).square().sum(1).sqrt()
-        return Found(count, count / len(points), float(length.median()), *part)
+        return Found(count, count / len(points), float(length.median()), points, returned)
+
+    def lost(self, found: Found) -> tuple[float, list[int]]:
+        """Share of what was searched that lies in a part of the anatomy where hardly one came back; ``lost_part``.
+
+        And the index of the voxel in the middle of that part, or of the larger of several; empty if there is none.
+        """
+        if not len(found.searched):
+            return float("nan"), []
+        places = found.searched * self.spacing
+        lost = lost_part(places, found.returned)
+        middle: list[int] = found.searched[lost][middle_of(places[lost])].tolist() if lost.any() else []
+        return float(lost.float().mean()), middle
 
     def _best(self, a: Tensor, b: Tensor, points: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
         """(n, ndim) whole voxels, and the same between voxels by a parabola along each axis."""
@@ -295,18 +303,19 @@ def estimate_errors(
         seen = Image(moving_mask.astype(np.float32), moving.grid)
         known = [resample(seen, fine, transform, fill=0.0) for transform in transforms]
 
-    def search(which: Sequence[int], level: int) -> dict[int, Found]:
+    def search(which: Sequence[int], level: int) -> tuple[Searcher, dict[int, Found]]:
         grid = fine if level == 1 else fine.with_spacing(np.maximum(fine.spacing, level * step))
         live = [axis for axis, n in enumerate(grid.shape) if n > 1]
         spacing = [float(grid.spacing[axis]) / (level * step) for axis in live]
         searcher = Searcher(_on(still, grid), _on(shown, grid) > 0.5, spacing)
-        return {k: searcher.search(_on(moved[k], grid), _on(known[k], grid) > 0.99) for k in which}
+        return searcher, {k: searcher.search(_on(moved[k], grid), _on(known[k], grid) > 0.99) for k in which}
 
-    near = search(range(len(transforms)), 1)
+    searcher, near = search(range(len(transforms)), 1)
     far = [k for k, found in near.items() if not found.length <= NEAR]  # of the others it would not count
-    further = search(far, 2) if far else {}
+    further = search(far, 2)[1] if far else {}
     errors = [step * error_of(found, further.get(k, Found())) for k, found in near.items()]
-    return Estimate(step, errors, near[0].lost, _place(near[0].middle, fine) if near[0].middle else None)
+    lost, middle = searcher.lost(near[0])
+    return Estimate(step, errors, lost, _place(middle, fine) if middle else None)
 
 
 def _place(index: Sequence[float], grid: Grid) -> np.ndarray:

@@ -61,9 +61,9 @@ FELL, FELL_CHECK = 1.4, 1.4
 """The same where the estimate was so many times as large for the affine part alone: it does tell here what lies in its
 place from what does not, so what remains of it is no matter of contrast. Nothing else spoke against five of 133 pairs
 of two organs or cuts, which gave 1.5 to 2.4 and 1.5 to 4.2 times as much before, nor against nine generated heads that
-ended two coarse voxels off: 1.5 to 2.4, 1.4 to 2.7. Of about 450 others a chest that is
-off, six cases of a prostate (2.0, Dice 0.79), four slices of CT and MR, three hippocampi and a liver in contrasts that
-are not monotone are asked about."""
+ended two coarse voxels off: 1.5 to 2.4, 1.4 to 2.7. Of about 450 others a chest that is off, six
+cases of a prostate (2.0, Dice 0.79), four slices of CT and MR, three hippocampi and a liver in contrasts that are not
+monotone are asked about."""
 AFFINE_CHECK = 2.0
 """The same where the affine alignment is the answer: it is no worse than what was tried, which is not yet good. Of 29
 such answers of the robustness benchmark eight were above, seven of them far from what can be reached."""
