@@ -57,6 +57,10 @@ def voxelmorph(
     return {"similarity": compared, "smoothness": weight * diffusion(displacement)}
 
 
+BETA, GAMMA = 0.3, 0.8
+"""Of the dual branch's smoothness, of the gradient branch's field and of the fused one: the pig kidney's."""
+
+
 def dual_branch(
     warped: Tensor,
     fixed: Tensor,
@@ -66,8 +70,8 @@ def dual_branch(
     gradient_displacement: Tensor | None = None,
     *,
     alpha: float = 0.4,
-    beta: float = 0.3,
-    gamma: float = 0.8,
+    beta: float = BETA,
+    gamma: float = GAMMA,
     kind: str = "ssc",
     radius: int = 2,
     dilation: int = 2,
@@ -79,16 +83,23 @@ def dual_branch(
         warped_gradient, gradient_displacement: the moving image's gradient *map* warped by the gradient branch's
             field (never the gradient of the warped image), and that field. None for one branch alone (VM).
     """
-    terms = {
-        "image": mind_loss(warped, fixed, kind, radius, dilation),
-        "smoothness": gamma * diffusion(displacement),
-    }
+    smooth = dual_branch_smoothness(displacement, gradient_displacement, beta=beta, gamma=gamma)
+    terms = {"image": mind_loss(warped, fixed, kind, radius, dilation), "smoothness": smooth.pop("smoothness")}
     if warped_gradient is None and fixed_gradient is None and gradient_displacement is None:
         return terms
     if warped_gradient is None or fixed_gradient is None or gradient_displacement is None:
         raise InputError("The gradient branch needs both gradient maps and its field; give all three or none.")
     terms["gradient"] = alpha * mind_loss(warped_gradient, fixed_gradient, kind, radius, dilation)
-    terms["gradient smoothness"] = beta * diffusion(gradient_displacement)
+    return terms | smooth
+
+
+def dual_branch_smoothness(
+    displacement: Tensor, gradient_displacement: Tensor | None = None, *, beta: float = BETA, gamma: float = GAMMA
+) -> Terms:
+    """The last two terms of Eq. 5: the diffusion of the fused field and, if there is one, of the gradient branch's."""
+    terms = {"smoothness": gamma * diffusion(displacement)}
+    if gradient_displacement is not None:
+        terms["gradient smoothness"] = beta * diffusion(gradient_displacement)
     return terms
 
 

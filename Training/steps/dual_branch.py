@@ -24,20 +24,20 @@ from torch import Tensor
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.fields import warp
 from DeepRegistrationLib.losses import objectives
-from DeepRegistrationLib.losses.regularization import diffusion
 from DeepRegistrationLib.networks import Prediction, RegistrationNetwork
 from DeepRegistrationLib.networks.dual_branch import DualBranch
 from DeepRegistrationLib.similarity.measures import lncc
 
 from ..pairs.batch import Batch
 from ..plan import TrainingPlan
+from .known import label_weight, mean_length
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, keywords, registration_network, settings
 
 OPTIONS = {"common": 0.0, "known": 0.0, "gradient_first": 0.0, "paper_from": 0.0}
 CONTRASTS = 2
 """In which the label maps are shown at a time: one alone leaves some borders without contrast."""
-COARSE, BACKGROUND = 4, 0.1
-"""Voxels that the coarse end-point error is averaged over, and the weight of voxels without a label: nothing to see."""
+COARSE = 4
+"""Voxels along each axis that the coarse end-point error is averaged over."""
 
 
 def steps(plan: TrainingPlan, ndim: int) -> Steps:
@@ -93,11 +93,9 @@ def printed(prediction: Prediction, batch: Batch, given: Mapping[str, Any]) -> T
 
 def smoothness(prediction: Prediction, given: Mapping[str, Any]) -> Terms:
     """The paper's smoothness alone, with its weights."""
-    terms = {"smoothness": given.get("gamma", 0.8) * diffusion(prediction.displacement)}
-    if "gradient_displacement" in prediction.extras:
-        by_gradient = prediction.extras["gradient_displacement"]
-        terms["gradient smoothness"] = given.get("beta", 0.3) * diffusion(by_gradient)
-    return terms
+    weights = {name: given[name] for name in ("beta", "gamma") if name in given}
+    by_gradient = prediction.extras.get("gradient_displacement")
+    return objectives.dual_branch_smoothness(prediction.displacement, by_gradient, **weights)
 
 
 def taught(prediction: Prediction, batch: Batch, options: Mapping[str, float]) -> Terms:
@@ -138,15 +136,7 @@ def common_contrast(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 def known_error(u: Tensor, batch: Batch) -> Tensor:
     """Mean distance of ``u`` (N, ndim, *S) from the true map in voxels, plus half of that between coarse means."""
     assert batch.displacement is not None
-    weight = torch.ones_like(batch.fixed) if batch.weight is None else batch.weight
-    if batch.fixed_labels is not None:
-        weight = weight * ((batch.fixed_labels > 0).float() * (1 - BACKGROUND) + BACKGROUND)
+    weight = label_weight(batch)
     error = u - batch.displacement
     mean = F.avg_pool2d if u.ndim == 4 else F.avg_pool3d
-    total = _mean_length(error, weight)
-    return total + 0.5 * _mean_length(mean(error, COARSE), mean(weight, COARSE))
-
-
-def _mean_length(error: Tensor, weight: Tensor) -> Tensor:
-    lengths = (error.square().sum(1, keepdim=True) + 1e-4).sqrt()
-    return (lengths * weight).sum() / weight.sum().clamp_min(1e-6)
+    return mean_length(error, weight) + 0.5 * mean_length(mean(error, COARSE), mean(weight, COARSE))

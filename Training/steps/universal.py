@@ -19,12 +19,11 @@ from DeepRegistrationLib.networks.universal import SQUARINGS, UniversalNetwork
 
 from ..pairs.batch import Batch
 from ..plan import TrainingPlan
+from .known import label_weight, mean_length
 from .turns import REGISTRATION, Context, Steps, Terms, Turn, registration_network, settings
 
 LOSS = {"end_point": 1.0, "end_point_after": 0.2, "dice": 1.0, "smoothness": 0.05}
 OPTIONS = {"end_point_share": 0.25, "unsupervised": False}
-BACKGROUND = 0.1
-"""Weight of voxels without a label in the end-point error: there is nothing to see."""
 
 
 def steps(plan: TrainingPlan, ndim: int) -> Steps:
@@ -64,9 +63,7 @@ def end_point_error(prediction: Prediction, batch: Batch) -> Tensor:
     """Mean distance in voxels of the predicted from the true map: the finest level plus half of each coarser one."""
     assert batch.displacement is not None
     assert batch.fixed_labels is not None
-    weight = (batch.fixed_labels > 0).float() * (1 - BACKGROUND) + BACKGROUND
-    if batch.weight is not None:
-        weight = weight * batch.weight
+    weight = label_weight(batch)
     total = batch.fixed.new_zeros(())
     velocities = prediction.extras["velocities"]
     for level, v in enumerate(velocities):
@@ -74,12 +71,8 @@ def end_point_error(prediction: Prediction, batch: Batch) -> Tensor:
         u = fields.exponentiate(v, SQUARINGS)
         size = u.shape[2:]
         voxel = batch.fixed.shape[2] / size[0]
-        error = (u - fields.resize(batch.displacement, size)).square().sum(1, keepdim=True)
-        here = fields.resize_image(weight, size)
-        # Each item counts the same, however much of it is seen.
-        axes = list(range(1, here.ndim))
-        mean = ((error + 1e-4).sqrt() * here).sum(axes) / here.sum(axes).clamp_min(1e-6)
-        total = total + (1.0 if last else 0.5) * voxel * mean.mean()
+        error = mean_length(u - fields.resize(batch.displacement, size), fields.resize_image(weight, size))
+        total = total + (1.0 if last else 0.5) * voxel * error
     return total
 
 
