@@ -9,8 +9,9 @@ from pathlib import Path
 from ..errors import InputError
 
 _GZIP = b"\x1f\x8b"
-_NIFTI = {344: (b"n+1\0",), 4: (b"n+2\0",)}
-_MGH_TYPES = (0, 1, 3, 4, 10)
+_NIFTI = {344: b"n+1\0", 4: b"n+2\0"}
+MGH_TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
+"""Of a FreeSurfer volume's voxels, by the number in its header."""
 _SAME = {".nrrd": (".nrrd", ".nhdr"), ".mha": (".mha", ".mhd"), ".tfm": (".tfm", ".txt")}
 
 
@@ -42,7 +43,7 @@ def _ending_of(path: Path) -> str:
             start = zlib.decompressobj(31).decompress(start, 4096)
         except zlib.error:
             return ""
-    if any(start[at:].startswith(marks) for at, marks in _NIFTI.items()):
+    if any(start.startswith(mark, at) for at, mark in _NIFTI.items()):
         return ".nii.gz" if packed else ".nii"
     if _is_mgh(start):
         return ".mgz" if packed else ".mgh"
@@ -59,4 +60,4 @@ def _is_mgh(start: bytes) -> bool:
     if len(start) < 24:
         return False
     version, *size, frames, kind = struct.unpack_from(">6i", start)
-    return version == 1 and all(0 < n < 1 << 16 for n in (*size, frames)) and kind in _MGH_TYPES
+    return version == 1 and all(0 < n < 1 << 16 for n in (*size, frames)) and kind in MGH_TYPES

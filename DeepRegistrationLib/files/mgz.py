@@ -18,10 +18,9 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..system import check_memory
 from .axes import RAS_TO_LPS_MATRIX
-from .contents import unreadable
+from .contents import MGH_TYPES, unreadable
 
 ENDINGS = (".mgz", ".mgh")
-_TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
 _HEADER = 284
 _MOST_FRAMES = 1 << 20
 
@@ -36,14 +35,14 @@ def read_mgh(path: Path, name: str) -> sitk.Image:
         with gzip.open(path, "rb") if path.name.lower().endswith(".mgz") else path.open("rb") as file:
             header = file.read(_HEADER)
             version, *size, frames, kind, _, good = struct.unpack(">7ih", header[:30])
-            if version != 1 or kind not in _TYPES:
+            if version != 1 or kind not in MGH_TYPES:
                 raise ValueError(f"version {version}, voxels of type {kind}")
             if min(size) < 1 or not 1 <= frames <= _MOST_FRAMES:
                 raise ValueError(f"a size of {' x '.join(map(str, size))} voxels and {frames} frames")
             if frames != 1:
                 raise InputError(f"The {name} {path} has {frames} frames; choose one time point.")
             numbers = _geometry(header, bool(good))
-            dtype = np.dtype(_TYPES[kind])
+            dtype = np.dtype(MGH_TYPES[kind])
             wanted = math.prod(size) * dtype.itemsize
             check_memory(wanted, f"{name} {path}")
             data = file.read(wanted)

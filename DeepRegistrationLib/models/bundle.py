@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..files.writing import check_named
 from ..geometry.image import PathLike
 from ..networks import RegistrationNetwork, build_network
-from .header import BOX, ENDING, KEY, USER_FOLDER_VARIABLE, Header, beside, header_in, read_header
+from .header import BOX, ENDING, KEY, USER_FOLDER_VARIABLE, Header, beside, read_header
 from .safetensors import read_weights, write_weights
 
 _log = logging.getLogger(__name__)
@@ -82,9 +82,8 @@ def load_model(source: PathLike, user_folder: PathLike | None = None) -> Model:
         InputError: if there is none, or it is damaged.
     """
     path = _find(source, user_folder)
-    tensors, metadata = read_weights(path)
-    header = header_in(path, metadata)
-    header = replace(header, scores=read_header(path).scores)  # which may be newer
+    tensors, _ = read_weights(path)
+    header = read_header(path)
     floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     if not all(bool(t.isfinite().all()) for t in floats.values() if t.is_floating_point()):
         raise InputError(f"The weights in {path} hold values that are not numbers; get the model again.")

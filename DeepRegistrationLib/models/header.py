@@ -221,7 +221,7 @@ def state_of(path: Path) -> State | None:
 def _read_header(path: Path, bundle: State | None, newer: State | None) -> Header:
     """Kept while the files stay as they are: every registration lists all models."""
     header = header_in(path, read_weights_header(path).metadata)
-    worth = _worth_beside(path) if bundle and newer else None
+    worth = _worth_beside(path) if newer else None
     return replace(header, scores={**header.scores, WORTH_KEY: worth}) if worth else header
 
 

@@ -6,6 +6,7 @@ import html
 import math
 from typing import Any
 
+from DeepRegistrationLib.files.axes import RAS_TO_LPS_SIGNS
 from DeepRegistrationLib.quality.verdict import LOST_CHECK, mm, resolution
 
 from ..scene.landmarks import LandmarkPairs
@@ -43,7 +44,8 @@ def placeToLook(report: dict[str, Any]) -> tuple[float, float, float] | None:
         return None
     if not isinstance(place, list | tuple) or len(place) != 3 or not all(map(isMeasured, place)):
         return None
-    return -place[0], -place[1], place[2]
+    right, anterior, superior = (RAS_TO_LPS_SIGNS * place).tolist()
+    return right, anterior, superior
 
 
 def summary(report: dict[str, Any]) -> str:
