@@ -17,3 +17,8 @@ def _the_same_numbers_each_time() -> None:
     # Not imported for it: some tests are about a process without PyTorch.
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes name no test: those of gzip hold the second they were packed in, and each process packs its own."""
+    return argname if isinstance(val, bytes) else None

@@ -1,6 +1,7 @@
-"""What every test keeps: no assertion on how long something took, which a busy machine breaks and nothing else does."""
+"""What every test keeps: no assertion on how long something took, and a name that each process gives it alike."""
 
 import ast
+import gzip
 from collections.abc import Iterator
 
 import pytest
@@ -43,3 +44,8 @@ def test_no_test_asserts_how_long_something_took():
 )
 def test_such_an_assertion_is_found(text, expected):
     assert list(timed(ast.parse(text))) == expected
+
+
+@pytest.mark.parametrize("data", [gzip.compress(b"a"), gzip.compress(b"b", mtime=0)])
+def test_bytes_name_no_test(request, data):
+    assert request.node.name in ("test_bytes_name_no_test[data0]", "test_bytes_name_no_test[data1]")
