@@ -27,6 +27,7 @@ def device_for(name: str, said: list[str]) -> torch.device:
     Raises:
         InputError: as ``choose_device``.
     """
+    _check_number_type()
     if name != "auto":
         return choose_device(name)
     for kind, there in (("cuda", torch.cuda.is_available), ("mps", torch.backends.mps.is_available)):
@@ -66,8 +67,10 @@ def choose_device(name: str = "auto") -> torch.device:
     """ "auto" is the NVIDIA GPU if PyTorch can use one, else the CPU; "mps" (Apple's GPU) only where it is asked for.
 
     Raises:
-        InputError: if the device asked for is not there, or cannot do what a registration needs.
+        InputError: if the device asked for is not there, or cannot do what a registration needs, or if PyTorch was told
+            to make other numbers than float32.
     """
+    _check_number_type()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -90,6 +93,15 @@ def choose_device(name: str = "auto") -> torch.device:
             f"{lacking}; use a newer version, or the device cpu."
         )
     return device
+
+
+def _check_number_type() -> None:
+    default = torch.get_default_dtype()
+    if default is not torch.float32:
+        raise InputError(
+            f"PyTorch was told to make {default} numbers in this process, and a registration needs torch.float32: call "
+            "torch.set_default_dtype(torch.float32), and try again."
+        )
 
 
 _NAMES = f"{', '.join(DEVICES[:-1])} or {DEVICES[-1]}"

@@ -123,8 +123,7 @@ def register(
         stage(1.0, "images aligned as a whole")
 
     with reporter.stage("prepare", 0.2, 0.25) as stage:
-        onto = affine_to_sitk(matrix)
-        prepared = None if chosen.is_linear else PreparedPair.prepare(pair, fixed_on_grid, grid, onto, surroundings)
+        prepared = None if chosen.is_linear else PreparedPair.prepare(pair, fixed_on_grid, grid, matrix, surroundings)
         stage(1.0, "images on one grid")
 
     predicted = 0.25 if model is None else 0.65 if fine_tuned_by else 0.35
@@ -326,6 +325,7 @@ def _refined(
             *images,
             settings,
             spacing=prepared.grid.spacing.tolist(),
+            lacking=prepared.lacking,
             start=begin,
             fixed_mask=fixed_mask,
             moving_mask=moving_mask,

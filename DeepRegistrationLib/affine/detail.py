@@ -194,9 +194,12 @@ def _around(x: Tensor, radius: np.ndarray) -> Tensor:
 
 def _without_rim(seen: Tensor, rim: np.ndarray) -> Tensor:
     """``seen`` (1, 1, *S) eroded by ``rim`` voxels along each axis; nothing is seen beyond the border."""
-    largest = F.max_pool2d if seen.ndim == 4 else F.max_pool3d
-    unseen = F.pad(1 - seen, [int(r) for r in reversed(rim) for _ in range(2)], value=1.0)
-    return 1 - largest(unseen, [2 * int(r) + 1 for r in rim], 1)
+    seen = F.pad(seen, [int(r) for r in reversed(rim) for _ in range(2)])
+    # One axis after the other: to pool all at once takes ten times as long.
+    for axis, r in enumerate(int(r) for r in rim):
+        n = seen.shape[axis + 2] - 2 * r
+        seen = torch.stack([seen.narrow(axis + 2, first, n) for first in range(2 * r + 1)]).amin(0)
+    return seen
 
 
 def _correlations(own: Sequence[Tensor], other: Sequence[Tensor], shape: Sequence[int]) -> Tensor:

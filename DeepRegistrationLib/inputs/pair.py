@@ -16,8 +16,9 @@ from ..errors import InputError
 from ..geometry.image import Grid, Image, ImageSource
 from ..geometry.padding import comparable, measured_part
 from ..geometry.single_slice import Plane, flatten
-from ..geometry.transform import resample
+from ..geometry.transform import affine_to_sitk, resample
 from .checks import filled, read_mask, read_pair, unlike_units
+from .resolution import lacking
 
 BYTES_PER_VOXEL = 260
 """Peak memory of a registration for each voxel of the working grid, measured by the benchmarks."""
@@ -86,13 +87,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class PreparedPair:
-    """Both images on the working grid, the moving one through the affine: tensors (1, 1, *grid.shape)."""
+    """Both images on the working grid, the moving one through the affine: tensors (1, 1, *grid.shape).
+
+    ``lacking``: voxels along each axis, see ``resolution.py``.
+    """
 
     grid: Grid
     fixed: Tensor
     moving: Tensor
     fixed_mask: Tensor | None
     moving_mask: Tensor | None
+    lacking: tuple[float, ...]
 
     @classmethod
     def prepare(
@@ -100,15 +105,15 @@ class PreparedPair:
         pair: Pair,
         fixed_on_grid: tuple[Tensor, Tensor | None],
         grid: Grid,
-        affine: sitk.Transform,
+        matrix: np.ndarray,
         surroundings: float = 0.0,
     ) -> PreparedPair:
-        """The moving image on ``grid`` through ``affine``, beside what ``fixed_on`` made of the fixed one.
+        """The moving image on ``grid`` through ``matrix`` (LPS mm), beside what ``fixed_on`` made of the fixed one.
 
         ``surroundings``: mm within which each voxel is taken relative to those around it, without light that stays in
         its place; 0: as it is.
         """
-        fixed, fixed_mask = fixed_on_grid
+        (fixed, fixed_mask), affine = fixed_on_grid, affine_to_sitk(matrix)
         moving = resample(pair.moving, grid, affine, dtype=np.float32)
         # Where the moving image was never seen nothing may pull.
         seen = pair.moving_mask if pair.moving_mask is not None else np.ones(pair.moving.grid.shape, bool)
@@ -119,7 +124,8 @@ class PreparedPair:
             radius = np.round(surroundings / grid.spacing).astype(int)
             weights = [torch.ones_like(fixed) if mask is None else mask for mask in masks]
             images = [relative(x, weight, radius) for x, weight in zip(images, weights, strict=True)]
-        return cls(grid, *images, *masks)
+        less = lacking(grid, pair.moving.grid, matrix)
+        return cls(grid, images[0], images[1], fixed_mask, moving_mask, less)
 
 
 def fixed_on(pair: Pair, grid: Grid) -> tuple[Tensor, Tensor | None]:

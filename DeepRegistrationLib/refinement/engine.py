@@ -28,7 +28,7 @@ from .counterparts import fill_in, trust_in
 from .guard import Choice, coarse_levels, confirmed, guard, last_resort, refused, with_stiff
 from .hypotheses import Fields
 from .level_images import Images
-from .levels import Level, Rim, Window, keep_inside, normalize, shrink, working_window
+from .levels import Level, Rim, Window, keep_inside, normalize, shrink, soften, working_window
 from .one_level import run_level
 from .proposal import Proposal
 from .schedule import plan
@@ -66,6 +66,7 @@ def refine(
     settings: Settings | None = None,
     *,
     spacing: Sequence[float] | None = None,
+    lacking: Sequence[float] = (),
     start: Tensor | None = None,
     fixed_mask: Tensor | None = None,
     moving_mask: Tensor | None = None,
@@ -80,6 +81,8 @@ def refine(
     Args:
         settings: of these, ``refine``, ``similarity``, ``smoothness`` and ``from_here`` (fewer steps, soft at once).
         spacing: mm along each array axis (1 if None).
+        lacking: voxels along each array axis by which the moving image is less sharp: ``fixed`` is blurred so far, as
+            the standard deviation of a Gaussian.
         start: (1, ndim, *S) field to begin with, in voxels, fixed to moving.
         fixed_mask, moving_mask: (1, 1, *S); what is 0 does not count.
         landmarks: (n, ndim) voxel positions in fixed and in moving that belong together.
@@ -108,14 +111,15 @@ def refine(
         labels = labels[0].to(fixed.device), labels[1].to(fixed.device)
     mm = [float(s) for s in (spacing if spacing is not None else [1.0] * ndim)]
     with torch.no_grad():
-        f, m = normalize(fixed, fixed_mask), normalize(moving, moving_mask)
+        m, sharp = normalize(moving, moving_mask), normalize(fixed, fixed_mask)
+        f = normalize(soften(fixed, lacking), fixed_mask) if any(lacking) else sharp
         multiples = plan(shape, mm, settings)[0].factors
         window = working_window([f, m], multiples)
-        f, m = window.cut(f), window.cut(m)
+        f, m, sharp = window.cut(f), window.cut(m), window.cut(sharp)
         fixed_mask, moving_mask = (
             None if mask is None else window.cut(mask.float()) for mask in (fixed_mask, moving_mask)
         )
-        images = Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.smoothness)
+        images = Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.smoothness, sharp)
         begin = None if start is None else window.cut(start.float())
         similarity = settings.similarity
         if similarity == AUTO:

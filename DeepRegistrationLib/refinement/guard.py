@@ -235,7 +235,7 @@ def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
         scale, there = _finer(images, level, 2, u)
         if alike(scale, there, across=True) < max(AGREED, alike(scale, torch.zeros_like(there), across=True)):
             return False
-    return tells_more(*_finer(images, level, max(level.factors), u))
+    return tells_more(*_finer(images.as_given(), level, max(level.factors), u))
 
 
 def _coarse(plans: Callable[[str], list[Level]], measure: str) -> list[Level]:

@@ -27,7 +27,10 @@ class LevelPair:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """What is aligned, at full resolution in ``window`` of a grid of ``shape``; landmarks and labels on that grid."""
+    """What is aligned, at full resolution in ``window`` of a grid of ``shape``; landmarks and labels on that grid.
+
+    ``sharp``: the fixed image before it was made as unsharp as the moving one.
+    """
 
     fixed: Tensor
     moving: Tensor
@@ -38,6 +41,11 @@ class Images:
     window: Window
     shape: tuple[int, ...]
     smoothness: float
+    sharp: Tensor
+
+    def as_given(self) -> Images:
+        """With the fixed image as sharp as it is."""
+        return replace(self, fixed=self.sharp)
 
     def swapped(self) -> Images:
         """The way back."""

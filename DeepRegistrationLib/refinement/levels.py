@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..fields.background import border_value
-from ..fields.kernels import Bound, in_turn
+from ..fields.kernels import BandFilter, Bound, gaussian_weights, in_turn
 from ..fields.quantiles import quantiles, thinned
 
 MARGIN = 8
@@ -221,6 +221,14 @@ def factors_for(factor: int, shape: Sequence[int], spacing: Sequence[float]) -> 
             f //= 2
         out.append(f)
     return tuple(out)
+
+
+def soften(image: Tensor, sigma: Sequence[float]) -> Tensor:
+    """(1, 1, *S) through a Gaussian of ``sigma`` voxels along each array axis."""
+    image = image.float().contiguous()
+    weights = [gaussian_weights(s) if s else None for s in sigma]
+    soft = BandFilter(tuple(image.shape[2:]), weights, "mean", device=image.device)
+    return soft(image, torch.empty_like(image), torch.empty_like(image))
 
 
 def normalize(image: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -188,3 +188,16 @@ def test_a_registration_goes_on_on_the_cpu_where_the_gpu_of_apple_fails_midway(a
     assert result.report.device == "cpu"
     assert any("Apple GPU" in w and "at bincount" in w for w in result.report.warnings)
     assert torch.equal(result.field, wanted.field)
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+def test_numbers_that_others_made_the_default_are_refused_in_a_sentence(name):
+    images = [Image(np.random.default_rng(0).random((20, 20)).astype(np.float32), Grid.from_shape((20, 20)))] * 2
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(InputError, match=r"call torch.set_default_dtype\(torch.float32\), and try again"):
+            register(*images, device=name)
+        with pytest.raises(InputError, match=r"torch.float64 numbers"):
+            device.choose_device(name)
+    finally:
+        torch.set_default_dtype(torch.float32)

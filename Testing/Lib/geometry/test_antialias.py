@@ -65,6 +65,6 @@ def test_both_images_are_averaged_onto_the_working_grid():
     images = [Image(NOISE.normal(100, 10, shape).astype(np.float32), Grid.from_shape(shape)) for _ in range(2)]
     pair = Pair.read(*images, None, None)
     grid = images[0].grid.with_spacing(4.0)
-    level = PreparedPair.prepare(pair, fixed_on(pair, grid), grid, sitk.AffineTransform(3))
+    level = PreparedPair.prepare(pair, fixed_on(pair, grid), grid, np.eye(4))
     for tensor in (level.fixed, level.moving):
         assert float(tensor[..., 1:-1, 1:-1, 1:-1].std()) == pytest.approx(10 / 8, rel=0.25)

@@ -37,6 +37,13 @@ FAR_OFF = {"estimated_error_mm": 9.0, "affine_error_mm": 9.0, "error_step_mm": 3
         ({}, "good", "smooth and invertible"),
         ({"folding_percent": 0.01}, "check", "folds in 0.0100 %"),
         ({"inverse_error_mm": 3.0}, "check", "3.0 mm remain"),
+        ({"elsewhere_mm": 40.0}, "check", "fit better 40 mm from where"),
+        (
+            {"elsewhere_mm": 40.0, "estimated_error_mm": 0.7, "error_step_mm": 3.0},
+            "check",
+            "fit better 40 mm from where",
+        ),
+        ({"elsewhere_mm": 40.0, "estimated_error_mm": 0.5, "error_step_mm": 3.0}, "good", "smooth and invertible"),
         ({"warnings": ["Look here."]}, "check", "Look here."),
         ({"folding_percent": 2.0}, "bad", "more smoothness"),
         ({"similarity_after": 0.1}, "bad", "less alike"),
