@@ -28,10 +28,11 @@ from .counterparts import fill_in, trust_in
 from .guard import Choice, coarse_levels, confirmed, guard, last_resort, refused, with_stiff
 from .hypotheses import Fields
 from .level_images import Images
-from .levels import Level, Rim, Window, keep_inside, normalize, shrink, soften, working_window
+from .levels import Level, Rim, Window, keep_inside, normalize, shrink, working_window
 from .one_level import run_level
 from .proposal import Proposal
 from .schedule import plan
+from .sharpness import as_soft_as_each_other
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +82,7 @@ def refine(
     Args:
         settings: of these, ``refine``, ``similarity``, ``smoothness`` and ``from_here`` (fewer steps, soft at once).
         spacing: mm along each array axis (1 if None).
-        lacking: voxels along each array axis by which the moving image is less sharp: ``fixed`` is blurred so far, as
-            the standard deviation of a Gaussian.
+        lacking: by how much the moving image is known to be less sharp, see ``as_soft_as_each_other``.
         start: (1, ndim, *S) field to begin with, in voxels, fixed to moving.
         fixed_mask, moving_mask: (1, 1, *S); what is 0 does not count.
         landmarks: (n, ndim) voxel positions in fixed and in moving that belong together.
@@ -111,15 +111,15 @@ def refine(
         labels = labels[0].to(fixed.device), labels[1].to(fixed.device)
     mm = [float(s) for s in (spacing if spacing is not None else [1.0] * ndim)]
     with torch.no_grad():
-        m, sharp = normalize(moving, moving_mask), normalize(fixed, fixed_mask)
-        f = normalize(soften(fixed, lacking), fixed_mask) if any(lacking) else sharp
+        f, m = normalize(fixed, fixed_mask), normalize(moving, moving_mask)
         multiples = plan(shape, mm, settings)[0].factors
         window = working_window([f, m], multiples)
-        f, m, sharp = window.cut(f), window.cut(m), window.cut(sharp)
+        given = window.cut(f), window.cut(m)
         fixed_mask, moving_mask = (
             None if mask is None else window.cut(mask.float()) for mask in (fixed_mask, moving_mask)
         )
-        images = Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.smoothness, sharp)
+        f, m = as_soft_as_each_other(*given, fixed_mask, moving_mask, lacking)
+        images = Images(f, m, fixed_mask, moving_mask, landmarks, labels, window, shape, settings.smoothness, *given)
         begin = None if start is None else window.cut(start.float())
         similarity = settings.similarity
         if similarity == AUTO:

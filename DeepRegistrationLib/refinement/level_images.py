@@ -29,7 +29,7 @@ class LevelPair:
 class Images:
     """What is aligned, at full resolution in ``window`` of a grid of ``shape``; landmarks and labels on that grid.
 
-    ``sharp``: the fixed image before it was made as unsharp as the moving one.
+    ``given_fixed``, ``given_moving``: before one of them was blurred to show no more than the other.
     """
 
     fixed: Tensor
@@ -41,11 +41,12 @@ class Images:
     window: Window
     shape: tuple[int, ...]
     smoothness: float
-    sharp: Tensor
+    given_fixed: Tensor
+    given_moving: Tensor
 
     def as_given(self) -> Images:
-        """With the fixed image as sharp as it is."""
-        return replace(self, fixed=self.sharp)
+        """With both as sharp as they are."""
+        return replace(self, fixed=self.given_fixed, moving=self.given_moving)
 
     def swapped(self) -> Images:
         """The way back."""
@@ -53,6 +54,8 @@ class Images:
             self,
             fixed=self.moving,
             moving=self.fixed,
+            given_fixed=self.given_moving,
+            given_moving=self.given_fixed,
             fixed_mask=self.moving_mask,
             moving_mask=self.fixed_mask,
             landmarks=None if self.landmarks is None else self.landmarks[::-1],
