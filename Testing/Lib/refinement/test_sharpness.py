@@ -24,7 +24,7 @@ def interpolated(image, axis, thick=4):
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("noise", [0.0, 0.01])
 def test_the_axis_of_the_slices_is_found_and_the_other_image_is_to_be_blurred_along_it(axis, noise):
-    image, other = texture(SHAPE, 0, 1.5), texture(SHAPE, 1, 1.5)
+    image, other = texture(SHAPE, 0, 1.0), texture(SHAPE, 1, 1.0)
     noisy = image + noise * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
     slices = interpolated(other, axis)
     of_image, of_slices = softening(noisy, slices)
@@ -35,7 +35,7 @@ def test_the_axis_of_the_slices_is_found_and_the_other_image_is_to_be_blurred_al
 
 
 def test_images_as_they_were_taken_and_such_that_are_soft_all_over_are_left_alone():
-    image, other = texture(SHAPE, 0, 1.5), texture(SHAPE, 1, 1.5)
+    image, other = texture(SHAPE, 0, 1.0), texture(SHAPE, 1, 1.0)
     flat = torch.full(image.shape, 0.5)
     for one in (image, 1 - image, image.square(), F.avg_pool3d(other, 5, 1, 2), flat):
         assert not any(map(any, softening(one, other)))
@@ -52,14 +52,14 @@ def test_volumes_of_hardly_a_slice_are_looked_at_without_complaint(shape):
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_slices_that_were_interpolated_stay_where_they_are(turned):
-    image = texture(SHAPE, 0, 1.5)
+    image = texture(SHAPE, 0, 1.0)
     pair = (image, interpolated(image, 1)) if not turned else (interpolated(image, 1), image)
     found = refine(*pair, Settings(similarity="lncc")).field.norm(dim=1).mean()
     assert found < 0.4  # of a slice of four; 0.56 and 0.5 as sharp as they are
 
 
 def test_what_is_known_is_not_taken_back():
-    image = texture(SHAPE, 0, 1.5)
+    image = texture(SHAPE, 0, 1.0)
     soft, same = as_soft_as_each_other(image, image, lacking=(0.0, 2.0, 0.0))
     assert same is image
     steps = [float(x.diff(dim=3).square().mean()) for x in (soft, image)]
