@@ -115,11 +115,11 @@ WITHOUT_GAIN = (
     "PyTorch's inference mode in place of no_grad for the steps of the refinement: on 16x16x16 voxels a filter takes "
     "88 us and then 89, a look at an image 88 and 86, a difference 21 and 22. To cut the memory once a level, as "
     "shipped: 28 for the filter.",
-    "The sharper image blurred along every axis where the other one is soft all over (2 voxels, half resolution): where "
-    "nothing moved the field shrinks from 1.3 to 7.4 mm to 0 to 2.5, a hand comes from 7.8 to 3.8 px, a lung from 3.4 "
-    "and 3.6 to 2.9 and 2.4 mm; but a brain loses 0.058 Dice, slices of CT and MR 0.04, a tumor goes from 3.8 to 5.8 "
-    "mm, one head in T1 and T2 from 2.1 to 3.9. Without the finest level about the same. So it is done along axes that "
-    "lack more than the others.",
+    "The sharper image blurred along every axis where the other one is soft all over (2 voxels, half resolution): "
+    "where nothing moved the field shrinks from 1.3 to 7.4 mm to 0 to 2.5, a hand comes from 7.8 to 3.8 px, a lung "
+    "from 3.4 and 3.6 to 2.9 and 2.4 mm; but a brain loses 0.058 Dice, slices of CT and MR 0.04, a tumor goes from 3.8 "
+    "to 5.8 mm, one head in T1 and T2 from 2.1 to 3.9. Without the finest level about the same. So it is done along "
+    "axes that lack more than the others.",
 )
 """What was tried for the harm guard, for large motion and for speed, measured by hand."""
 COARSE, FULL, ALL = "coarse", "full resolution", "all levels"
