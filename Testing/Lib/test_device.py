@@ -7,7 +7,9 @@ import torch
 from DeepRegistrationLib import InputError, device, register
 from DeepRegistrationLib.affine.mirror import Mirror
 from DeepRegistrationLib.geometry.image import Grid, Image
-from DeepRegistrationLib.geometry.transform import Transform
+from DeepRegistrationLib.geometry.transform import Transform, resample
+from DeepRegistrationLib.refinement.sharpness import softening
+from Testing.Lib.refinement.test_engine import texture
 from Testing.Lib.strict_device import Lacking, MixedDevicesError, StrictDevice
 from Testing.Lib.test_pipeline import bump, pair
 
@@ -91,6 +93,24 @@ def test_no_option_mixes_devices(pretend, kind, ndim, name):
     assert result.report.device == kind
     if name != "none":
         assert strict.operations > 100
+    assert np.isfinite(result.warped.array).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+@pytest.mark.parametrize("is_interpolated", [False, True])
+def test_thick_slices_mix_no_devices(pretend, kind, is_interpolated):
+    """The fixed image is blurred then, for the moving one's voxels or for how it looks where masks say."""
+    grid = Grid.from_shape((28, 32, 30))
+    fixed, moving = (Image(texture(grid.shape, seed, 1.0)[0, 0].numpy(), grid) for seed in (0, 1))
+    slices = resample(moving, grid.resized((7, 32, 30)))
+    if is_interpolated:
+        slices = resample(slices, grid)
+        assert any(softening(*(torch.from_numpy(image.array)[None, None] for image in (fixed, slices)))[0])
+    masks = {"fixed_mask": half(grid), "moving_mask": half(slices.grid)}
+    with pretend(kind):
+        result = register(fixed, slices, affine="none", device=kind, **masks)
+    assert result.report.device == kind
     assert np.isfinite(result.warped.array).all()
 
 
