@@ -4,9 +4,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from benchmarks import every_kind, kinds
+from benchmarks.networks.real import known_fields
 from benchmarks.pairs import Pair, read_pairs, write_pairs
 from benchmarks.peers import coarse_grid, greedy_levels
 from benchmarks.robustness.cases import base_cases
@@ -140,3 +143,14 @@ def test_pixels_are_called_so():
     assert every_kind.title("tre", kinds.HAND) == "Landmark error (px)"
     assert every_kind.title("tre outside", kinds.LIVER) == "Landmark error outside (mm)"
     assert Pair("a", "b", "f", "m").points() == {}
+
+
+def test_a_slice_is_moved_alike_however_many_there_are(tmp_path):
+    """What was measured of it is kept by its name, and shared by networks that are tried on other numbers of slices."""
+    volume = np.random.default_rng(0).random((20, 24, 26)).astype(np.float32)
+    for name in ("t1", "t2"):
+        sitk.WriteImage(sitk.GetImageFromArray(volume), str(tmp_path / f"preop_{name}.nii.gz"))
+    few, many = ({case[1]: sitk.GetArrayFromImage(case[3]) for case in known_fields(tmp_path, n)} for n in (2, 4))
+    assert set(few) < set(many)
+    for name, moving in few.items():
+        np.testing.assert_array_equal(moving, many[name])

@@ -79,19 +79,20 @@ def cases(header: Header, data: Path, most: int, only: Sequence[str] = (), half:
 def known_fields(folder: Path, most: int) -> Iterator[Case]:
     """Axial T1 and T2 slices of one patient, aligned; the T2 slice is moved by a random known field, to be found again.
 
-    The protocol of the Deform-GAN paper, on another patient.
+    The protocol of the Deform-GAN paper, on another patient. A slice is moved alike however many there are: what was
+    measured of it is kept by its name.
     """
     paths = [folder / f"preop_{name}.nii.gz" for name in ("t1", "t2")]
     if not all(path.exists() for path in paths):
         return
     t1, t2 = (read_image(path).array for path in paths)
-    for number, z in enumerate(np.linspace(0.35, 0.7, most) * t1.shape[0]):
-        plane = t1[int(z)].astype(np.float32)
+    for z in (np.linspace(0.35, 0.7, most) * t1.shape[0]).astype(int).tolist():
+        plane = t1[z].astype(np.float32)
         grid = Grid.from_shape(plane.shape)
         fixed = Image(plane, grid)
-        recipe = deform_recipe(DEFORM, plane.shape, np.random.default_rng([number, 22]), 1.0)
+        recipe = deform_recipe(DEFORM, plane.shape, np.random.default_rng([z, 22]), 1.0)
         made = maps([recipe], plane.shape, torch.device("cpu"))
-        array = torch.from_numpy(t2[int(z)].astype(np.float32))[None, None]
+        array = torch.from_numpy(t2[z].astype(np.float32))[None, None]
         deformed = fields.sample(array, made.moving)[0, 0].numpy()
         body = torch.from_numpy(plane > 0)[None]
 
@@ -101,7 +102,7 @@ def known_fields(folder: Path, most: int) -> Iterator[Case]:
             u = lps_to_voxels(displacement_on(found, grid), grid)
             return {"end_point": float((u - truth).square().sum(1).sqrt()[body].mean())}
 
-        yield KNOWN, f"slice {int(z)}", fixed.to_sitk(), Image(deformed, grid).to_sitk(), score
+        yield KNOWN, f"slice {z}", fixed.to_sitk(), Image(deformed, grid).to_sitk(), score
 
 
 RUNS: dict[str, dict[str, Any]] = {
