@@ -27,9 +27,9 @@ def device_for(name: str, said: list[str]) -> torch.device:
     Raises:
         InputError: as ``choose_device``.
     """
-    _check_number_type()
     if name != "auto":
         return choose_device(name)
+    _check_number_type()
     for kind, there in (("cuda", torch.cuda.is_available), ("mps", torch.backends.mps.is_available)):
         if not there():
             continue
