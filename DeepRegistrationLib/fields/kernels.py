@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -46,18 +46,34 @@ def gaussian_weights(sigma: float) -> Tensor:
     return (weights / weights.sum()).float()
 
 
-def _band(n: int, kernel: tuple[float, ...], border: str) -> Tensor:
-    """(n, n) float64: the filter along an axis of ``n`` voxels as a matrix."""
+def _band(n: int, kernel: tuple[float, ...], border: str, stride: int) -> Tensor:
+    """(ceil(n / stride), n) float64: the filter along an axis of ``n`` voxels as a matrix."""
     radius = len(kernel) // 2
-    offset = torch.arange(n)[:, None] - torch.arange(n)[None, :]
+    offset = torch.arange(0, n, stride)[:, None] - torch.arange(n)[None, :]
     matrix = torch.tensor(kernel, dtype=torch.float64)[(offset + radius).clamp(0, 2 * radius)]
     matrix = matrix * (offset.abs() <= radius)
     return matrix / matrix.sum(1, keepdim=True) if border == "mean" else matrix
 
 
 @lru_cache(128)
-def _kept_band(n: int, kernel: tuple[float, ...], border: str) -> Tensor:
-    return _band(n, kernel, border).float()
+def _kept_band(n: int, kernel: tuple[float, ...], border: str, stride: int) -> Tensor:
+    return _band(n, kernel, border, stride).float()
+
+
+class _Band(NamedTuple):
+    """One axis of a filter: ``matrix`` (rows, n), of whose rows one is ``down`` voxels after the other, or of whose
+    columns one is ``up`` rows after the other."""
+
+    matrix: Tensor
+    radius: int
+    down: int = 1
+    up: int = 1
+
+    def reach(self, low: int, high: int) -> tuple[int, int]:
+        """The columns, first and last + 1, that rows ``low`` to ``high`` - 1 see."""
+        first = -((self.radius - low * self.down) // self.up)
+        last = ((high - 1) * self.down + self.radius) // self.up + 1
+        return max(0, first), min(self.matrix.shape[1], last)
 
 
 class BandFilter:
@@ -66,6 +82,10 @@ class BandFilter:
     Args:
         weights: an odd, symmetric kernel for each spatial axis; None leaves that axis alone.
         border: "zero" (nothing outside: self-adjoint) or "mean" (weights renormalized to sum 1 at the border).
+        strides: on each axis, every how manieth voxel is wanted, from the first on (1 where nothing filters).
+
+    Attributes:
+        shape, wanted: of what comes in, and of what comes out.
     """
 
     def __init__(
@@ -73,28 +93,36 @@ class BandFilter:
         shape: Sequence[int],
         weights: Sequence[Tensor | None],
         border: str = "zero",
+        strides: Sequence[int] | None = None,
         *,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.shape = tuple(shape)
-        self._bands: list[tuple[int, Tensor] | None] = []
-        for n, kernel in zip(self.shape, weights, strict=True):
+        self._bands: list[_Band | None] = []
+        for n, kernel, stride in zip(self.shape, weights, strides or [1] * len(self.shape), strict=True):
             if kernel is None or n == 1:
                 self._bands.append(None)
                 continue
             kept = n <= _KEPT_LENGTH and dtype == torch.float32
-            matrix = (_kept_band if kept else _band)(n, tuple(kernel.tolist()), border)
-            self._bands.append((len(kernel) // 2, matrix.to(device=device, dtype=dtype)))
+            matrix = (_kept_band if kept else _band)(n, tuple(kernel.tolist()), border, stride)
+            self._bands.append(_Band(matrix.to(device=device, dtype=dtype), len(kernel) // 2, down=stride))
+        self.wanted = tuple(
+            n if band is None else band.matrix.shape[0] for n, band in zip(self.shape, self._bands, strict=True)
+        )
 
     def adjoint(self) -> BandFilter:
-        """The transposed filter; another one with border "mean" only."""
+        """The transposed filter; another one with border "mean" or strides only."""
         other = copy.copy(self)
-        other._bands = [band and (band[0], band[1].T.contiguous()) for band in self._bands]
+        other.shape, other.wanted = self.wanted, self.shape
+        other._bands = [
+            band and _Band(band.matrix.T.contiguous(), band.radius, band.up, band.down) for band in self._bands
+        ]
         return other
 
     def __call__(self, x: Tensor, out: Tensor, scratch: Tensor) -> Tensor:
-        """``x`` filtered into ``out``; ``x``, ``out`` and ``scratch`` are contiguous, of one shape, and distinct."""
+        """``x`` (1, C, *shape) filtered into ``out`` (1, C, *wanted); both and ``scratch``, which is as large as the
+        larger of the two, are contiguous and distinct."""
         self.bound(x, out, scratch)()
         return out
 
@@ -104,9 +132,11 @@ class BandFilter:
         if not axes:
             return partial(out.copy_, x)
         channels = x.shape[1]
-        if channels > 1 and x[0, 0].numel() > _LARGE:
+        if channels > 1 and max(x[0, 0].numel(), out[0, 0].numel()) > _LARGE:
             each = [self.bound(x[:, c : c + 1], out[:, c : c + 1], scratch[:, :1]) for c in range(channels)]
             return partial(in_turn, each)
+        if self.shape != self.wanted:
+            return self._bound_between(axes, x, out, scratch)
         steps: list[Bound] = []
         source = x
         for done, axis in enumerate(axes):
@@ -114,7 +144,28 @@ class BandFilter:
             target = out if (len(axes) - done) % 2 else scratch
             band = self._bands[axis]
             assert band is not None
-            steps += _products(source, axis, self.shape, band, target)
+            steps += _products(source, axis, band, target)
+            source = target
+        return partial(in_turn, steps)
+
+    def _bound_between(self, axes: Sequence[int], x: Tensor, out: Tensor, scratch: Tensor) -> Bound:
+        """Between grids of two sizes: one product alone sees the larger one."""
+        axes = sorted(axes, key=lambda axis: self.wanted[axis] / self.shape[axis])
+        steps: list[Bound] = []
+        source, room = x, scratch.view(-1)
+        for axis in axes:
+            band = self._bands[axis]
+            assert band is not None
+            shape = list(source.shape)
+            shape[axis + 2] = self.wanted[axis]
+            size = math.prod(shape)
+            if axis == axes[-1]:
+                target = out
+            elif size > len(room):
+                target = out.new_empty(shape)
+            else:
+                target, room = room[:size].view(shape), room[size:]
+            steps += _products(source, axis, band, target)
             source = target
         return partial(in_turn, steps)
 
@@ -125,18 +176,20 @@ def in_turn(steps: Sequence[Bound]) -> None:
         step()
 
 
-def _products(x: Tensor, axis: int, shape: tuple[int, ...], band: tuple[int, Tensor], out: Tensor) -> list[Bound]:
+def _products(x: Tensor, axis: int, band: _Band, out: Tensor) -> list[Bound]:
     """What filters ``x`` along ``axis`` into ``out``."""
-    (radius, matrix), n, after = band, shape[axis], math.prod(shape[axis + 1 :])
+    n, after = band.matrix.shape[0], math.prod(x.shape[axis + 3 :])
     step = -(-n // max(1, round(n / _BLOCKS[2 if after == 1 else min(axis, 1)])))
     if after == 1:  # of 28 columns a product takes half as long again as of 32
         step = -(-step // 8) * 8
-    source, target = (t.view(-1, n) if after == 1 else t.view(-1, n, after) for t in (x, out))
+    source, target = (
+        t.view(-1, t.shape[axis + 2]) if after == 1 else t.view(-1, t.shape[axis + 2], after) for t in (x, out)
+    )
     steps: list[Bound] = []
     for low in range(0, n, step):
         high = min(n, low + step)
-        first, last = max(0, low - radius), min(n, high + radius)
-        part, here, onto = matrix[low:high, first:last], source[:, first:last], target[:, low:high]
+        first, last = band.reach(low, high)
+        part, here, onto = band.matrix[low:high, first:last], source[:, first:last], target[:, low:high]
         if after == 1:
             steps.append(partial(torch.mm, here, part.T, out=onto))
             continue

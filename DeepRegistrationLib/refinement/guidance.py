@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..fields import sample
 from ..fields.kernels import BandFilter, gaussian_weights
-from .levels import Level, Window, shrink
+from .levels import Level, Window, shrink, soften
 
 
 class LandmarkPull:
@@ -77,7 +77,5 @@ def label_codes(
         known = values[place] == x if len(values) else torch.zeros_like(x, dtype=torch.bool)
         cut = window.cut(torch.where(known, place + 1, 0).float()).long()
         parts = [shrink(table[:, c][cut], level.factors) for c in range(table.shape[1])]
-        image = torch.cat(parts, 1)
-        blur = BandFilter(level.shape, [gaussian_weights(1.0)] * len(level.shape), "mean", device=x.device)
-        out.append(blur(image, torch.empty_like(image), torch.empty_like(image)))
+        out.append(soften(torch.cat(parts, 1), [1.0] * len(level.shape)))
     return out[0], out[1]

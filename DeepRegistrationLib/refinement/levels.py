@@ -224,7 +224,7 @@ def factors_for(factor: int, shape: Sequence[int], spacing: Sequence[float]) -> 
 
 
 def soften(image: Tensor, sigma: Sequence[float]) -> Tensor:
-    """(1, 1, *S) through a Gaussian of ``sigma`` voxels along each array axis."""
+    """(1, C, *S) through a Gaussian of ``sigma`` voxels along each array axis."""
     image = image.float().contiguous()
     weights = [gaussian_weights(s) if s else None for s in sigma]
     soft = BandFilter(tuple(image.shape[2:]), weights, "mean", device=image.device)

@@ -69,7 +69,7 @@ warped."""
 def _make_force(fixed: Tensor, moving: Tensor, level: Level, sampler: Sampler, spare: Spare) -> Made:
     """The force, and the moving channels that it wants warped; a call of it may overwrite ``spare``.
 
-    ``sampler`` aims at the field so far; to make the force may overwrite its points, too.
+    ``sampler`` aims at the field so far.
 
     Raises:
         InputError: if the level's similarity has no force.
@@ -169,7 +169,7 @@ def run_level(
     aim()
     if pair.landmarks is None and pair.codes is None and _same(pair, sampler, d):
         return 0
-    force, source = _make_force(pair.fixed, pair.moving, level, sampler, (d, scratch, sampler.points))
+    force, source = _make_force(pair.fixed, pair.moving, level, sampler, (d, scratch))
     terms = [_Term(level, force, source, sampler, buffer)]
     if pair.codes is not None:
         terms.append(_Term(level, Ssd(pair.codes[0]), pair.codes[1], sampler, d, gain=2.0))

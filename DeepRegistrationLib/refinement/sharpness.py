@@ -73,7 +73,8 @@ def softening(fixed: Tensor, moving: Tensor) -> tuple[Sigmas, Sigmas]:
         nothing = (0.0,) * (fixed.ndim - 2)
         return nothing, nothing
     a, b = _middle(fixed), _middle(moving)
-    return _as_soft_as(a, b), _as_soft_as(b, a)
+    of_a, of_b = ([_finest(x, axis) for axis in range(x.ndim - 2)] for x in (a, b))
+    return _as_soft_as(a, of_a, of_b), _as_soft_as(b, of_b, of_a)
 
 
 def _middle(image: Tensor) -> Tensor:
@@ -83,10 +84,9 @@ def _middle(image: Tensor) -> Tensor:
     return image
 
 
-def _as_soft_as(image: Tensor, other: Tensor) -> Sigmas:
-    axes = range(image.ndim - 2)
-    of_other = [_finest(other, axis) for axis in axes]
-    times = [_finest(image, axis) / x if x > 0 else 0.0 for axis, x in zip(axes, of_other, strict=True)]
+def _as_soft_as(image: Tensor, own: Sequence[float], of_other: Sequence[float]) -> Sigmas:
+    """By how much ``image``, along each axis as fine as ``own`` says, is to be blurred to be as fine as the other."""
+    times = [here / there if there > 0 else 0.0 for here, there in zip(own, of_other, strict=True)]
     sigmas = [0.0] * len(times)
     for axis, (here, there) in enumerate(zip(times, of_other, strict=True)):
         along_others = max(1.0, *(t for a, t in enumerate(times) if a != axis))

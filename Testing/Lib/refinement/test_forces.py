@@ -14,7 +14,7 @@ from DeepRegistrationLib.fields.kernels import (
     differencing,
     gaussian_weights,
 )
-from DeepRegistrationLib.refinement.forces import Lncc, LocalGradient, Ssd
+from DeepRegistrationLib.refinement.forces import SPARSE_FROM, Lncc, LocalGradient, Ssd
 from DeepRegistrationLib.similarity.cropped_mind import cropped_mind
 from DeepRegistrationLib.similarity.mind import mind_features
 
@@ -40,7 +40,11 @@ def lncc_sum(f: torch.Tensor, m: torch.Tensor, w: torch.Tensor, width: int, eps:
     var_f = box_sum(w * f * f, width) / n - mean_f**2 + eps
     var_m = box_sum(w * m * m, width) / n - mean_m**2 + eps
     cov = box_sum(w * f * m, width) / n - mean_f * mean_m
-    return (w * (cov.abs() + eps) ** 2 / (var_f * var_m)).sum()
+    alike = w * (cov.abs() + eps) ** 2 / (var_f * var_m)
+    if width < SPARSE_FROM[f.ndim - 2]:
+        return alike.sum()
+    windows = alike[(slice(None), slice(None), *[slice(None, None, 2)] * (f.ndim - 2))]
+    return windows.sum() * alike.numel() / windows.numel()
 
 
 def autograd_of(function, m: torch.Tensor) -> torch.Tensor:
@@ -49,31 +53,39 @@ def autograd_of(function, m: torch.Tensor) -> torch.Tensor:
     return m.grad
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shape", "width"), [*((shape, 5) for shape in SHAPES), ((14, 17), 9), ((11, 10, 13), 9)])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_lncc_gradient_is_exact(shape, weighted):
+def test_lncc_gradient_is_exact(shape, width, weighted):
     f, m, weight = pair(shape)
-    value, gradient = Lncc(f, (5,) * len(shape), eps=1e-3)(m, weight if weighted else None)
-    w = weight if weighted else torch.ones_like(weight)
-    expected = autograd_of(lambda x: lncc_sum(f, x, w, 5, 1e-3), m)
+    value, gradient = Lncc(f, (width,) * len(shape), eps=1e-3)(m, weight if weighted else None)
+    expected = autograd_of(lambda x: lncc_sum(f, x, weight if weighted else torch.ones_like(weight), width, 1e-3), m)
     assert torch.allclose(gradient, expected, rtol=1e-8, atol=1e-10)
-    assert torch.allclose(value * w.sum(), lncc_sum(f, m, w, 5, 1e-3))
+    windows = (
+        slice(None),
+        slice(None),
+        *[slice(None, None, 2 if width >= SPARSE_FROM[len(shape)] else 1)] * len(shape),
+    )
+    count = weight[windows].sum() if weighted else weight[windows].numel()
+    total = lncc_sum(f, m, weight if weighted else torch.ones_like(weight), width, 1e-3)
+    assert torch.allclose(value * count * weight.numel() / weight[windows].numel(), total)
 
 
-def test_lncc_counts_what_each_weight_counts():
+@pytest.mark.parametrize("width", [5, 9])
+def test_lncc_counts_what_each_weight_counts(width):
     f, m, weight = pair((14, 12, 13))
-    kept = Lncc(f, (5, 5, 5))
+    kept = Lncc(f, (width, 5, width))
     for each in (None, weight, weight, weight**2, None):  # the same twice: what it tells of the fixed image is kept
         value, gradient = kept(m, each)
-        expected, expected_gradient = Lncc(f, (5, 5, 5))(m, each)
+        expected, expected_gradient = Lncc(f, (width, 5, width))(m, each)
         assert torch.equal(value, expected)
         assert torch.equal(gradient, expected_gradient)
 
 
-def test_lncc_works_in_memory_that_is_given_to_it():
+@pytest.mark.parametrize("width", [5, 9])
+def test_lncc_works_in_memory_that_is_given_to_it(width):
     fixed, warped = (torch.rand((1, 1, 20, 18, 16), generator=torch.Generator().manual_seed(k)) for k in (1, 2))
     spare = tuple(torch.full((1, 3, 20, 18, 16), float("nan")) for _ in range(2))
-    expected, found = Lncc(fixed, (5, 5, 5)), Lncc(fixed, (5, 5, 5), spare=spare)
+    expected, found = Lncc(fixed, (5, width, width)), Lncc(fixed, (5, width, width), spare=spare)
     for _ in range(2):
         value, gradient = expected(warped)
         again, again_gradient = found(warped)
@@ -213,6 +225,27 @@ def test_the_adjoint_of_a_band_filter_is_its_transpose(border):
         return box(image, torch.empty_like(image), torch.empty_like(image))
 
     assert torch.allclose((through(there, x) * y).sum(), (x * through(there.adjoint(), y)).sum())
+
+
+@pytest.mark.parametrize("large", [0, 1 << 30])
+@pytest.mark.parametrize("border", ["zero", "mean"])
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((9, 12), (2, 2)), ((17, 40, 6), (2, 2, 1)), ((5, 13, 70), (1, 3, 2)), ((1, 7, 9), (2, 1, 2))],
+)
+def test_a_band_filter_with_strides_is_the_same_on_fewer_voxels(shape, strides, border, large, monkeypatch):
+    monkeypatch.setattr("DeepRegistrationLib.fields.kernels._LARGE", large)
+    x = torch.rand((1, 2, *shape), dtype=torch.float64)
+    weights = [box_weights(5), None if strides[1] == 1 else box_weights(7), box_weights(3)][: len(shape)]
+    whole = BandFilter(shape, weights, border, dtype=torch.float64)(x, torch.empty_like(x), torch.empty_like(x))
+    few = BandFilter(shape, weights, border, strides, dtype=torch.float64)
+    expected = whole[(slice(None), slice(None), *(slice(None, None, s) for s in strides))]
+    assert few.wanted == tuple(expected.shape[2:])
+    out = few(x, torch.full_like(expected, float("nan")).contiguous(), torch.empty_like(x))
+    assert torch.allclose(out, expected)
+    y, back = torch.rand_like(out), few.adjoint()
+    assert (back.shape, back.wanted) == (few.wanted, few.shape)
+    assert torch.allclose((back(y, torch.empty_like(x), torch.empty_like(x)) * x).sum(), (y * out).sum())
 
 
 def test_box_weights_sum_over_the_window():
