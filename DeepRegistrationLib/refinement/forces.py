@@ -53,9 +53,9 @@ class Lncc:
     """Squared local normalized cross-correlation over a box window (blind to the sign of the contrast).
 
     S = sum_x w_x (|cov_x| + eps)^2 / ((var_f + eps)(var_m + eps)) with means over the voxels of the window that count
-    (Avants 2008, equation 6, has no eps). With eps above the line as well, nothing is larger than S of an image with
-    itself, 1; else more contrast would be, and smooth images be squeezed to gain it. The gradient is the exact adjoint,
-    window means of its own included.
+    (Avants 2008, equation 6, has no eps), over every second window along axes where they are wide, times two. With
+    eps above the line as well, nothing is larger than S of an image with itself, 1; else more contrast would be, and
+    smooth images be squeezed to gain it. The gradient is the exact adjoint, window means of its own included.
 
     Args:
         fixed: (1, 1, *S), intensities of about unit range.
