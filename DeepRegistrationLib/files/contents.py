@@ -12,23 +12,42 @@ _GZIP = b"\x1f\x8b"
 _NIFTI = {344: b"n+1\0", 4: b"n+2\0"}
 MGH_TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
 """Of a FreeSurfer volume's voxels, by the number in its header."""
-_SAME = {".nrrd": (".nrrd", ".nhdr"), ".mha": (".mha", ".mhd"), ".tfm": (".tfm", ".txt")}
+_MARKS = {
+    b"#Insight Transform": ".tfm",
+    b"NRRD0": ".nrrd",
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG\r\n": ".png",
+    b"\x89HDF\r\n": ".h5",
+}
+_SAME = {
+    ".nrrd": (".nrrd", ".nhdr"),
+    ".mha": (".mha", ".mhd"),
+    ".tfm": (".tfm", ".txt"),
+    ".jpg": (".jpg", ".jpeg"),
+    ".h5": (".h5", ".hdf5", ".hdf", ".mnc"),
+}
+_SMALL_LETTERS_ONLY = (".mha", ".tfm")
+"""Formats that ITK does not read under an ending in capital letters."""
 
 
 def unreadable(path: Path, name: str, why: str) -> InputError:
-    """That ``path`` holds another format than its name says, if so; else the sentence ``why``."""
+    """That ``path`` holds another format than its name says, or is not read under it; else the sentence ``why``."""
     ending = misnamed(path)
     if not ending:
         return InputError(why)
-    return InputError(
-        f"The {name} {path} holds another format than its name says; rename it to end in {ending}, and try again."
-    )
+    what = "holds another format than its name says"
+    if path.name.lower().endswith(ending):
+        what = "has an ending that ITK reads in small letters only"
+    return InputError(f"The {name} {path} {what}; rename it to end in {ending}, and try again.")
 
 
 def misnamed(path: Path) -> str:
     """The ending that the file should have by its contents; "" where it has that, or where they tell nothing."""
     wanted = _ending_of(path)
-    return "" if path.name.lower().endswith(_SAME.get(wanted, (wanted,))) else wanted
+    own = next((e for e in _SAME.get(wanted, (wanted,)) if path.name.lower().endswith(e)), None)
+    if own is None:
+        return wanted
+    return own if wanted in _SMALL_LETTERS_ONLY and not path.name.endswith(own) else ""
 
 
 def _ending_of(path: Path) -> str:
@@ -49,10 +68,9 @@ def _ending_of(path: Path) -> str:
         return ".mgz" if packed else ".mgh"
     if packed:
         return ""
-    if start.startswith(b"#Insight Transform"):
-        return ".tfm"
-    if start.startswith(b"NRRD0"):
-        return ".nrrd"
+    marked = next((ending for mark, ending in _MARKS.items() if start.startswith(mark)), "")
+    if marked:
+        return marked
     return ".mha" if start.lstrip().startswith((b"ObjectType", b"NDims")) else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError
@@ -16,6 +17,9 @@ MATRIX_FILES = (".mat",)
 """For linear transforms alone: what ITK writes there of any other cannot be read again."""
 FIELD_FILES = (".nrrd", ".nhdr", ".nii.gz", ".nii", ".mha", ".mhd")
 ANY = ("",)
+
+_SMALL_LETTERS_ONLY = tuple(e for e in VOLUME_FILES + TRANSFORM_FILES + MATRIX_FILES if e not in (".nrrd", ".nhdr"))
+"""ITK writes no others of these; of a picture's ending it writes .png and .PNG, but not .Png."""
 
 _COMPANIONS = {
     ".mhd": (".raw", ".zraw"),
@@ -50,12 +54,23 @@ def check_ending(path: str | os.PathLike[str], allowed: tuple[str, ...], what: s
             f"{what} cannot be written as {name[:80]}: the format is unknown or cannot hold it; "
             f"use a name ending in one of {known}."
         )
+    ending = _longest_of(_SMALL_LETTERS_ONLY + PICTURE_FILES, name)
+    stem, given = name[: len(name) - len(ending)], name[len(name) - len(ending) :]
+    if given != ending and not (ending in PICTURE_FILES and given.isupper()):
+        raise InputError(
+            f"{what} cannot be written as {name[:80]}: ITK writes {ending} in small letters only; "
+            f"name it {stem[:80]}{ending}."
+        )
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
     """The file itself and those that are written with it: some formats keep the voxels beside the header."""
     target = Path(path)
-    lower = target.name.lower()
-    ending = next((e for e in sorted(_COMPANIONS, key=len, reverse=True) if lower.endswith(e)), "")
+    ending = _longest_of(_COMPANIONS, target.name)
     stem = target.name[: len(target.name) - len(ending)]
     return [target, *(target.with_name(stem + e) for e in _COMPANIONS.get(ending, ()))]
+
+
+def _longest_of(endings: Iterable[str], name: str) -> str:
+    """Of ``endings`` the longest that ``name`` has, in letters of any size; "" if none."""
+    return max((e for e in endings if name.lower().endswith(e)), key=len, default="")

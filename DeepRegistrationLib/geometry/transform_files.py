@@ -45,9 +45,12 @@ def read_parts(path: Path, name: str) -> list[tuple[sitk.Transform, bool]]:
     lower = path.name.lower()
     _refuse_others(path, name)
     with path.open("rb") as file:
-        is_dicom = file.read(132)[128:] == b"DICM"
-    if is_dicom:
+        start = file.read(132)
+    if start[128:] == b"DICM":
         return [(read_registration(path, name).between(), False)]
+    why = f"The {name} {path} could not be read; use a file that ITK, ANTs or Slicer wrote."
+    if lower.endswith(FIELD_FILES) and start.startswith(HDF5_MARK):
+        raise unreadable(path, name, why)
     with quiet_libraries():
         try:
             if lower.endswith(FIELD_FILES):
@@ -56,7 +59,6 @@ def read_parts(path: Path, name: str) -> list[tuple[sitk.Transform, bool]]:
                 return [(_read_xfm(path, name), False)]
             return _read_itk(path, name)
         except (*READ_ERRORS, OSError, EOFError, struct.error, zlib.error) as error:
-            why = f"The {name} {path} could not be read; use a file that ITK, ANTs or Slicer wrote."
             raise unreadable(path, name, why) from error
 
 

@@ -65,10 +65,36 @@ def test_what_goes_by_two_names_is_no_wrong_name(tmp_path):
     assert misnamed(tmp_path / "nowhere.nii") == ""
 
 
-@pytest.mark.parametrize(("right", "wrong"), [(".tfm", ".h5"), (".tfm", ".mat"), (".nii.gz", ".tfm"), (".nrrd", ".h5")])
+@pytest.mark.parametrize("wrong", [".png", ".nrrd"])
+def test_so_is_a_photograph(tmp_path, wrong):
+    path = tmp_path / "p.jpg"
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(72, dtype=np.uint8).reshape(8, 9)), str(path))
+    assert misnamed(path) == ""
+    shutil.move(path, tmp_path / f"p{wrong}")
+    with pytest.raises(InputError, match=r"rename it to end in \.jpg, and try again"):
+        read_image(tmp_path / f"p{wrong}")
+
+
+@pytest.mark.parametrize("ending", [".mha", ".mhd", ".tfm", ".txt"])
+def test_capital_letters_that_itk_does_not_read_are_no_damage(tmp_path, ending):
+    path = tmp_path / f"t{ending}"
+    if ending.startswith(".m"):
+        sitk.WriteImage(sitk.GetImageFromArray(np.ones((5, 6, 7), np.float32)), str(path))
+    else:
+        sitk.WriteTransform(sitk.AffineTransform(3), str(path))
+    capital = path.rename(tmp_path / f"T{ending.upper()}")
+    read = read_image if ending.startswith(".m") else read_transform
+    with pytest.raises(InputError, match=f"in small letters only; rename it to end in {re.escape(ending)}, and"):
+        read(capital)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [(".tfm", ".h5"), (".tfm", ".mat"), (".nii.gz", ".tfm"), (".nrrd", ".h5"), (".h5", ".nii.gz"), (".h5", ".nrrd")],
+)
 def test_so_is_a_transform(tmp_path, right, wrong):
     path = str(tmp_path / f"t{right}")
-    if right == ".tfm":
+    if right in (".tfm", ".h5"):
         sitk.WriteTransform(sitk.AffineTransform(3), path)
     else:
         sitk.WriteImage(sitk.GetImageFromArray(np.zeros((5, 6, 7, 3), np.float32), isVector=True), path)
