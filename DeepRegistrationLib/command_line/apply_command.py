@@ -73,7 +73,23 @@ def _warp_image(transform: sitk.Transform, options: argparse.Namespace) -> None:
     for channel, fill in zip(channels, fills, strict=True):
         outside = fill if fill is not None else 0.0 if labels else background_of(channel.array)
         parts.append(resample(channel, reference, transform, mode, outside).array)
+    if all(_is_even(x) for x in parts) and not _is_seen(channels[0], reference, transform):
+        print(
+            "Nothing of the input lies on the reference, so every voxel has the value of outside; check that both "
+            "belong to the transform, and that an inverse is not needed.",
+            file=sys.stderr,
+        )
     write_sitk(reference.to_sitk(np.stack(parts, -1) if vector else parts[0], vector=vector), options.output)
+
+
+def _is_even(array: np.ndarray) -> bool:
+    return bool(np.isnan(array).all()) or bool((array == array.flat[0]).all())
+
+
+def _is_seen(channel: Image, reference: Grid, transform: sitk.Transform) -> bool:
+    """Whether the reference has a voxel inside of the image."""
+    everywhere = Image(np.ones(channel.grid.shape, np.uint8), channel.grid)
+    return bool(resample(everywhere, reference, transform, "nearest", 0.0).array.any())
 
 
 def _read_channels(path: str) -> tuple[list[Image], bool]:

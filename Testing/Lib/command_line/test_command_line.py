@@ -115,6 +115,16 @@ def test_apply_takes_what_looks_like_labels_for_labels_and_says_so(done, tmp_pat
     assert not set(np.unique(read_image(tmp_path / "m.nii.gz").array)) <= given
 
 
+@pytest.mark.parametrize(("far", "fill"), [(True, "-7"), (True, "nan"), (False, "-7")])
+def test_apply_says_when_nothing_of_the_input_lies_on_the_reference(done, tmp_path, capsys, far, fill):
+    fixed = sitk.ReadImage(str(done / "fixed.nii.gz"))
+    fixed.SetOrigin([x + 500 * far for x in fixed.GetOrigin()])
+    sitk.WriteImage(fixed, str(tmp_path / "f.nii.gz"))
+    arguments = ["apply", done / "t.h5", done / "moving.nrrd", "--reference", tmp_path / "f.nii.gz", "--fill", fill]
+    assert main([*map(str, arguments), "--output", str(tmp_path / "w.nrrd")]) == 0
+    assert ("Nothing of the input lies on the reference" in capsys.readouterr().err) == far
+
+
 def test_apply_keeps_color_and_fills_with_each_channels_background(tmp_path):
     slide = np.full((40, 50, 3), (250, 240, 230), np.uint8)
     slide[10:30, 10:40] = np.random.default_rng(0).integers(0, 200, (20, 30, 3))
