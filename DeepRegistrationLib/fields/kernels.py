@@ -61,8 +61,7 @@ def _kept_band(n: int, kernel: tuple[float, ...], border: str, stride: int) -> T
 
 
 class _Band(NamedTuple):
-    """One axis of a filter: ``matrix`` (rows, n), of whose rows one is ``down`` voxels after the other, or of whose
-    columns one is ``up`` rows after the other."""
+    """One axis of a filter: ``matrix`` (rows, columns), whose row k is centered on column k * down / up."""
 
     matrix: Tensor
     radius: int
