@@ -40,11 +40,13 @@ def lncc_sum(f: torch.Tensor, m: torch.Tensor, w: torch.Tensor, width: int, eps:
     var_f = box_sum(w * f * f, width) / n - mean_f**2 + eps
     var_m = box_sum(w * m * m, width) / n - mean_m**2 + eps
     cov = box_sum(w * f * m, width) / n - mean_f * mean_m
-    alike = w * (cov.abs() + eps) ** 2 / (var_f * var_m)
-    if width < SPARSE_FROM:
-        return alike.sum()
-    windows = alike[(slice(None), slice(None), *[slice(None, None, 2)] * (f.ndim - 2))]
-    return windows.sum() * alike.numel() / windows.numel()
+    windows = looked_at(w * (cov.abs() + eps) ** 2 / (var_f * var_m), width)
+    return windows.sum() * f.numel() / windows.numel()
+
+
+def looked_at(x: torch.Tensor, width: int) -> torch.Tensor:
+    every = slice(None, None, 2 if width >= SPARSE_FROM else 1)
+    return x[(slice(None), slice(None), *[every] * (x.ndim - 2))]
 
 
 def autograd_of(function, m: torch.Tensor) -> torch.Tensor:
@@ -58,16 +60,11 @@ def autograd_of(function, m: torch.Tensor) -> torch.Tensor:
 def test_lncc_gradient_is_exact(shape, width, weighted):
     f, m, weight = pair(shape)
     value, gradient = Lncc(f, (width,) * len(shape), eps=1e-3)(m, weight if weighted else None)
-    expected = autograd_of(lambda x: lncc_sum(f, x, weight if weighted else torch.ones_like(weight), width, 1e-3), m)
+    w = weight if weighted else torch.ones_like(weight)
+    expected = autograd_of(lambda x: lncc_sum(f, x, w, width, 1e-3), m)
     assert torch.allclose(gradient, expected, rtol=1e-8, atol=1e-10)
-    windows = (
-        slice(None),
-        slice(None),
-        *[slice(None, None, 2 if width >= SPARSE_FROM else 1)] * len(shape),
-    )
-    count = weight[windows].sum() if weighted else weight[windows].numel()
-    total = lncc_sum(f, m, weight if weighted else torch.ones_like(weight), width, 1e-3)
-    assert torch.allclose(value * count * weight.numel() / weight[windows].numel(), total)
+    share = looked_at(w, width).sum() * f.numel() / looked_at(w, width).numel()
+    assert torch.allclose(value * share, lncc_sum(f, m, w, width, 1e-3))
 
 
 @pytest.mark.parametrize("width", [5, 9])
