@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import InputError
 
 _GZIP = b"\x1f\x8b"
+HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 _NIFTI = {344: b"n+1\0", 4: b"n+2\0"}
 MGH_TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
 """Of a FreeSurfer volume's voxels, by the number in its header."""
@@ -17,7 +18,7 @@ _MARKS = {
     b"NRRD0": ".nrrd",
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG\r\n": ".png",
-    b"\x89HDF\r\n": ".h5",
+    HDF5_MARK: ".h5",
 }
 _SAME = {
     ".nrrd": (".nrrd", ".nhdr"),
@@ -26,7 +27,7 @@ _SAME = {
     ".jpg": (".jpg", ".jpeg"),
     ".h5": (".h5", ".hdf5", ".hdf", ".mnc"),
 }
-_SMALL_LETTERS_ONLY = (".mha", ".tfm")
+_UNREAD_IN_CAPITALS = (".mha", ".tfm")
 """Formats that ITK does not read under an ending in capital letters."""
 
 
@@ -47,7 +48,7 @@ def misnamed(path: Path) -> str:
     own = next((e for e in _SAME.get(wanted, (wanted,)) if path.name.lower().endswith(e)), None)
     if own is None:
         return wanted
-    return own if wanted in _SMALL_LETTERS_ONLY and not path.name.endswith(own) else ""
+    return own if wanted in _UNREAD_IN_CAPITALS and not path.name.endswith(own) else ""
 
 
 def _ending_of(path: Path) -> str:

@@ -18,7 +18,7 @@ MATRIX_FILES = (".mat",)
 FIELD_FILES = (".nrrd", ".nhdr", ".nii.gz", ".nii", ".mha", ".mhd")
 ANY = ("",)
 
-_SMALL_LETTERS_ONLY = tuple(e for e in VOLUME_FILES + TRANSFORM_FILES + MATRIX_FILES if e not in (".nrrd", ".nhdr"))
+_UNWRITTEN_IN_CAPITALS = tuple(e for e in VOLUME_FILES + TRANSFORM_FILES + MATRIX_FILES if e not in (".nrrd", ".nhdr"))
 """ITK writes no others of these; of a picture's ending it writes .png and .PNG, but not .Png."""
 
 _COMPANIONS = {
@@ -54,7 +54,7 @@ def check_ending(path: str | os.PathLike[str], allowed: tuple[str, ...], what: s
             f"{what} cannot be written as {name[:80]}: the format is unknown or cannot hold it; "
             f"use a name ending in one of {known}."
         )
-    ending = _longest_of(_SMALL_LETTERS_ONLY + PICTURE_FILES, name)
+    ending = _longest_of(_UNWRITTEN_IN_CAPITALS + PICTURE_FILES, name)
     stem, given = name[: len(name) - len(ending)], name[len(name) - len(ending) :]
     if given != ending and not (ending in PICTURE_FILES and given.isupper()):
         raise InputError(

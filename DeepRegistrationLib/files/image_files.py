@@ -24,13 +24,12 @@ from ..errors import InputError
 from ..system import check_memory
 from . import mgz, nifti
 from .axes import RAS_TO_LPS_MATRIX
-from .contents import unreadable
+from .contents import HDF5_MARK, unreadable
 from .dicom_folder import read_dicom_folder
 from .nifti_numbers import with_not_numbers
 from .quiet import READ_ERRORS, quiet_libraries
 from .writing import PathLike, check_named, is_text, shown
 
-HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 _IMAGES_IN_HDF5 = (b"ITKImage", b"minc-2.0")
 _MOST_SHEAR = 1.0
 """Voxels by which the nearest right-angled grid may miss a sheared one at the corners."""

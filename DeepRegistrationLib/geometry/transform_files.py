@@ -20,9 +20,9 @@ import SimpleITK as sitk
 
 from ..dicom.registration_reading import read_registration
 from ..errors import InputError
-from ..files.contents import unreadable
+from ..files.contents import HDF5_MARK, unreadable
 from ..files.endings import FIELD_FILES
-from ..files.image_files import HDF5_MARK, read_file
+from ..files.image_files import read_file
 from ..files.quiet import READ_ERRORS, quiet_libraries
 
 FARTHEST_MM = 1e6
