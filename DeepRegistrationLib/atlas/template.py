@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,7 @@ def build_template(
     weights: Mapping[str, str] | None = None,
     told: Callable[[int, int, Outcome], None] | None = None,
     noted: Callable[[Step], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Image:
     """The template of ``subjects``, 0 to 1, and in ``folder`` all that belongs to it.
 
@@ -75,6 +77,7 @@ def build_template(
         weights: hashes of the models that the method may take.
         told: called after every registration, as by ``run_batch``.
         noted: called after every round.
+        note: as of ``run_batch``, of each round.
 
     Raises:
         InputError: if something given cannot be used.
@@ -95,10 +98,11 @@ def build_template(
     template = in_unit_range(read_image(first.image, first.name))
     path = _saved(template, target / ROUNDS / "0" / TEMPLATE)
     drifts: list[float] = []
+    register = partial(_register, subjects, resources=resources, weights=weights, told=told, note=note)
     for number in range(1, rounds + 1):
         rough = replace(chosen, refine="none") if number == 1 else chosen
         place = target / ROUNDS / str(number)
-        transforms = _register(subjects, path, place, rough, ("transform",), resources, weights, told)
+        transforms = register(path, place, rough, ("transform",))
         template, drift = _next(template, subjects, transforms)
         path = _saved(template, place / TEMPLATE)
         drifts.append(drift)
@@ -106,7 +110,7 @@ def build_template(
             noted(Step(number, rounds, drift))
     path = _saved(template, target / TEMPLATE)
     outputs = ("transform", "inverse", "volume", "jacobian")
-    _register(subjects, path, target / SUBJECTS, chosen, outputs, resources, weights, told)
+    register(path, target / SUBJECTS, chosen, outputs)
     with together():
         _mean_jacobian(template.grid, subjects, target).save(target / JACOBIAN)
         write_text(
@@ -161,10 +165,13 @@ def _register(
     resources: Resources | None,
     weights: Mapping[str, str] | None,
     told: Callable[[int, int, Outcome], None] | None,
+    note: Callable[[str], None] | None,
 ) -> list[Path]:
     """Everybody to the template; where each transform is."""
     jobs = [Job(s.name, template, s.image, {"moving_mask": s.mask} if s.mask else {}) for s in subjects]
-    outcomes = run_batch(jobs, folder, settings, outputs, resources, told, weights=weights, list_path=str(folder))
+    outcomes = run_batch(
+        jobs, folder, settings, outputs, resources, told, weights=weights, list_path=str(folder), note=note
+    )
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
         names = ", ".join(outcome.job.name for outcome in failed[:5])

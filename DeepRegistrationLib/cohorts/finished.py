@@ -46,12 +46,12 @@ class Task:
 
     def recipe(self) -> dict[str, Any]:
         """All but the inputs that decides what comes out."""
-        return {
-            "version": __version__,
-            "settings": self.settings,
-            "weights": self.weights,
-            "inputs": sorted(self.inputs),
-        }
+        return recipe_of(self.settings, self.weights) | {"inputs": sorted(self.inputs)}
+
+
+def recipe_of(settings: Mapping[str, Any], weights: Mapping[str, str]) -> dict[str, Any]:
+    """What all pairs of a run have in common."""
+    return {"version": __version__, "settings": settings, "weights": weights}
 
 
 def signature(paths: Iterable[Path]) -> Signature:

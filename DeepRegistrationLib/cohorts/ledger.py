@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..files.writing import shown, write_text
 from .finished import read_json, write_json
 from .names import TABLE
+from .others import Presence
 from .page import write_pages
 from .work import ROW_MEASURES, Row
 
@@ -31,18 +32,24 @@ NOT_YET = "not done"
 class Ledger:
     """Of one run; made before anything is computed, so that a folder that cannot be written is said at once."""
 
-    def __init__(self, folder: Path, list_path: str, names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, list_path: str, names: Sequence[str], recipe: Mapping[str, Any]) -> None:
         self.folder = folder
+        own = folder / OWN
+        self._presence: Presence | None = None
         try:
-            own = folder / OWN
             for part in ("rows", "lists"):
                 (own / part).mkdir(parents=True, exist_ok=True)
             key = hashlib.sha256(list_path.encode(errors="surrogatepass")).hexdigest()[:16]
-            write_json(own / "lists" / f"{key}.json", {"list": list_path, "time": time.time(), "names": [*names]})
             run = f"{time.time_ns()}-{socket.gethostname()}-{os.getpid()}"
+            self._presence = Presence(own / "running", run, recipe, key)
+            self._presence.check_alone(own / "lists", names)
+            write_json(own / "lists" / f"{key}.json", {"list": list_path, "time": time.time(), "names": [*names]})
             self._file: IO[str] = (own / "rows" / f"{run}.jsonl").open("a", encoding="utf-8")
-        except (OSError, ValueError) as error:  # ValueError: NUL
-            why = getattr(error, "strerror", None) or "its name holds a character no name can have"
+        except BaseException as error:
+            self._leave()
+            if isinstance(error, InputError) or not isinstance(error, OSError | ValueError):
+                raise
+            why = getattr(error, "strerror", None) or "its name holds a character no name can have"  # ValueError: NUL
             raise InputError(f"The folder {shown(folder)} cannot be written: {why}.") from error
 
     def append(self, row: Row) -> None:
@@ -52,6 +59,11 @@ class Ledger:
 
     def close(self) -> None:
         self._file.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._presence is not None:
+            self._presence.leave()
 
 
 def collect(folder: Path) -> list[Row]:

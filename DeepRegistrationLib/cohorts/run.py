@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from ..geometry.image import PathLike
 from ..settings import Settings
 from .children import COMMAND, Limits, usable_cores
 from .engines import Engine, Local, OnDask, has_dask
-from .finished import Task
+from .finished import Task, recipe_of
 from .learn2reg import submission_name
 from .ledger import Ledger, collect
 from .lists import Job
 from .names import OUTPUT_FILES, named_outputs, outputs_of
+from .others import tell_replaced
 from .work import BUSY, DIED, FAILED, Row
 
 SUBMISSION = "learn2reg"
@@ -86,6 +88,7 @@ def run_batch(
     weights: Mapping[str, str] | None = None,
     shard: tuple[int, int] = (1, 1),
     list_path: str = "",
+    note: Callable[[str], None] | None = None,
 ) -> list[Outcome]:
     """Register every pair into a folder of its name; ``reports.csv`` and ``index.html`` tell of all.
 
@@ -99,12 +102,13 @@ def run_batch(
         weights: hashes of the models that may be taken; other ones make another result.
         shard: (i, n): only every n-th pair, from the i-th on.
         list_path: of the list, whose pairs are told of in the table.
+        note: called with a sentence if results of other settings are there, which are made again.
 
     Returns:
         One outcome a pair, in the order of ``jobs``.
 
     Raises:
-        InputError: if the folder cannot be written or an argument cannot be used.
+        InputError: if the folder cannot be written, a run of other settings works there, or an argument cannot be used.
         RegistrationFailed: if the scheduler was lost.
     """
     unknown = [name for name in outputs if name not in named_outputs()]
@@ -120,15 +124,16 @@ def run_batch(
     target = Path(folder).absolute()
     chosen = (settings or Settings()).as_dict()
     jobs_here = {job.name: job for job in jobs[index - 1 :: count]}
-    tasks = (_task(job, target, outputs, chosen, weights or {}) for job in jobs_here.values())
+    task_of = partial(_task, target=target, outputs=outputs, chosen=chosen, weights=weights or {})
     resources = resources or Resources()
     engine = resources.engine()
     found: dict[str, Outcome] = {}
     ledger: Ledger | None = None
     try:
-        ledger = Ledger(target, list_path, [job.name for job in jobs])
+        ledger = Ledger(target, list_path, [job.name for job in jobs], recipe_of(chosen, weights or {}))
         tables = _Tables(target)
-        for row in _all_rows(engine, tasks):
+        tell_replaced(map(task_of, jobs_here.values()), target, note)
+        for row in _all_rows(engine, map(task_of, jobs_here.values())):
             job = jobs_here[row["name"]]
             ledger.append(row)
             found[job.name] = Outcome(job, row["status"], row["report"], row["sentence"])

@@ -54,6 +54,7 @@ def run_command(options: argparse.Namespace) -> None:
             weights=weights,
             shard=shard,
             list_path=str(Path(options.list).resolve()),
+            note=note,
         )
     except (Cancelled, KeyboardInterrupt):
         raise Cancelled(

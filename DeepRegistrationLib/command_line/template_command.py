@@ -39,6 +39,13 @@ def run_template(options: argparse.Namespace) -> None:
         if options.progress != "none":
             print(said, flush=True)
 
+    said: list[str] = []
+
+    def note(sentence: str) -> None:
+        if not said:  # of the first round where that is so; the others follow from it
+            print(sentence, file=sys.stderr)
+        said.append(sentence)
+
     build_template(
         subjects,
         options.output,
@@ -49,6 +56,7 @@ def run_template(options: argparse.Namespace) -> None:
         weights=weights,
         told=TOLD[options.progress],
         noted=noted,
+        note=note,
     )
     if sum(subject.labels is not None for subject in subjects) > 1:
         scores = label_template(subjects, options.output, options.weighting)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -122,3 +123,10 @@ def test_labels_for_somebody_new_replace_nothing_of_the_template(made, cohort, c
         assert main(arguments) == 2
         assert f"overwrite an input (the {what})" in capsys.readouterr().err
     assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_what_was_made_with_other_settings_is_made_again_and_that_is_said_once(made, cohort, tmp_path, capsys):
+    shutil.copytree(made, tmp_path / "out")
+    arguments = ["template", str(cohort / "list.csv"), "--output", str(tmp_path / "out"), "--rounds", "1"]
+    assert main([*arguments, "--smoothness", "2"]) == 0
+    assert capsys.readouterr().err.count("made with other settings (smoothness 1.0, now 2.0)") == 1
