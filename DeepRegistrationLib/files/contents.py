@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -13,8 +14,11 @@ HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 _NIFTI = {344: b"n+1\0", 4: b"n+2\0"}
 MGH_TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
 """Of a FreeSurfer volume's voxels, by the number in its header."""
+_MATLAB = re.compile(rb"[A-Za-z0-9]+_(?:double|float)_\d+_\d+\0")
+"""ITK's .mat: the kind of transform is the name of its first variable, behind five numbers."""
 _MARKS = {
     b"#Insight Transform": ".tfm",
+    b"MNI Transform File": ".xfm",
     b"NRRD0": ".nrrd",
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG\r\n": ".png",
@@ -27,8 +31,24 @@ _SAME = {
     ".jpg": (".jpg", ".jpeg"),
     ".h5": (".h5", ".hdf5", ".hdf", ".mnc"),
 }
-_UNREAD_IN_CAPITALS = (".mha", ".tfm")
+_TRANSFORMS = (".tfm", ".xfm", ".mat")
+_OF_ELASTIX = (b"(Transform ", b"// Transform", b"(NumberOfParameters")
+_OF_FREESURFER = re.compile(rb"\s*(?:#[^\n]*\n)*\s*type\s*=\s*\d+[^\n]*\nnxforms")
+_UNREAD_IN_CAPITALS = (".mha", ".tfm", ".mat")
 """Formats that ITK does not read under an ending in capital letters."""
+
+
+def is_transform(start: bytes) -> bool:
+    """Whether a file that begins so (64 KiB of it do) is a transform of ITK, MINC, elastix or FreeSurfer, no image."""
+    if start.startswith(HDF5_MARK):
+        return b"TransformGroup" in start
+    is_text = is_of_elastix(start) or _OF_FREESURFER.match(start) is not None
+    return is_text or _marked(start) in _TRANSFORMS
+
+
+def is_of_elastix(start: bytes) -> bool:
+    """Whether a file that begins so holds the parameters of elastix."""
+    return start.lstrip().startswith(_OF_ELASTIX)
 
 
 def unreadable(path: Path, name: str, why: str) -> InputError:
@@ -69,10 +89,13 @@ def _ending_of(path: Path) -> str:
         return ".mgz" if packed else ".mgh"
     if packed:
         return ""
-    marked = next((ending for mark, ending in _MARKS.items() if start.startswith(mark)), "")
-    if marked:
-        return marked
-    return ".mha" if start.lstrip().startswith((b"ObjectType", b"NDims")) else ""
+    return _marked(start) or (".mha" if start.lstrip().startswith((b"ObjectType", b"NDims")) else "")
+
+
+def _marked(start: bytes) -> str:
+    if _MATLAB.match(start, 20):
+        return ".mat"
+    return next((ending for mark, ending in _MARKS.items() if start.startswith(mark)), "")
 
 
 def _is_mgh(start: bytes) -> bool:

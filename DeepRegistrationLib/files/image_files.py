@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..system import check_memory
 from . import mgz, nifti
 from .axes import RAS_TO_LPS_MATRIX
-from .contents import HDF5_MARK, unreadable
+from .contents import HDF5_MARK, is_transform, unreadable
 from .dicom_folder import read_dicom_folder
 from .nifti_numbers import with_not_numbers
 from .quiet import READ_ERRORS, quiet_libraries
@@ -207,6 +207,8 @@ def _refuse_foreign(path: Path, name: str) -> None:
         start = file.read(1 << 16)
     if not start:
         raise InputError(f"The {name} {path} is empty; copy or download it again.")
+    if is_transform(start):
+        raise InputError(f"The {name} {path} is a transform, not an image; give an image file.")
     if start.startswith(HDF5_MARK) and not any(mark in start for mark in _IMAGES_IN_HDF5):
         raise InputError(f"The {name} {path} is an HDF5 file that holds no image; give an image file.")
 

@@ -19,6 +19,7 @@ from ..files.endings import check_ending, image_endings
 from ..files.image_files import PathLike, read_file
 from ..files.itk_files import write_image_file
 from ..files.pictures import PICTURES, as_picture
+from ..files.writing import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +249,7 @@ def read_image(source: ImageSource, name: str = "image") -> Image:
         )
     array = sitk.GetArrayFromImage(image)
     if array.ndim == image.GetDimension() + 1:
-        array = _to_gray(array, name)
+        array = _to_gray(array, name if isinstance(source, sitk.Image) else f"{name} {shown(source)}")
     return Image(array, _grid_of(image, name), name, tuple(warnings))
 
 
@@ -304,7 +305,9 @@ def _to_gray(array: np.ndarray, name: str) -> np.ndarray:
     if components == 1:
         return array[..., 0]
     if components > 4 or not np.issubdtype(array.dtype, np.integer):
-        raise InputError(f"The {name} has {components} values in each voxel; choose an image with one value each.")
+        field = components == array.ndim - 1 and not np.issubdtype(array.dtype, np.integer)
+        like = ", as a displacement field (a transform) has" if field else ""
+        raise InputError(f"The {name} has {components} values in each voxel{like}; choose an image with one each.")
     if components in (2, 4):  # the last one is opacity
         array = array[..., : components - 1]
     if array.shape[-1] == 1:

@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from ..dicom.registration_reading import read_registration
 from ..errors import InputError
-from ..files.contents import HDF5_MARK, unreadable
+from ..files.contents import HDF5_MARK, is_of_elastix, is_transform, unreadable
 from ..files.endings import FIELD_FILES
 from ..files.image_files import read_file
 from ..files.quiet import READ_ERRORS, quiet_libraries
@@ -49,7 +49,7 @@ def read_parts(path: Path, name: str) -> list[tuple[sitk.Transform, bool]]:
     if start[128:] == b"DICM":
         return [(read_registration(path, name).between(), False)]
     why = f"The {name} {path} could not be read; use a file that ITK, ANTs or Slicer wrote."
-    if lower.endswith(FIELD_FILES) and start.startswith(HDF5_MARK):
+    if lower.endswith(FIELD_FILES) and (start.startswith(HDF5_MARK) or is_transform(start)):
         raise unreadable(path, name, why)
     with quiet_libraries():
         try:
@@ -74,7 +74,7 @@ def _refuse_others(path: Path, name: str) -> None:
         other = "FreeSurfer's; convert it with mri_warp_convert (--outitkwarp) or lta_convert (--outitk)"
     elif lower.endswith(".x5"):
         other = "X5; write it as ITK's .h5 or .nii.gz with nitransforms"
-    elif start.lstrip().startswith((b"(Transform ", b"// Transform", b"(NumberOfParameters")):
+    elif is_of_elastix(start):
         other = "elastix's parameters; run transformix with -def all and give its deformationField"
     if other:
         raise InputError(f"The {name} {path} is {other}.")

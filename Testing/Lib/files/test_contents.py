@@ -75,29 +75,60 @@ def test_so_is_a_photograph(tmp_path, wrong):
         read_image(tmp_path / f"p{wrong}")
 
 
-@pytest.mark.parametrize("ending", [".mha", ".mhd", ".tfm", ".txt"])
+@pytest.mark.parametrize("ending", [".mha", ".mhd", ".tfm", ".txt", ".mat"])
 def test_capital_letters_that_itk_does_not_read_are_no_damage(tmp_path, ending):
     path = tmp_path / f"t{ending}"
-    if ending.startswith(".m"):
+    is_image = ending in (".mha", ".mhd")
+    if is_image:
         sitk.WriteImage(sitk.GetImageFromArray(np.ones((5, 6, 7), np.float32)), str(path))
     else:
         sitk.WriteTransform(sitk.AffineTransform(3), str(path))
     capital = path.rename(tmp_path / f"T{ending.upper()}")
-    read = read_image if ending.startswith(".m") else read_transform
+    read = read_image if is_image else read_transform
     with pytest.raises(InputError, match=f"in small letters only; rename it to end in {re.escape(ending)}, and"):
         read(capital)
 
 
 @pytest.mark.parametrize(
     ("right", "wrong"),
-    [(".tfm", ".h5"), (".tfm", ".mat"), (".nii.gz", ".tfm"), (".nrrd", ".h5"), (".h5", ".nii.gz"), (".h5", ".nrrd")],
+    [
+        *[(".tfm", ".h5"), (".tfm", ".mat"), (".tfm", ".nrrd"), (".h5", ".nii.gz"), (".h5", ".nrrd")],
+        *[(".mat", ".h5"), (".mat", ".tfm"), (".mat", ".txt"), (".mat", ".nii.gz"), (".xfm", ".tfm"), (".xfm", ".h5")],
+        *[(".nii.gz", ".tfm"), (".nrrd", ".h5")],
+    ],
 )
 def test_so_is_a_transform(tmp_path, right, wrong):
     path = str(tmp_path / f"t{right}")
-    if right in (".tfm", ".h5"):
+    if right in (".tfm", ".h5", ".mat", ".xfm"):
         sitk.WriteTransform(sitk.AffineTransform(3), path)
     else:
         sitk.WriteImage(sitk.GetImageFromArray(np.zeros((5, 6, 7, 3), np.float32), isVector=True), path)
     shutil.move(path, tmp_path / f"t{wrong}")
     with pytest.raises(InputError, match=f"rename it to end in {re.escape(right)}, and try again"):
         read_transform(tmp_path / f"t{wrong}")
+
+
+@pytest.mark.parametrize("name", ["t.tfm", "t.txt", "t.mat", "t.xfm", "t.h5", "T.MAT", "t.nii.gz", "t.nrrd", "t"])
+@pytest.mark.parametrize("kind", ["matrix", "field"])
+def test_a_transform_for_an_image_is_called_one(tmp_path, name, kind):
+    written = tmp_path / f"w{name[1:].lower() if name[1:] not in ('', '.nii.gz', '.nrrd') else '.tfm'}"
+    transform = sitk.AffineTransform(3)
+    if kind == "field" and written.suffix not in (".mat", ".xfm"):
+        transform = sitk.DisplacementFieldTransform(sitk.Image([5, 6, 7], sitk.sitkVectorFloat64))
+    sitk.WriteTransform(transform, str(written))
+    with pytest.raises(InputError, match=f"The fixed image .*{name} is a transform, not an image; give an image file"):
+        read_image(written.rename(tmp_path / name), "fixed image")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '(Transform "EulerTransform")\n(NumberOfParameters 6)\n',
+        "# transform file\n# made by mri_coreg\ntype      = 1 # LINEAR_RAS_TO_RAS\nnxforms   = 1\n",
+        "MNI Transform File\n%made by hand\n\nTransform_Type = Linear;\n",
+    ],
+)
+def test_so_is_one_of_another_program(tmp_path, text):
+    (tmp_path / "t.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="is a transform, not an image"):
+        read_image(tmp_path / "t.txt")

@@ -188,8 +188,12 @@ def test_a_foreign_hdf5_file_is_one_sentence_without_noise(tmp_path, capfd):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "x5.h5", "w") as file:
         file.create_dataset("TransformGroup/0/Transform", data=np.eye(4))
-    with pytest.raises(InputError, match="an HDF5 file that holds no image"):
+    with pytest.raises(InputError, match="is a transform, not an image"):
         read_image(tmp_path / "x5.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.create_dataset("data", data=np.eye(4))
+    with pytest.raises(InputError, match="an HDF5 file that holds no image"):
+        read_image(tmp_path / "other.h5")
     (tmp_path / "cut.h5").write_bytes((tmp_path / "x5.h5").read_bytes()[:900])
     with pytest.raises(InputError):
         read_image(tmp_path / "cut.h5")

@@ -117,6 +117,15 @@ def test_a_volume_as_a_picture_is_refused_but_one_slice_is_none(tmp_path, ending
     assert read_image(tmp_path / f"s{ending}").array.shape == (3, 5)
 
 
+@pytest.mark.parametrize(("shape", "count"), [((4, 5, 6), 3), ((5, 6), 2)])
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_a_displacement_field_for_an_image_is_named(tmp_path, shape, count, ending):
+    path = tmp_path / f"field{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((*shape, count), 0.5, np.float32), isVector=True), str(path))
+    with pytest.raises(InputError, match=rf"{path.name} has {count} values in each voxel, as a displacement field"):
+        read_image(path, "fixed image")
+
+
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_fractions_of_several_kinds_in_a_voxel_are_no_color(count):
     part = sitk.Image(6, 5, sitk.sitkFloat32) + 0.5
