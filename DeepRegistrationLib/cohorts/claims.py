@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -40,13 +41,16 @@ class Claim:
             # else: the one before removed the file between our opening and locking it
 
     def release(self) -> None:
+        """The file may stay where it cannot be removed: nobody holds it."""
         if self._file is not None:
-            if os.name != "nt":  # there an open file stays
-                self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                if os.name != "nt":  # there an open file stays
+                    self._path.unlink()
             self._file.close()
             self._file = None
-            if os.name == "nt":
-                self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                if os.name == "nt":
+                    self._path.unlink()
 
 
 def _lock(file: IO[bytes]) -> bool:

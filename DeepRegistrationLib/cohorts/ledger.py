@@ -15,10 +15,10 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from ..errors import InputError
-from ..files.writing import shown, write_text
+from ..errors import InputError, RegistrationFailed
+from ..files.writing import not_written, shown, write_text
 from .finished import read_json, write_json
 from .names import TABLE
 from .others import Presence
@@ -44,21 +44,36 @@ class Ledger:
             self._presence = Presence(own / "running", run, recipe, key)
             self._presence.check_alone(own / "lists", names)
             write_json(own / "lists" / f"{key}.json", {"list": list_path, "time": time.time(), "names": [*names]})
-            self._file: IO[str] = (own / "rows" / f"{run}.jsonl").open("a", encoding="utf-8")
+            self._path = own / "rows" / f"{run}.jsonl"
+            self._path.touch()
         except BaseException as error:
             self._leave()
             if isinstance(error, InputError) or not isinstance(error, OSError | ValueError):
                 raise
             why = getattr(error, "strerror", None) or "its name holds a character no name can have"  # ValueError: NUL
-            raise InputError(f"The folder {shown(folder)} cannot be written: {why}.") from error
+            raise InputError(f"The folder {shown(folder)} cannot be written: {why}; choose another one.") from error
 
     def append(self, row: Row) -> None:
-        """One line, at once on its way to the disk."""
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        """One line, at once on its way to the disk.
 
-    def close(self) -> None:
-        self._file.close()
+        Raises:
+            RegistrationFailed: if the folder is gone.
+            NotWritten: if the disk is full.
+        """
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except FileNotFoundError:
+            raise RegistrationFailed(
+                f"The folder {shown(self.folder)} was removed or moved during the work; run the same command again."
+            ) from None
+        except OSError as error:
+            raise not_written(self._path, error) from error
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *failed: object) -> None:
         self._leave()
 
     def _leave(self) -> None:

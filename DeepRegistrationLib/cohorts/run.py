@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import DeepRegistrationError, InputError
 from ..files.writing import check_named
 from ..geometry.image import PathLike
 from ..settings import Settings
@@ -109,7 +110,8 @@ def run_batch(
 
     Raises:
         InputError: if the folder cannot be written, a run of other settings works there, or an argument cannot be used.
-        RegistrationFailed: if the scheduler was lost.
+        NotWritten: if the disk is full.
+        RegistrationFailed: if the scheduler or the folder was lost.
     """
     unknown = [name for name in outputs if name not in named_outputs()]
     if unknown or not outputs:
@@ -128,9 +130,8 @@ def run_batch(
     resources = resources or Resources()
     engine = resources.engine()
     found: dict[str, Outcome] = {}
-    ledger: Ledger | None = None
-    try:
-        ledger = Ledger(target, list_path, [job.name for job in jobs], recipe_of(chosen, weights or {}))
+    recipe = recipe_of(chosen, weights or {})
+    with _ended(engine, target), Ledger(target, list_path, [job.name for job in jobs], recipe) as ledger:
         tables = _Tables(target)
         tell_replaced(map(task_of, jobs_here.values()), target, note)
         for row in _all_rows(engine, map(task_of, jobs_here.values())):
@@ -140,12 +141,24 @@ def run_batch(
             tables.make()
             if told is not None:
                 told(len(found), len(jobs_here), found[job.name])
-    finally:  # also after Ctrl+C: what is finished stays
-        engine.stop()
-        if ledger is not None:
-            ledger.close()
-            collect(target)
     return [found[name] for name in jobs_here]
+
+
+@contextmanager
+def _ended(engine: Engine, target: Path) -> Iterator[None]:
+    """The end of a run, also after Ctrl+C: what is finished stays, and the table tells of it.
+
+    Where the run fails, what fails here is not said instead.
+    """
+    try:
+        yield
+    except BaseException:
+        engine.stop()
+        with suppress(DeepRegistrationError, OSError):
+            collect(target)
+        raise
+    engine.stop()
+    collect(target)
 
 
 def _named_as_submitted(jobs: Sequence[Job]) -> list[Job]:

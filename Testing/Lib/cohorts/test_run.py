@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,10 @@ from DeepRegistrationLib.cohorts.claims import Claim
 from DeepRegistrationLib.cohorts.ledger import OWN, collect
 from DeepRegistrationLib.cohorts.lists import read_jobs
 from DeepRegistrationLib.cohorts.run import Resources
-from DeepRegistrationLib.errors import InputError
+from DeepRegistrationLib.errors import InputError, NotWritten, RegistrationFailed
 from DeepRegistrationLib.settings import Settings
 
+from ..files.full_disk import small_disk
 from .lists_of_stand_ins import asked, calls, listed, run, run_list, table
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -159,6 +162,51 @@ def test_an_interrupt_ends_the_workers_and_keeps_what_is_finished(tmp_path):
     assert table(tmp_path / "out")[0]["name"] == "a_m"
     assert table(tmp_path / "out")[2]["status"] == "not done"
     assert "b" not in calls(tmp_path)
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_folder_that_is_gone_is_said_to_be_and_ends_the_run(tmp_path, moved):
+    names = [f"short{k}" for k in range(8)]
+
+    def remove(done, _count, _outcome):
+        if done == 1 and moved:
+            (tmp_path / "out").rename(tmp_path / "elsewhere")
+        elif done == 1:
+            shutil.rmtree(tmp_path / "out" / OWN)
+
+    with pytest.raises(RegistrationFailed, match=r"out was removed or moved during the work; run the same command"):
+        run_list(tmp_path, *names, told=remove)
+    assert names[-1] not in calls(tmp_path)
+    assert {*states(run_list(tmp_path, *names))} <= {"done", "skipped"}
+
+
+def test_a_disk_that_fills_up_during_the_work_is_said_and_what_is_done_stays(tmp_path):
+    jobs = read_jobs(listed(tmp_path, "a", "b"))
+    with small_disk(tmp_path / "disk", 200) as disk:
+
+        def fill(_done, _count, _outcome):
+            with suppress(OSError), (disk / "more").open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+
+        with pytest.raises(NotWritten, match=r"Cannot write .*: No space left on device; .* make room"):
+            run(jobs, disk / "out", told=fill)
+        (disk / "more").unlink()
+        assert states(run(jobs, disk / "out")) == ["skipped", "done"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_rightly(tmp_path):
+    jobs, out = read_jobs(listed(tmp_path, "a")), tmp_path / "out"
+    run(jobs, out)
+    place = next((out / OWN / "lists").iterdir())
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(InputError, match="it is a folder"):
+        run(jobs, out)
+    shutil.rmtree(out)
+    out.write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match=r"The folder .*out cannot be written: Not a directory; choose another one"):
+        run(jobs, out)
 
 
 def test_runs_and_shards_on_one_folder_lose_nothing_and_do_nothing_twice(tmp_path):
