@@ -6,6 +6,7 @@ Paths are relative to the list. JSON is a list of entries, or a Learn2Reg file w
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -27,7 +28,9 @@ IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".mgz", ".mgh", ".p
 ALL_PAIRS, TO, BASELINE = "all", "to:", "baseline"
 _OWN = re.compile(r"reports\.csv|index(-\d+)?\.html|dataset_description\.json|learn2reg", re.IGNORECASE)
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{n}{k}" for n in ("com", "lpt") for k in range(1, 10))}
+_BAD = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 LONGEST_NAME = 150
+"""Bytes: of a folder's name with room for what lies in it, on systems with paths of 260 characters, too."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,9 @@ def read_subjects(path: PathLike, note: Callable[[str], None] | None = None) -> 
         image = _path(source, entry["image"], where)
         extras = {what: _path(source, entry[what], where) for what in OF_IMAGES if entry.get(what)}
         found.append(
-            Subject(names.take(entry.get("name") or stem(image)), image, **extras, subject=entry.get("subject", ""))
+            Subject(
+                names.take(entry.get("name") or fitting(stem(image))), image, **extras, subject=entry.get("subject", "")
+            )
         )
     if len(found) < 2:
         raise InputError(f"The list {source} has one image; give two or more.")
@@ -172,7 +177,7 @@ def _jobs(entries: Iterable[tuple[str, dict[str, str]]], source: Path) -> Iterab
         if not entry.get("fixed") or not entry.get("moving"):
             raise InputError(f"{where} of {source} needs fixed and moving, the paths of two images.")
         fixed, moving = (_path(source, entry[side], where) for side in ("fixed", "moving"))
-        name = names.take(entry.get("name") or f"{stem(fixed)}_{stem(moving)}")
+        name = names.take(entry.get("name") or fitting(f"{stem(fixed)}_{stem(moving)}"))
         options = {key: _path(source, entry[key], where) for key in EXTRAS if entry.get(key)}
         for what in ("points", "labels"):
             if (f"fixed_{what}" in options) != (f"moving_{what}" in options):
@@ -201,10 +206,11 @@ class Names:
         Raises:
             InputError: otherwise.
         """
-        bad = re.search(r'[<>:"/\\|?*\x00-\x1f]', name) or name.endswith((".", " ")) or name.startswith((".", " "))
+        bad = _BAD.search(name) or name.endswith((".", " ")) or name.startswith((".", " "))
         if bad or name.split(".")[0].lower() in _DEVICES or len(os.fsencode(name)) > LONGEST_NAME:
             raise InputError(
-                f"The name {name[:80]!r} in {self._source} cannot be a folder's name; name it with letters and digits."
+                f"The name {name[:80]!r} in {self._source} cannot be a folder's name; write another, of letters and "
+                f"digits and {LONGEST_NAME} of them at most."
             )
         if _OWN.fullmatch(name):
             raise InputError(f"The name {name!r} in {self._source} is that of a file of batch; choose another one.")
@@ -232,7 +238,9 @@ def _pairs_of_images(images: list[Subject], source: Path, pairs: str, note: Call
             )
         chosen = [(f, m) for f in wanted for m in images]
     names = Names(source)
-    return [Job(names.take(f"{f.name}_{m.name}"), f.image, m.image, _both(f, m)) for f, m in chosen if f is not m]
+    return [
+        Job(names.take(fitting(f"{f.name}_{m.name}")), f.image, m.image, _both(f, m)) for f, m in chosen if f is not m
+    ]
 
 
 def _to_baselines(
@@ -266,3 +274,13 @@ def stem(path: Path) -> str:
     name = path.name
     ending = next((e for e in IMAGE_ENDINGS if name.lower().endswith(e)), path.suffix)
     return name[: len(name) - len(ending)] if ending else name
+
+
+def fitting(name: str) -> str:
+    """A name that nobody gave, made of those of files, as one that a folder can have: the same for the same files."""
+    fit = _BAD.sub("_", name).strip(". ")
+    whole = os.fsencode(fit)
+    if len(whole) <= LONGEST_NAME:
+        return fit
+    ends = (part.decode(errors="ignore") for part in (whole[:70], whole[-60:]))
+    return f"{'..'.join(ends)}-{hashlib.sha256(whole).hexdigest()[:8]}"

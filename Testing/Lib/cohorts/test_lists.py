@@ -5,7 +5,7 @@ import json
 import pytest
 
 from DeepRegistrationLib.cohorts.bids import describe, read_folder
-from DeepRegistrationLib.cohorts.lists import EXTRAS, read_jobs
+from DeepRegistrationLib.cohorts.lists import EXTRAS, LONGEST_NAME, read_jobs
 from DeepRegistrationLib.errors import InputError
 
 
@@ -50,6 +50,26 @@ def test_columns_about_something_else_are_left_aside_and_that_is_said(tmp_path):
     jobs = read_jobs(written(tmp_path, "fixed,moving,age,site\na,b,70,x\n"), note=said.append)
     assert len(jobs) == 1
     assert "age, site" in said[0]
+
+
+def test_names_made_of_those_of_files_can_be_folders(tmp_path):
+    odd = [
+        'q"u?.nrrd',
+        "a b,c.nrrd",
+        "ümläut 日本.nrrd",
+        "x" * 190 + "1.nrrd",
+        "x" * 190 + "2.nrrd",
+        "é" * 110 + ".nii.gz",
+    ]
+    jobs = read_jobs(written(tmp_path, json.dumps([{"fixed": "a.nrrd", "moving": name} for name in odd]), "l.json"))
+    assert [job.name for job in jobs[:3]] == ["a_q_u_", "a_a b,c", "a_ümläut 日本"]
+    for job in jobs:
+        (tmp_path / "out" / job.name).mkdir(parents=True)
+        assert len(job.name.encode()) <= LONGEST_NAME
+    assert [job.moving.name for job in jobs] == odd
+    images = json.dumps([{"image": name} for name in odd])
+    pairs = read_jobs(written(tmp_path, images, "l.json"), "all")
+    assert len({job.name for job in pairs}) == len(odd) * (len(odd) - 1)
 
 
 def test_a_learn2reg_file(tmp_path):
