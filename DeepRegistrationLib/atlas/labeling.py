@@ -104,7 +104,7 @@ def files_of_template(folder: PathLike) -> dict[str, Path]:
 
 def _atlas(subject: Subject, folder: Path, grid: Grid) -> Atlas:
     transform = read_transform(folder / SUBJECTS / subject.name / "transform.h5")
-    return Atlas.of(read_image(subject.image, subject.name), _labels(subject), transform, grid)
+    return Atlas.of(read_image(subject.image, f"image of {subject.name}"), _labels(subject), transform, grid)
 
 
 def _labels(subject: Subject) -> Image:

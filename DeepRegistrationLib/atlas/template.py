@@ -95,7 +95,7 @@ def build_template(
         raise InputError(f"There is no subject called {start}; --start is one of {_some(subjects)}.")
     check_named(folder, "template's folder")
     target = Path(folder).absolute()
-    template = in_unit_range(read_image(first.image, first.name))
+    template = in_unit_range(read_image(first.image, f"image of {first.name}"))
     path = _saved(template, target / ROUNDS / "0" / TEMPLATE)
     drifts: list[float] = []
     register = partial(_register, subjects, resources=resources, weights=weights, told=told, note=note)
@@ -188,7 +188,7 @@ def _next(template: Image, subjects: Sequence[Subject], transforms: Sequence[Pat
 
     def seen() -> Iterable[tuple[Image, sitk.Transform]]:
         for subject, path in zip(subjects, transforms, strict=True):
-            yield read_image(subject.image, subject.name), read_transform(path)
+            yield read_image(subject.image, f"image of {subject.name}"), read_transform(path)
 
     content = template.array > CONTENT
     shape = MeanShape(grid, content if content.sum() >= 10 * grid.ndim else np.ones(grid.shape, bool))

@@ -54,7 +54,7 @@ class Requests:
                 request = json.loads(line)
                 if isinstance(request, dict) and request.get("stop"):
                     self.stop.set()
-                elif isinstance(request, dict):
+                elif isinstance(request, dict) and {"arguments", "folder"} <= {*request}:
                     self.waiting.put(request)
         if self.folder is not None:  # who asked is gone: nobody else would take the images away
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -106,6 +106,8 @@ def _run(command: Command, arguments: Sequence[str], folder: Path, stop: Callabl
         os.chdir(folder)
         _print_to(OUTPUT_FILE, ERRORS_FILE)
         return command(arguments, stop)
+    except SystemExit as end:  # --help
+        return end.code if isinstance(end.code, int) else EXIT_DONE
     except OSError:
         return EXIT_BAD_INPUT
     finally:

@@ -105,7 +105,9 @@ def test_what_cannot_be_made_is_said_before_anything_starts(cohort, tmp_path, ca
 def test_bad_lists_and_folders_get_a_sentence(cohort, tmp_path, capsys):
     (tmp_path / "one.csv").write_text("image\n0.nrrd\n", encoding="utf-8")
     (tmp_path / "gone.csv").write_text("image\na.nrrd\nb.nrrd\n", encoding="utf-8")
-    for name, sentence in (("one.csv", "two or more"), ("gone.csv", "is not there")):
+    sitk.WriteTransform(sitk.AffineTransform(2), str(tmp_path / "t.tfm"))
+    (tmp_path / "transform.csv").write_text("name,image\nt,t.tfm\nu,t.tfm\n", encoding="utf-8")
+    for name, sentence in (("one.csv", "two or more"), ("gone.csv", "is not there"), ("transform.csv", "image of t ")):
         assert main(["template", str(tmp_path / name), "--output", str(tmp_path / "o")]) == 2
         assert sentence in capsys.readouterr().err
     image = str(cohort / "0.nrrd")
