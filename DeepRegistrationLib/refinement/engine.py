@@ -31,6 +31,7 @@ from .level_images import Images
 from .levels import Level, Rim, Window, keep_inside, normalize, shrink, working_window
 from .one_level import run_level
 from .proposal import Proposal
+from .rival import challenged
 from .schedule import plan
 from .sharpness import as_soft_as_each_other
 
@@ -159,6 +160,8 @@ def _descend(
 
     * nothing was worth it: no field (``AFFINE_ALONE``); or the network's field is taken as it is (``NETWORK_ALONE``);
     * the user stopped, or the end of the choice is confirmed.
+
+    What is confirmed, or left as it is, may still lose to a rival (``challenged``).
     """
     levels = plans(similarity)
     coarse = coarse_levels(levels) if guarded else sum(level.both_ways for level in levels)
@@ -183,6 +186,7 @@ def _descend(
     part = reporter.stage(reporter.name, share, share)
     proposal = None if propose is None else Proposal(partial(propose, part), images.window)
     run = partial(_one_way, begin=None, reporter=part)
+    contest = partial(challenged, images, plans, run=run, proposal=proposal)
     judge = partial(guard, images, plans, run=run)
     resort = partial(last_resort, images, plans, run=run, proposal=proposal)
     choice, first = judge(choice), (levels, coarse, counts)
@@ -193,7 +197,7 @@ def _descend(
         if choice.chosen == AFFINE_ALONE and choice.rest is None:
             choice = resort(choice)
         if choice.chosen == AFFINE_ALONE:
-            return torch.zeros_like(choice.there), (0,) * len(levels), choice
+            return contest(torch.zeros_like(choice.there), (0,) * len(levels), choice)
         if choice.chosen == NETWORK_ALONE and proposal is not None:
             return proposal.fields[0], (0,) * len(levels), choice
         levels, coarse, counts = first
@@ -203,8 +207,10 @@ def _descend(
             counts = [level.iterations for level in levels[:coarse]]
         reporter.preview("coarse levels", partial(images.field_on, choice.there, levels[coarse - 1]))
         u, taken = go_on(levels, coarse, choice, counts)
-        if reporter.stopped("the last level") or confirmed(images, levels[coarse - 1], choice, u):
+        if reporter.stopped("the last level"):
             return u, taken, choice
+        if confirmed(images, levels[coarse - 1], choice, u):
+            return contest(u, taken, choice)
         if len(choice.weighed) > 1:
             choice = refused(choice) if choice.rest else resort(choice)
             continue

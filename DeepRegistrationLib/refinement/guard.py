@@ -171,7 +171,7 @@ def guard(
     measure, fields = tried[ranked[0].name]
     rest = None if against or ranked[0] is found else (replace(choice, there=there, back=back, rest=()),)
     leads = {name: fields[0] for name, (_, fields) in tried.items()}
-    return _with_distances(Choice(measure, *fields, ranked[0].name, tuple(ranked), rest, leads, scale))
+    return with_distances(Choice(measure, *fields, ranked[0].name, tuple(ranked), rest, leads, scale))
 
 
 def last_resort(
@@ -204,11 +204,15 @@ def last_resort(
         found[FROM_NETWORK] = weigh(FROM_NETWORK, scale, *begun)
         if found[FROM_NETWORK].worth > 0:
             left.append(Choice("information", *begun, FROM_NETWORK))
-        proposed = found[NETWORK_ALONE]
-        if proposed.worth >= PROPOSED and proposed.rough <= ROUGHEST and tells_more(scale, there, inside=True):
+        if found[NETWORK_ALONE].worth >= PROPOSED and believed(found[NETWORK_ALONE], scale, there):
             left.append(Choice(choice.similarity, there, back, NETWORK_ALONE))
     left.sort(key=lambda c: found[c.chosen].worth, reverse=True)
     return refused(replace(choice, weighed=tuple(found.values()), rest=tuple(left), leads=leads))
+
+
+def believed(evidence: Evidence, scale: Scale, there: Tensor) -> bool:
+    """Whether a proposed field that nothing else confirms neither tears tissue nor fits outlines alone."""
+    return evidence.rough <= ROUGHEST and tells_more(scale, there, inside=True)
 
 
 def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
@@ -228,14 +232,14 @@ def confirmed(images: Images, level: Level, choice: Choice, u: Tensor) -> bool:
         acted = len(choice.weighed) > 1
         if not acted and choice.weighed[0].alike >= DOUBTED:
             return True
-        is_alike = alike(*_finer(images, level, 2, u)) >= ALIKE
+        is_alike = alike(*finer(images, level, 2, u)) >= ALIKE
         if not acted or not is_alike:
             return is_alike
     elif choice.similarity != CANNOT_TEAR:
-        scale, there = _finer(images, level, 2, u)
+        scale, there = finer(images, level, 2, u)
         if alike(scale, there, across=True) < max(AGREED, alike(scale, torch.zeros_like(there), across=True)):
             return False
-    return tells_more(*_finer(images.as_given(), level, max(level.factors), u))
+    return tells_more(*finer(images.as_given(), level, max(level.factors), u))
 
 
 def _coarse(plans: Callable[[str], list[Level]], measure: str) -> list[Level]:
@@ -249,7 +253,7 @@ def _there_and_back(images: Images, levels: Sequence[Level], start: Fields, run:
     return run(images, levels, start[0])[0], run(images.swapped(), levels, start[1])[0]
 
 
-def _finer(images: Images, level: Level, times: int, u: Tensor) -> tuple[Scale, Tensor]:
+def finer(images: Images, level: Level, times: int, u: Tensor) -> tuple[Scale, Tensor]:
     """The images at ``times`` the resolution of ``level``, full at most, and ``u`` there."""
     factors = tuple(max(1, f // times) for f in level.factors)
     spacing = tuple(s * f / g for s, f, g in zip(level.spacing, factors, level.factors, strict=True))
@@ -268,10 +272,10 @@ def refused(choice: Choice) -> Choice:
     first = next(e for e in choice.weighed if e.name == following.chosen)
     others = sorted((e for e in choice.weighed if e is not first), key=lambda e: e.worth, reverse=True)
     following = replace(following, leads=choice.leads, scale=choice.scale)
-    return _with_distances(replace(following, weighed=(first, *others), rest=tuple(rest)))
+    return with_distances(replace(following, weighed=(first, *others), rest=tuple(rest)))
 
 
-def _with_distances(choice: Choice) -> Choice:
+def with_distances(choice: Choice) -> Choice:
     """``choice`` with how far all that was weighed leads from what goes on."""
     if choice.scale is None:
         return choice

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..fields import jacobian_determinant, warp
+from ..fields.quantiles import quantiles, thinned
 from .agreement import agreement, agreement_across, in_both
 from .forces import structure_mask
 from .information import normalized_information
@@ -77,10 +78,10 @@ def weigh(name: str, scale: Scale, there: Tensor, back: Tensor | None) -> Eviden
     body = _body(scale, there)
     rough = jacobian_determinant(there).clamp_min(0.02).log_()
     missed = 0.0 if back is None else _mean(_length(scale, there + warp(back, there)), body)
-    before = _information(scale, there.new_zeros(there.shape))
+    before = information(scale, there.new_zeros(there.shape))
     return Evidence(
         name,
-        _information(scale, there) / max(before, 1e-3) - 1,
+        information(scale, there) / max(before, 1e-3) - 1,
         missed,
         missed / min(scale.spacing),
         _mean(rough.square_(), body) ** 0.5,
@@ -109,12 +110,21 @@ def tells_more(scale: Scale, there: Tensor, inside: bool = False) -> bool:
     if inside:
         after, before = (in_both(scale.fixed, warp(scale.moving, u), known(scale, u)) for u in (there, nothing))
         both = (after & before).float()
-    return _information(scale, there, both) >= _information(scale, nothing, both)
+    return information(scale, there, both) >= information(scale, nothing, both)
 
 
 def apart_mm(scale: Scale, one: Tensor, other: Tensor) -> float:
     """Mean distance between where two fields lead."""
     return _mean(_length(scale, one - other), _body(scale, other))
+
+
+def moved_share(scale: Scale, there: Tensor) -> float:
+    """How far 1 voxel in 20 of what is seen moves at least, relative to the mean side of the grid."""
+    lengths = _length(scale, there)[_body(scale, there) > 0.5]
+    if not len(lengths):
+        return 0.0
+    sides = [n * s for n, s in zip(there.shape[2:], scale.spacing, strict=True)]
+    return float(quantiles(thinned(lengths, 100_000), (0.95,))) / (sum(sides) / len(sides))
 
 
 def known(scale: Scale, there: Tensor) -> Tensor | None:
@@ -126,8 +136,11 @@ def known(scale: Scale, there: Tensor) -> Tensor | None:
     return seen
 
 
-def _information(scale: Scale, there: Tensor, weight: Tensor | None = None) -> float:
-    """``weight``: None: all that is known counts."""
+def information(scale: Scale, there: Tensor, weight: Tensor | None = None) -> float:
+    """What the fixed image and the moving one, moved by ``there``, tell of each other (normalized).
+
+    ``weight`` (1, 1, *S): how far each voxel counts; None: all that is known.
+    """
     weight = known(scale, there) if weight is None else weight
     return normalized_information(scale.fixed, warp(scale.moving, there), weight)
 
