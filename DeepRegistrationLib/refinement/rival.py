@@ -21,17 +21,20 @@ from .levels import Level
 from .proposal import Proposal
 from .schedule import DIRECT
 
-FAR = {2: 0.07, 3: 0.085}
-"""Of the grid's mean side, by axes: how far 1 voxel in 20 moves, from which on the rival is asked."""
+FAR = {2: 0.02, 3: 0.085}
+"""Of the grid's mean side, by axes: how far 1 voxel in 20 moves, from which on the rival is asked. In 2-D it takes a
+fifth of a second."""
 FAR_ACROSS = 0.045
 """The same across contrasts. Of 60 rivals of such results and those above that told more 40 were better by 0.01 Dice or
 0.3 mm (heads, brains, tumors, hippocampi, sections) and one worse; of 17 that told up to 6 % less ten were worse."""
 MANY_STEPS = 20
 """Where the last level has fewer, as on large images, the level before it is gone through as well."""
-PRICE = 0.75
-"""Of what is told, relative to the affine alignment, which moves nothing: what a standard deviation of 1 of the log
-Jacobian costs. Of 45 such answers 31 rivals told more, up to 0.6 times their roughness where they were wrong (stained
-sections, slices, a head with a tumor); the six of livers, slices and heads that told 0.8 to 2.3 times were right."""
+PRICE, WORTH = 0.75, 0.01
+"""Where nothing was worth it: what a standard deviation of 1 of the log Jacobian costs, of what the images tell of each
+other, and what the rival must be worth on the coarse level. Of 45 such answers 31 rivals told more, up to 0.6 times
+their roughness where they were wrong (stained sections, slices, a head with a tumor); four of livers and slices told
+1.6 to 2.3 times it, were worth 0.013 to 0.13, and were right. In noise others told 0.8 and 1.3 times it, worth -0.005
+and 0.007."""
 
 
 def challenged(
@@ -70,7 +73,8 @@ def challenged(
         return u, counts, choice
     name, its = f"{NETWORK_ALONE}, {fine[-1].similarity}", resize(rival, there.shape[2:])
     evidence = weigh(name, scale, its, None)
-    if still and (told < before * (1 + PRICE * evidence.rough) or not believed(evidence, scale, its)):
+    worth_it = told >= before * (1 + PRICE * evidence.rough) and evidence.worth > WORTH
+    if still and not (worth_it and believed(evidence, scale, its)):
         return u, counts, choice
     leads = {**choice.leads, choice.chosen: there, name: its}
     won = Choice(choice.similarity, its, None, name, (evidence, *choice.weighed), (), leads, scale)
