@@ -23,6 +23,7 @@ ROW_MEASURES = (
     "similarity_after",
     "label_dice",
     "estimated_error_mm",
+    "error_bound_mm",
     "lost_percent",
     "doubt_percent",
     "folding_percent",

@@ -19,6 +19,7 @@ from ..inputs.pair import Pair
 from ..progress import SILENT, Reporter
 from ..similarity.mutual_information import nmi
 from .error_estimate import estimate_errors
+from .expected_error import expected_error
 from .metrics import dice, folds_and_spread
 from .report import Report
 from .there_and_back import left_over
@@ -77,6 +78,7 @@ def measure_result(
     measure_filled(report, pair, transform, matrix, content)
     measure_landmarks(report, guides[0], transform)
     measure_labels(report, guides[1], transform)
+    report.estimated_error_mm, report.error_bound_mm = expected_error(report)
 
 
 def measure_images(
@@ -120,7 +122,7 @@ def measure_error(
     shown = Image(content.numpy().reshape(grid.shape).astype(np.float32), grid)
     mask = None if pair.moving_mask is None else pair.moving_mask.reshape(pair.clean_moving.grid.shape)
     found = estimate_errors(pair.clean_fixed, pair.clean_moving, (transform, whole), shown, mask)
-    report.error_step_mm, (report.estimated_error_mm, report.affine_error_mm) = found.step, found.errors
+    report.error_step_mm, (report.points_error_mm, report.affine_points_error_mm) = found.step, found.errors
     report.lost_percent = 100 * found.lost
     if found.lost_at is not None:
         report.lost_at_mm = tuple(found.lost_at.tolist())

@@ -77,6 +77,15 @@ def rows(report: dict[str, Any], most: int | None = None) -> list[tuple[str, str
             _("Mean landmark distance"),
             _lengths(report, _("{0} before, {1} after"), ("tre_before_mm", 2), ("tre_after_mm", 2)),
         ),
+        (
+            _("Estimated error"),
+            _lengths(
+                report,
+                _("about {0} on average, less than {1} in 9 of 10 such results"),
+                ("estimated_error_mm", 1),
+                ("error_bound_mm", 1),
+            ),
+        ),
         (_("Result"), resultTitle(report)),
         (_("Fiducial registration error"), _fiducials(report)),
         (_("Dice of the labels"), _labelDice(report)),

@@ -50,7 +50,7 @@ def _of_likeness(_: Callable[[str], str]) -> tuple[str, ...]:
         ),
         _("The images are more alike than before, and nothing speaks against the result in {share} % of the anatomy."),
         _(
-            "The alignment as a whole alone fits better: {whole} of estimated error instead of {length}; use it (no "
+            "The alignment as a whole alone fits better: with it points lie {whole} off, not {length}; use it (no "
             "refinement), or try another similarity."
         ),
         _("Points of the anatomy lie about {length} from where they belong: compare the images closely."),

@@ -144,19 +144,21 @@ def report(**changes):
 
 
 def test_a_result_worse_than_the_affine_is_said():
-    found, reasons = report(estimated_error_mm=4.0, affine_error_mm=2.0).judge()
+    found, reasons = report(points_error_mm=4.0, affine_points_error_mm=2.0).judge()
     assert found == "check"
-    assert "The alignment as a whole alone fits better: 2.0 mm" in reasons[0]
-    assert report(estimated_error_mm=2.1, affine_error_mm=2.0).judge()[0] == "good"  # within what the estimate misses
+    assert "The alignment as a whole alone fits better: with it points lie 2.0 mm off, not 4.0 mm" in reasons[0]
+    assert (
+        report(points_error_mm=2.1, affine_points_error_mm=2.0).judge()[0] == "good"
+    )  # within what the estimate misses
 
 
 def test_a_large_error_is_said_and_one_not_measured_is_not():
-    found, reasons = report(estimated_error_mm=16.0, affine_error_mm=18.0).judge()
+    found, reasons = report(points_error_mm=16.0, affine_points_error_mm=18.0).judge()
     assert found == "check"
     assert "16.0 mm from where they belong" in reasons[0]
     lines = dict(report().lines())
     assert report().judge()[0] == "good"
-    assert lines["Estimated error, at least"] == "not measured on average, not measured with the affine alignment alone"
+    assert lines["Points found again"] == "not measured"
 
 
 def test_a_field_given_that_spoils_the_alignment_is_found_by_a_registration():

@@ -6,6 +6,7 @@ import pytest
 from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Image
 from DeepRegistrationLib.quality.report import Report, overlay_png, save_report
+from DeepRegistrationLib.quality.shape import Shape
 from DeepRegistrationLib.quality.slices import EDGES, upright, views, world_axes
 from DeepRegistrationLib.refinement.hypotheses import Evidence
 from DeepRegistrationLib.settings import AFFINE_ALONE, NETWORK_ALONE
@@ -28,7 +29,9 @@ ALONE = {
         Evidence(NETWORK_ALONE, apart_mm=1.0),
     ),
 }
-FAR_OFF = {"estimated_error_mm": 9.0, "affine_error_mm": 9.0, "error_step_mm": 3.0}
+FAR_OFF = {"points_error_mm": 9.0, "affine_points_error_mm": 9.0, "error_step_mm": 3.0}
+BENT = {"shape": Shape(bend_mm=20.0, bend_percent=11.0, largest_bend_percent=20.0), "error_step_mm": 3.0}
+FOUND_AGAIN = {"points_error_mm": 0.6, "error_step_mm": 3.0, "doubt_percent": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -39,11 +42,11 @@ FAR_OFF = {"estimated_error_mm": 9.0, "affine_error_mm": 9.0, "error_step_mm": 3
         ({"inverse_error_mm": 3.0}, "check", "3.0 mm remain"),
         ({"elsewhere_mm": 40.0}, "check", "fit better 40 mm from where"),
         (
-            {"elsewhere_mm": 40.0, "estimated_error_mm": 0.7, "error_step_mm": 3.0},
+            {"elsewhere_mm": 40.0, "points_error_mm": 0.7, "error_step_mm": 3.0},
             "check",
             "fit better 40 mm from where",
         ),
-        ({"elsewhere_mm": 40.0, "estimated_error_mm": 0.5, "error_step_mm": 3.0}, "good", "smooth and invertible"),
+        ({"elsewhere_mm": 40.0, "points_error_mm": 0.5, "error_step_mm": 3.0}, "good", "smooth and invertible"),
         ({"warnings": ["Look here."]}, "check", "Look here."),
         ({"folding_percent": 2.0}, "bad", "more smoothness"),
         ({"similarity_after": 0.1}, "bad", "less alike"),
@@ -51,16 +54,23 @@ FAR_OFF = {"estimated_error_mm": 9.0, "affine_error_mm": 9.0, "error_step_mm": 3
         ({"chosen": AFFINE_ALONE}, "good", "which is the answer"),
         ({"chosen": AFFINE_ALONE, **FAR_OFF}, "check", "about 9.0 mm from where they belong"),
         (FAR_OFF, "check", "about 9.0 mm from where they belong"),
-        ({**FAR_OFF, "estimated_error_mm": 7.5}, "good", "smooth and invertible"),
-        ({**FAR_OFF, "estimated_error_mm": 6.0}, "check", "about 6.0 mm from where they belong"),
-        ({**FAR_OFF, "estimated_error_mm": 4.0}, "good", "smooth and invertible"),
-        ({"chosen": AFFINE_ALONE, **FAR_OFF, "estimated_error_mm": 7.5}, "check", "about 7.5 mm"),
+        ({**FAR_OFF, "points_error_mm": 7.5}, "good", "smooth and invertible"),
+        ({**FAR_OFF, "points_error_mm": 6.0}, "check", "about 6.0 mm from where they belong"),
+        ({**FAR_OFF, "points_error_mm": 4.0}, "good", "smooth and invertible"),
+        ({"chosen": AFFINE_ALONE, **FAR_OFF, "points_error_mm": 7.5}, "check", "about 7.5 mm"),
         ({"chosen": NETWORK_ALONE}, "check", "what the universal network proposes"),
         (ALONE, "check", "the nearest lies 7.0 mm from the result"),
         ({**ALONE, "error_step_mm": 3.6}, "good", "smooth and invertible"),
         ({**ALONE, "error_step_mm": float("nan")}, "good", "smooth and invertible"),
         ({**ALONE, "chosen": AFFINE_ALONE}, "good", "which is the answer"),
         ({**ALONE, "hypotheses": ALONE["hypotheses"][:1]}, "good", "smooth and invertible"),
+        (BENT, "check", "bent by up to 20 mm, 11 % of its size"),
+        ({**BENT, **FOUND_AGAIN}, "good", "smooth and invertible"),
+        ({**BENT, **FOUND_AGAIN, "points_error_mm": 1.0}, "check", "hardly plausible"),
+        ({**BENT, **FOUND_AGAIN, "doubt_percent": 6.0}, "check", "hardly plausible"),
+        ({**FOUND_AGAIN, "shape": Shape(bend_percent=15.0)}, "bad", "hardly plausible"),
+        ({"shape": Shape(largest_bend_percent=20.0)}, "check", "pulled by"),
+        ({**FOUND_AGAIN, "shape": Shape(largest_bend_percent=20.0)}, "good", "smooth and invertible"),
         ({"lost_percent": 3.0}, "good", "smooth and invertible"),
         ({"lost_percent": 14.0}, "check", "Hardly a point is found again in 14 % of the anatomy, though"),
         ({"filled_percent": 12.0}, "good", "smooth and invertible"),

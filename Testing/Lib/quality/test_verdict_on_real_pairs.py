@@ -98,7 +98,7 @@ def test_the_light_is_green_for(name):
 @pytest.mark.parametrize("name", some_slow(GOOD, "a heart at two phases", "chests of two people"))
 def test_points_are_found_nearer_than_with_the_affine_alone(name):
     report = report_of(name)
-    assert 0 < report.estimated_error_mm < report.affine_error_mm
+    assert 0 < report.points_error_mm < report.affine_points_error_mm
 
 
 @pytest.mark.parametrize("name", some_slow(WRONG, "a chest and a head", "a hippocampus and a heart"))

@@ -28,6 +28,8 @@ REPORT = {
     "mean_displacement_mm": 3.2,
     "max_displacement_mm": 11.0,
     "inverse_error_mm": None,
+    "estimated_error_mm": 1.23,
+    "error_bound_mm": 2.6,
     "total_seconds": 12.34,
     "verdict": "good",
     "reasons": ["The field is smooth."],
@@ -58,6 +60,8 @@ def test_what_was_not_measured_is_said_and_what_is_not_known_is_left_out():
     assert dict(report_words.rows(REPORT))["Inverse error"] == "not measured"
     assert "Anatomy in doubt" not in names  # this report does not know of it
     assert ("Displacement", "3.2 mm mean, 11.0 mm largest") in report_words.rows(REPORT)
+    expected = "about 1.2 mm on average, less than 2.6 mm in 9 of 10 such results"
+    assert ("Estimated error", expected) in report_words.rows(REPORT)
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan")])

@@ -1,0 +1,79 @@
+"""The relation of ``quality/expected_error.py``, fitted: what errors results had that measured so.
+
+The powers minimize the mean deviation of the logarithm (median regression, solved as a linear program); the factor is
+what 9 of 10 errors stay below, each against the relation fitted without its own kind of image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from DeepRegistrationLib.quality.expected_error import LEAST, LEAST_BEND, Relation
+
+Record = Mapping[str, Any]
+FEWEST = 40
+"""Results that a relation is fitted on."""
+BELOW = 0.9
+
+
+class Fit:
+    """Of results of one sort, of fields or of matrices; those without a truth in mm are left out.
+
+    Attributes:
+        records: that it is of, each with "measured" (``affine``, ``doubt``, ``bend``, ``step``) and "after" ("mm").
+        relation: fitted on all.
+        expected, bounds: (n,) mm, each by the relation fitted without the record's own kind.
+        true: (n,) mm.
+    """
+
+    def __init__(self, records: Sequence[Record], with_bend: bool) -> None:
+        self.records = [r for r in records if "mm" in r.get("after", {}) and _is_whole(r.get("measured"))]
+        names = ("affine", "doubt", "bend", "step")
+        affine, doubt, bend, step = (np.array([r["measured"][name] for r in self.records], float) for name in names)
+        self.true = np.array([r["after"]["mm"] for r in self.records], float)
+        terms = [np.ones_like(affine), np.log(affine + LEAST), np.log1p(doubt)]
+        if with_bend:
+            terms.append(np.log(bend + LEAST_BEND))
+        x, y = np.stack(terms, 1), np.log(self.true / step + LEAST)
+        kinds = np.array([r["kind"] for r in self.records])
+        held_out = np.zeros_like(y)
+        for kind in set(kinds):
+            own = kinds == kind
+            held_out[own] = x[own] @ _median_powers(x[~own], y[~own])
+        factor = float(np.exp(np.quantile(y - held_out, BELOW)))
+        powers = np.zeros(4)
+        powers[: x.shape[1]] = _median_powers(x, y)
+        self.relation = Relation((powers[0], powers[1], powers[2], powers[3]), factor)
+        self.expected, self.bounds = (np.maximum(f * np.exp(held_out) - LEAST, 0) * step for f in (1.0, factor))
+        self.kinds = kinds
+
+    def covered(self) -> dict[str, float]:
+        """Of each kind, the share of errors below the bound."""
+        return {
+            kind: float(np.mean((self.true <= self.bounds)[self.kinds == kind])) for kind in sorted(set(self.kinds))
+        }
+
+
+def can_fit(records: Sequence[Record]) -> bool:
+    """Whether there are enough results, of two kinds or more."""
+    usable = [r for r in records if "mm" in r.get("after", {}) and _is_whole(r.get("measured"))]
+    return len(usable) >= FEWEST and len({r["kind"] for r in usable}) > 1
+
+
+def _is_whole(measured: Any) -> bool:
+    return bool(measured) and all(measured.get(n) is not None for n in ("affine", "doubt", "bend", "step"))
+
+
+def _median_powers(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(k,) that minimize the sum of absolute deviations of ``x`` (n, k) times them from ``y`` (n,)."""
+    from scipy.optimize import linprog
+
+    n, k = x.shape
+    cost = np.r_[np.zeros(k), np.ones(2 * n)]
+    equal = np.hstack([x, np.eye(n), -np.eye(n)])
+    found = linprog(cost, A_eq=equal, b_eq=y, bounds=[(None, None)] * k + [(0, None)] * (2 * n))
+    powers: np.ndarray = found.x[:k]
+    return powers
