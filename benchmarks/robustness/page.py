@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from DeepRegistrationLib.settings import NETWORK_ALONE
+
 from . import reliability
 from .harm import HARM_DICE, HARM_MM, harmed, loss, worst_tenth
 
@@ -40,7 +42,7 @@ def write(records: Sequence[Record], output: Path, machine: str, note: str = "")
     lines += reliability.section(own)
     acted = [r for r in good if r.get("guard_acted")]
     if acted:
-        lines += ["", "## The harm guard", "", *_guard(acted)]
+        lines += ["", "## Where other fields were tried", "", *_guard(acted)]
     failed = [r for r in records if "error" in r]
     if failed:
         lines += ["", "## Failed", "", *_failures(failed)]
@@ -127,12 +129,13 @@ def _verdicts(records: Sequence[Record], methods: Sequence[str]) -> list[str]:
 
 
 def _guard(acted: Sequence[Record]) -> list[str]:
-    """Where the harm guard of the engine acted."""
+    """Where the harm guard of the engine acted, or a rival went on."""
     kept = sum(r["chosen"] == "affine" for r in acted)
     better = sum(loss(r) < loss(r, "affine") for r in acted)
+    rivals = sum(r["chosen"].startswith(f"{NETWORK_ALONE}, ") for r in acted)
     return [
-        f"The engine's harm guard acted on {len(acted)} results: {kept} are the affine alignment, {better} are "
-        f"better than it, {sum(map(harmed, acted))} harmed.",
+        f"The engine's harm guard acted on {len(acted)} results, or a field begun with the universal network's went on "
+        f"({rivals}): {kept} are the affine alignment, {better} are better than it, {sum(map(harmed, acted))} harmed.",
         "",
         *(f"* {r['case']}: {r['chosen']}, loss {loss(r, 'affine'):.3f} -> {loss(r):.3f}" for r in acted),
     ]
