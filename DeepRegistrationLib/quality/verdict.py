@@ -26,14 +26,13 @@ DOUBT_CHECK, DOUBT_BAD = 50.0, 75.0
 down or back to front, which have the right edges (6 to 10) and are told by their bending."""
 BEND_CHECK, BEND_BAD = 9.0, 14.0
 """% of the anatomy's size, for all but 1 in 20 points. Right pairs gave 1 to 9, wrong ones 7 to 21."""
-BENT_RIGHTLY = 0.25
-"""Coarse voxels that points are found again off at most, where as much bending is believed: with no more than
-``BENT_SURELY`` in doubt. 27 of 39 pairs bent on purpose by a fifth of their size, and otherwise not spoken against,
-gave less of both and ended 0.3 to 1.9 coarse voxels off; those that ended 2.8 to 8 off gave 0.26 and more, or 6 % and
-more. Pairs of two organs that nothing else spoke against gave 0.43 and more."""
-BENT_SURELY = 5.0
 LARGEST_BEND_CHECK = 18.0
 """The same for all but 1 in 1000 points. Right pairs gave 5 to 17, wrong ones 12 to 31."""
+BENT_RIGHTLY, BENT_SURELY = 0.25, 5.0
+"""Coarse voxels that points are found again off, and % in doubt, at most, where more bending (up to ``BEND_BAD``) is
+believed. Of 39 pairs that nothing but their bending spoke against, nearly all bent on purpose by a fifth of their size,
+26 gave no more and ended 0.3 to 2.2 coarse voxels off; those that ended 2.8 to 8 off gave 0.26 or 6 % and more. Pairs
+of two organs gave 0.43 and more."""
 SQUEEZED_CHECK = 5.0
 """% of the anatomy. Right pairs gave 0 to 4, wrong ones 0 to 13."""
 FILLED_CHECK = 18.0

@@ -192,7 +192,9 @@ def test_a_disk_that_fills_up_during_the_work_is_said_and_what_is_done_stays(tmp
         with pytest.raises(NotWritten, match=r"Cannot write .*: No space left on device; .* make room"):
             run(jobs, disk / "out", told=fill)
         (disk / "more").unlink()
-        assert states(run(jobs, disk / "out")) == ["skipped", "done"]
+        again = states(run(jobs, disk / "out"))
+        assert "skipped" in again  # whichever was first; the other one may have been done beside it
+        assert {*again} <= {"skipped", "done"}
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_rightly(tmp_path):
