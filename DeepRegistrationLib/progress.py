@@ -80,7 +80,8 @@ class Reporter:
     """Passes a stage's own fraction on as a fraction of the whole run, and raises when the run was cancelled.
 
     ``reporter(0.3, "level 2 of 3")`` reports; ``reporter.stage("refine", 0.4, 1.0)`` makes a reporter for a part.
-    ``seconds`` collects wall time per stage, shared by all parts.
+    ``seconds`` collects wall time per stage, shared by all parts. What is done again, as where another field is tried,
+    takes the fraction of the whole run no way back.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Reporter:
         self.name, self._start, self._end = name, start, end
         self.seconds: dict[str, float] = {}
         self._entered = 0.0
+        self._furthest = [start]  # shared by all parts
 
     def __call__(self, fraction: float, message: str = "") -> None:
         """Report ``fraction`` (0 to 1) of this stage.
@@ -107,7 +109,8 @@ class Reporter:
         self.check()
         if self._progress is not None:
             whole = self._start + (self._end - self._start) * min(max(fraction, 0.0), 1.0)
-            self._progress(self.name, whole, message)
+            self._furthest[0] = max(self._furthest[0], whole)
+            self._progress(self.name, self._furthest[0], message)
 
     def check(self) -> None:
         """Raise ``Cancelled`` if the token is set; cheap enough for inner loops."""
@@ -138,7 +141,7 @@ class Reporter:
             start=self._start + span * start,
             end=self._start + span * end,
         )
-        part.seconds = self.seconds
+        part.seconds, part._furthest = self.seconds, self._furthest
         return part
 
     def __enter__(self) -> Reporter:

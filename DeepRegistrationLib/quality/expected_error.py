@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..settings import AFFINE_ALONE
+from .verdict import ERROR_CHECK
 
 if TYPE_CHECKING:
     from .report import Report
@@ -42,17 +42,23 @@ class Relation:
 
 OF_A_FIELD = Relation((-1.79, 0.18, 0.27, 0.61), 2.14)
 OF_A_MATRIX = Relation((-0.92, 0.22, 0.52, 0.0), 1.62)
-"""Also where the affine alignment is the answer."""
+"""Also where the affine alignment is the answer, or nothing was refined."""
 
 
 def relation_for(report: Report) -> Relation:
-    """The one that holds for what came out."""
-    return OF_A_FIELD if report.bends and report.chosen != AFFINE_ALONE else OF_A_MATRIX
+    """The one that holds for what came out: a field that bends something, or no more than a matrix."""
+    return OF_A_FIELD if report.bends and report.max_deformation_mm > 0 else OF_A_MATRIX
 
 
 def expected_error(report: Report) -> tuple[float, float]:
-    """(the error to expect, what 9 of 10 stay below), mm; NaN where points could not be found again."""
-    step = report.error_step_mm
-    bend = report.shape.bend_percent
-    found = relation_for(report).expected(report.affine_points_error_mm / step, report.doubt_percent, bend)
-    return found[0] * step, found[1] * step
+    """(the error to expect, what 9 of 10 stay below), mm; NaN where points could not be found again.
+
+    Where the result's own points lie farther off than the verdict lets pass, it is no less than that.
+    """
+    step, relation = report.error_step_mm, relation_for(report)
+    affine = report.affine_points_error_mm / step
+    expected, bound = relation.expected(affine, report.doubt_percent, report.shape.bend_percent)
+    own = report.points_error_mm / step
+    if own > ERROR_CHECK and own > expected:
+        expected, bound = own, max(bound, relation.factor * own)
+    return expected * step, bound * step

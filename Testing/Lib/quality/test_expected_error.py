@@ -12,14 +12,20 @@ from DeepRegistrationLib.settings import AFFINE_ALONE
 USUAL = {"affine": 2.0, "doubt": 5.0, "bend": 4.0}
 
 
+MEASURED = {
+    "device": "cpu",
+    "version": "1.0",
+    "affine_points_error_mm": 6.0,
+    "points_error_mm": 1.0,
+    "error_step_mm": 3.0,
+    "doubt_percent": 5.0,
+    "max_deformation_mm": 9.0,
+    "shape": Shape(bend_percent=4.0),
+}
+
+
 def report(**changes):
-    values = {
-        "affine_points_error_mm": 6.0,
-        "error_step_mm": 3.0,
-        "doubt_percent": 5.0,
-        "shape": Shape(bend_percent=4.0),
-    }
-    return Report("none", "fast", "auto", "cpu", "1.0", **{**values, **changes})
+    return Report("none", "fast", "auto", **{**MEASURED, **changes})
 
 
 @pytest.mark.parametrize("relation", [OF_A_FIELD, OF_A_MATRIX])
@@ -50,6 +56,20 @@ def test_what_was_not_measured_tells_nothing(missing):
     assert dict(report(**{missing: math.nan}).lines())["Estimated error"] == "not measured"
 
 
-def test_a_matrix_and_the_affine_alignment_as_the_answer_have_a_relation_of_their_own():
+@pytest.mark.parametrize("changes", [{"chosen": AFFINE_ALONE}, {"refine": "none"}, {"stopped_at": "the coarse levels"}])
+def test_where_nothing_is_bent_it_is_that_of_a_matrix_whatever_was_asked_for(changes):
+    """A pair that was not refined was told 0.24 mm, and 3.1 mm where a matrix had been asked for."""
+    still = {"max_deformation_mm": 0.0, "shape": Shape()}
+    found = expected_error(Report("none", **{"refine": "fast", "affine": "auto", **MEASURED, **still, **changes}))
+    linear = {**MEASURED, "shape": Shape(), "refine": "none", "affine": "affine", "result": "affine"}
+    assert found == expected_error(Report("none", **linear))
     assert relation_for(report()) is OF_A_FIELD
-    assert relation_for(report(chosen=AFFINE_ALONE)) is relation_for(report(result="rigid")) is OF_A_MATRIX
+
+
+def test_it_is_no_less_than_how_far_off_points_are_found_where_the_verdict_says_so():
+    far = report(points_error_mm=12.0)
+    assert far.judge()[0] == "check"
+    expected, bound = expected_error(far)
+    assert expected == pytest.approx(12.0)
+    assert bound == pytest.approx(12.0 * OF_A_FIELD.factor)
+    assert expected_error(report(points_error_mm=8.0)) == expected_error(report())
