@@ -32,7 +32,7 @@ def while_running(jobs, out, check, **options):
     thread = threading.Thread(target=lambda: found.append(run(jobs, out, **options)))
     thread.start()
     try:
-        while not [*out.glob(f"{OWN}/running/*/run.json")]:
+        while not [*out.glob(f"{OWN}/rows/*.jsonl")]:  # made once it has looked whether it is alone
             time.sleep(0.005)
         check()
     finally:
