@@ -81,9 +81,11 @@ def _is_alive(place: Path) -> bool:
 
 def tell_replaced(tasks: Iterable[Task], folder: Path, note: Callable[[str], None] | None) -> None:
     """Give ``note`` a sentence if results of ``tasks`` are there that were made with other settings."""
-    for task in islice(tasks, LOOKED_AT if note is not None else 0):
+    if note is None:
+        return
+    for task in islice(tasks, LOOKED_AT):
         other = other_than(read_json(Path(task.folder) / DONE).get("recipe"), task.recipe())
-        if other and note is not None:
+        if other:
             note(
                 f"Results in {shown(folder)} were made with other settings ({other}); they are made again and "
                 "replaced. To keep them, stop and give another folder."

@@ -23,7 +23,11 @@ def run_template(options: argparse.Namespace) -> None:
     resources = resources_from(options)
     weights = weights_for(settings)
     check_folder("--output", options.output)
-    subjects = read_subjects(options.list, lambda sentence: print(sentence, file=sys.stderr))
+
+    def tell(sentence: str) -> None:
+        print(sentence, file=sys.stderr)
+
+    subjects = read_subjects(options.list, tell)
     for subject in subjects:
         missing = next((p for p in (subject.image, subject.labels, subject.mask) if p and not p.exists()), None)
         if missing is not None:
@@ -39,12 +43,12 @@ def run_template(options: argparse.Namespace) -> None:
         if options.progress != "none":
             print(said, flush=True)
 
-    said: list[str] = []
+    replaced: list[str] = []
 
     def note(sentence: str) -> None:
-        if not said:  # of the first round where that is so; the others follow from it
-            print(sentence, file=sys.stderr)
-        said.append(sentence)
+        if not replaced:  # of the first round where that is so; the others follow from it
+            tell(sentence)
+        replaced.append(sentence)
 
     build_template(
         subjects,

@@ -13,9 +13,11 @@ percent of the anatomy. docs/robustness.md says how near it comes on kinds of im
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from .verdict import ERROR_CHECK
 
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
 LEAST, LEAST_BEND = 0.1, 0.5
 """Coarse voxels and percent; what is 0 has no power."""
+
+
+def terms(affine: ArrayLike, doubt: ArrayLike, bend: ArrayLike) -> np.ndarray:
+    """(..., 4): what the powers c0 to c3 are multiplied by; of numbers or of arrays of one shape."""
+    affine, doubt, bend = np.asarray(affine, float), np.asarray(doubt, float), np.asarray(bend, float)
+    return np.stack([np.ones_like(affine), np.log(affine + LEAST), np.log1p(doubt), np.log(bend + LEAST_BEND)], -1)
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,7 @@ class Relation:
 
     def expected(self, affine: float, doubt: float, bend: float) -> tuple[float, float]:
         """The error to expect and the one that 9 of 10 stay below, in coarse voxels."""
-        terms = (1.0, math.log(affine + LEAST), math.log1p(doubt), math.log(bend + LEAST_BEND))
-        with_least = math.exp(sum(c * x for c, x in zip(self.powers, terms, strict=True)))
+        with_least = float(np.exp(terms(affine, doubt, bend) @ np.array(self.powers)))
         return max(with_least - LEAST, 0.0), max(self.factor * with_least - LEAST, 0.0)
 
 
@@ -50,14 +57,19 @@ def relation_for(report: Report) -> Relation:
     return OF_A_FIELD if report.bends and report.max_deformation_mm > 0 else OF_A_MATRIX
 
 
+def measures(report: Report) -> dict[str, float]:
+    """What a relation is of: ``affine`` in coarse voxels, ``doubt`` and ``bend`` in percent."""
+    affine = report.affine_points_error_mm / report.error_step_mm
+    return {"affine": affine, "doubt": report.doubt_percent, "bend": report.shape.bend_percent}
+
+
 def expected_error(report: Report) -> tuple[float, float]:
     """(the error to expect, what 9 of 10 stay below), mm; NaN where points could not be found again.
 
     Where the result's own points lie farther off than the verdict lets pass, it is no less than that.
     """
     step, relation = report.error_step_mm, relation_for(report)
-    affine = report.affine_points_error_mm / step
-    expected, bound = relation.expected(affine, report.doubt_percent, report.shape.bend_percent)
+    expected, bound = relation.expected(**measures(report))
     own = report.points_error_mm / step
     if own > ERROR_CHECK and own > expected:
         expected, bound = own, max(bound, relation.factor * own)

@@ -244,13 +244,13 @@ def _bent_rightly(report: Report) -> bool:
 
 
 def _judge_shape(report: Report, bad: list[str], check: list[str]) -> None:
-    shape = report.shape
-    if shape.bend_percent > (BEND_BAD if _bent_rightly(report) else BEND_CHECK):
+    shape, rightly = report.shape, _bent_rightly(report)
+    if shape.bend_percent > (BEND_BAD if rightly else BEND_CHECK):
         (bad if shape.bend_percent > BEND_BAD else check).append(
             f"The anatomy is bent by up to {mm(shape.bend_mm, 0)}, {shape.bend_percent:.0f} % of its size, which is "
             "hardly plausible: check that both images show the same part of the body in the same orientation."
         )
-    elif shape.largest_bend_percent > LARGEST_BEND_CHECK and not _bent_rightly(report):
+    elif shape.largest_bend_percent > LARGEST_BEND_CHECK and not rightly:
         check.append(
             f"A part of the anatomy is pulled by {mm(shape.largest_bend_mm, 0)}, {shape.largest_bend_percent:.0f} % of "
             "its size: look at the warped grid there."

@@ -77,7 +77,7 @@ def with_known_relation(count=40):
     for n in range(4 * count):
         affine, doubt, bend = random.uniform(0.1, 6), random.uniform(0, 40), random.uniform(0.5, 10)
         error = relation.expected(affine, doubt, bend)[0] * (3.0 if n % 10 == 3 else random.uniform(0.95, 1.05))
-        measured = {"affine": affine, "doubt": doubt, "bend": bend, "step": 2.0}
+        measured = {"affine": affine, "doubt": doubt, "bend": bend}
         true = {"mm": 2.0 * error}
         made.append(
             record(
@@ -88,6 +88,7 @@ def with_known_relation(count=40):
                 verdict="good",
                 chosen="lncc",
                 points_mm=affine,
+                step_mm=2.0,
                 measured=measured,
                 measured_still=measured,
             )

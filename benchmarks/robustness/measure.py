@@ -131,20 +131,11 @@ def affine_of(case: Any) -> np.ndarray:
     return align(case.fixed, case.moving)
 
 
-def measured(report: Any) -> dict[str, float]:
-    """What the error that is to be expected is told by (``quality/expected_error.py``); coarse voxels, percent, mm."""
-    return {
-        "affine": report.affine_points_error_mm / report.error_step_mm,
-        "doubt": report.doubt_percent,
-        "bend": report.shape.bend_percent,
-        "step": report.error_step_mm,
-    }
-
-
 def measure(case: Any, affine: np.ndarray, method: str) -> dict[str, Any]:
     """Scores before, after the affine stage and after ``method``; {"error": sentence} where it failed."""
     from DeepRegistrationLib import register
     from DeepRegistrationLib.geometry.transform import affine_to_sitk, resample
+    from DeepRegistrationLib.quality.expected_error import measures
     from DeepRegistrationLib.quality.report import plain
 
     onto = affine_to_sitk(affine)
@@ -157,11 +148,12 @@ def measure(case: Any, affine: np.ndarray, method: str) -> dict[str, Any]:
             result = register(fixed, moving, refine=method.split(", ")[1], initial_transform=onto, device="cpu")
             whole: sitk.Transform = result.transform
             found["verdict"] = result.report.judge()[0]
-            found |= plain({"points_mm": result.report.points_error_mm, "measured": measured(result.report)})
+            found |= plain({"points_mm": result.report.points_error_mm, "measured": measures(result.report)})
+            found["step_mm"] = result.report.error_step_mm
             apart = time.perf_counter()
             still = register(fixed, moving, result="affine", affine="none", initial_transform=onto, device="cpu")
             apart = time.perf_counter() - apart  # it is not of the method
-            found["measured_still"] = plain(measured(still.report))
+            found["measured_still"] = plain(measures(still.report))
             found["chosen"] = result.report.chosen
             found["guard_acted"] = len(result.report.hypotheses) > 1
         else:

@@ -38,8 +38,8 @@ def write(records: Sequence[Record], output: Path, machine: str, note: str = "")
         lines += ["", f"## {title}", "", *_table(good, methods, key)]
     lines += ["", "## Verdicts", "", *_verdicts(good, methods)]
     lines += _beside(good, methods)
-    own = [r for r in good if r["method"] == methods[0]]
-    lines += reliability.section(own)
+    fits = reliability.fitted([r for r in good if r["method"] == methods[0]])
+    lines += reliability.section(fits) if fits else []
     acted = [r for r in good if r.get("guard_acted")]
     if acted:
         lines += ["", "## Where other fields were tried", "", *_guard(acted)]
@@ -49,7 +49,7 @@ def write(records: Sequence[Record], output: Path, machine: str, note: str = "")
     output.mkdir(parents=True, exist_ok=True)
     if _plot(good, methods, output / "robustness.png"):
         lines[6:6] = ["![Loss after the affine stage and after each method](robustness.png)", ""]
-    if reliability.plot(own, output / "reliability.png"):
+    if fits and reliability.plot(fits[0], output / "reliability.png"):
         place = lines.index("## The estimated error against the true one") + 1
         lines[place:place] = ["", "![True against estimated error](reliability.png)"]
     (output / "robustness.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from DeepRegistrationLib.quality.expected_error import LEAST, LEAST_BEND, Relation
+from DeepRegistrationLib.quality.expected_error import LEAST, Relation, terms
 
 Record = Mapping[str, Any]
 FEWEST = 40
@@ -23,21 +23,18 @@ class Fit:
     """Of results of one sort, of fields or of matrices; those without a truth in mm are left out.
 
     Attributes:
-        records: that it is of, each with "measured" (``affine``, ``doubt``, ``bend``, ``step``) and "after" ("mm").
+        records: that it is of, each with "measured" (``expected_error.measures``), "step_mm" and "after" ("mm").
         relation: fitted on all.
         expected, bounds: (n,) mm, each by the relation fitted without the record's own kind.
         true: (n,) mm.
     """
 
     def __init__(self, records: Sequence[Record], with_bend: bool) -> None:
-        self.records = [r for r in records if "mm" in r.get("after", {}) and _is_whole(r.get("measured"))]
-        names = ("affine", "doubt", "bend", "step")
-        affine, doubt, bend, step = (np.array([r["measured"][name] for r in self.records], float) for name in names)
+        self.records = usable(records)
+        measured = {name: [r["measured"][name] for r in self.records] for name in ("affine", "doubt", "bend")}
+        step = np.array([r["step_mm"] for r in self.records], float)
         self.true = np.array([r["after"]["mm"] for r in self.records], float)
-        terms = [np.ones_like(affine), np.log(affine + LEAST), np.log1p(doubt)]
-        if with_bend:
-            terms.append(np.log(bend + LEAST_BEND))
-        x, y = np.stack(terms, 1), np.log(self.true / step + LEAST)
+        x, y = terms(**measured)[:, : 4 if with_bend else 3], np.log(self.true / step + LEAST)
         kinds = np.array([r["kind"] for r in self.records])
         held_out = np.zeros_like(y)
         for kind in set(kinds):
@@ -59,12 +56,13 @@ class Fit:
 
 def can_fit(records: Sequence[Record]) -> bool:
     """Whether there are enough results, of two kinds or more."""
-    usable = [r for r in records if "mm" in r.get("after", {}) and _is_whole(r.get("measured"))]
-    return len(usable) >= FEWEST and len({r["kind"] for r in usable}) > 1
+    found = usable(records)
+    return len(found) >= FEWEST and len({r["kind"] for r in found}) > 1
 
 
-def _is_whole(measured: Any) -> bool:
-    return bool(measured) and all(measured.get(n) is not None for n in ("affine", "doubt", "bend", "step"))
+def usable(records: Sequence[Record]) -> list[Record]:
+    """Those with a truth in mm of which all was measured."""
+    return [r for r in records if "mm" in r.get("after", {}) and None not in (r.get("measured") or {"": None}).values()]
 
 
 def _median_powers(x: np.ndarray, y: np.ndarray) -> np.ndarray:

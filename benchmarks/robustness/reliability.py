@@ -27,13 +27,16 @@ def of_matrices(records: Sequence[Record]) -> list[Record]:
     return [{**r, "after": r["affine"], "measured": r.get("measured_still")} for r in records]
 
 
-def section(records: Sequence[Record]) -> list[str]:
-    """Lines of the page; none where too little was measured."""
+def fitted(records: Sequence[Record]) -> tuple[Fit, Fit] | None:
+    """Of the fields and of the affine alignments; None where too little was measured."""
+    fields, matrices = of_fields(records), of_matrices(records)
+    return (Fit(fields, True), Fit(matrices, False)) if can_fit(fields) and can_fit(matrices) else None
+
+
+def section(fits: tuple[Fit, Fit]) -> list[str]:
+    """Lines of the page."""
     from scipy.stats import spearmanr
 
-    fields, matrices = of_fields(records), of_matrices(records)
-    if not (can_fit(fields) and can_fit(matrices)):
-        return []
     lines = [
         "",
         "## The estimated error against the true one",
@@ -43,9 +46,7 @@ def section(records: Sequence[Record]) -> list[str]:
         "relation fitted without its own kind of image; the bound's factor is what 9 of 10 of these stay below.",
     ]
     used = (expected_error.OF_A_FIELD, expected_error.OF_A_MATRIX)
-    for what, sort, fit in zip(
-        ("Fields", "Affine alignments"), used, (Fit(fields, True), Fit(matrices, False)), strict=True
-    ):
+    for what, sort, fit in zip(("Fields", "Affine alignments"), used, fits, strict=True):
         rank = spearmanr(fit.expected, fit.true).statistic
         shares = fit.covered()
         worst = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in shares.items() if share < 0.85)
@@ -80,17 +81,13 @@ def _of_points(fit: Fit) -> str:
     return f" Points found again alone: rank correlation {spearmanr(np.array(points, float), fit.true).statistic:.2f}."
 
 
-def plot(records: Sequence[Record], path: Path) -> bool:
-    """The reliability diagram; False without matplotlib or where too little was measured."""
+def plot(fit: Fit, path: Path) -> bool:
+    """The reliability diagram; False without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         return False
-    fields = of_fields(records)
-    if not (can_fit(fields) and can_fit(of_matrices(records))):
-        return False
-    fit = Fit(fields, True)
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
