@@ -31,7 +31,7 @@ from .level_images import Images
 from .levels import Level, Rim, Window, keep_inside, normalize, shrink, working_window
 from .one_level import run_level
 from .proposal import Proposal
-from .rival import challenged
+from .rival import LAST_LOOK, challenged
 from .schedule import plan
 from .sharpness import as_soft_as_each_other
 
@@ -58,7 +58,7 @@ class Refined:
     choice: Choice
 
 
-Propose = Callable[[Reporter], Fields]
+Propose = Callable[[Reporter, Tensor | None], Fields]
 Planner = Callable[[Sequence[int], Sequence[float], Settings, str], list[Level]]
 
 
@@ -88,8 +88,9 @@ def refine(
         fixed_mask, moving_mask: (1, 1, *S); what is 0 does not count.
         landmarks: (n, ndim) voxel positions in fixed and in moving that belong together.
         labels: (1, 1, *S) integer maps of fixed and moving; equal labels attract.
-        propose: gives other fields to begin with, there and back, (1, ndim, *S) voxels, as a network does. It is asked
-            where the images tell that the engine's own field cannot be trusted.
+        propose: gives other fields to begin with, there and back, (1, ndim, *S) voxels, as a network does, of the
+            moving image as it is or moved by a given field. It is asked where the images tell that the engine's own
+            field cannot be trusted.
         planner: makes the levels, in place of ``plan``: for those who measure other settings.
         reporter: told about every step; raises Cancelled.
 
@@ -186,7 +187,8 @@ def _descend(
     part = reporter.stage(reporter.name, share, share)
     proposal = None if propose is None else Proposal(partial(propose, part), images.window)
     run = partial(_one_way, begin=None, reporter=part)
-    contest = partial(challenged, images, plans, run=run, proposal=proposal)
+    last_look = partial(run, where=LAST_LOOK)
+    contest = partial(challenged, images, plans, run=last_look, proposal=proposal, reporter=part)
     judge = partial(guard, images, plans, run=run)
     resort = partial(last_resort, images, plans, run=run, proposal=proposal)
     choice, first = judge(choice), (levels, coarse, counts)
@@ -215,7 +217,7 @@ def _descend(
             choice = refused(choice) if choice.rest else resort(choice)
             continue
         seen, choice = choice, judge(choice, refuted=True)
-        if reporter.stopped("the last look"):
+        if reporter.stopped(LAST_LOOK):
             return u, taken, seen
 
 
@@ -263,17 +265,19 @@ def _one_way(
     begin: Tensor | None,
     reporter: Reporter,
     shows: bool = False,
+    where: str = "",
 ) -> tuple[Tensor, list[int]]:
     """Coarse ``levels`` from the field ``u``: the field, and how many steps each level took.
 
-    ``shows``: this is the way that a user wants to see.
+    ``shows``: this is the way that a user wants to see. ``where``: what the levels are called, if not coarse.
     """
     counts: list[int] = []
     costs = [level.cost for level in levels]
     for number, level in enumerate(levels):
         part = reporter.stage(reporter.name, *(sum(costs[:n]) / sum(costs) for n in (number, number + 1)))
         u = _carry(unfold(u, 0.02, reporter) if number else u, level, begin)
-        rim, message = Rim(level, images.window, images.shape, u.device), f"coarse level {number + 1} of {len(levels)}"
+        rim = Rim(level, images.window, images.shape, u.device)
+        message = where or f"coarse level {number + 1} of {len(levels)}"
         counts.append(run_level(level, images.on(level), u, rim, None, part, message))
         if shows:
             reporter.preview(message, partial(images.field_on, u, level))

@@ -25,7 +25,18 @@ def model(tmp_path, monkeypatch):
 def propose(model):
     pair = torch.rand(2, 1, 1, *SHAPE, generator=torch.Generator().manual_seed(0))
     asked = proposal_for(pair[0], pair[1], Grid.from_shape(SHAPE), torch.device("cpu"))
-    return lambda: asked(SILENT)[0]
+    return lambda before=None: asked(SILENT, before)[0]
+
+
+def test_what_was_moved_before_is_looked_at_as_it_lies_then(propose):
+    """By two rows, so that nothing is interpolated; what comes from beyond the border is its last row."""
+    moved = torch.zeros(1, 2, *SHAPE)
+    moved[:, 0] = 2.0
+    assert not torch.equal(propose(moved), propose())
+    fixed, moving = torch.rand(2, 1, 1, *SHAPE, generator=torch.Generator().manual_seed(0))
+    rows = [*range(2, SHAPE[0]), SHAPE[0] - 1, SHAPE[0] - 1]
+    alone = proposal_for(fixed, moving[:, :, rows], Grid.from_shape(SHAPE), torch.device("cpu"))
+    torch.testing.assert_close(propose(moved), alone(SILENT, None)[0], atol=1e-3, rtol=0)
 
 
 def test_a_model_removed_during_a_registration_is_one_sentence(model, propose):

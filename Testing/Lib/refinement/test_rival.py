@@ -5,14 +5,15 @@ from functools import partial
 import pytest
 import torch
 
-from DeepRegistrationLib.fields import smooth, warp
+from DeepRegistrationLib.fields import compose, smooth, warp
 from DeepRegistrationLib.fields.inverse import invert
+from DeepRegistrationLib.progress import SILENT, Reporter, Watch
 from DeepRegistrationLib.refinement.engine import refine
 from DeepRegistrationLib.refinement.guard import Choice
 from DeepRegistrationLib.refinement.level_images import Images
 from DeepRegistrationLib.refinement.levels import Window
 from DeepRegistrationLib.refinement.proposal import Proposal
-from DeepRegistrationLib.refinement.rival import challenged
+from DeepRegistrationLib.refinement.rival import ROUNDS, challenged
 from DeepRegistrationLib.refinement.schedule import plan
 from DeepRegistrationLib.settings import AFFINE_ALONE, NETWORK_ALONE, Settings
 from Testing.Lib.refinement.test_far_seeing import inner_error, motion, texture
@@ -21,12 +22,12 @@ SHAPE = (96, 104)
 
 
 def proposing(u):
-    """What a network would propose: ``u`` without its detail."""
+    """What a network would propose: ``u`` without its detail; and nothing more where it sees the image moved."""
     u = smooth(u, 2.0)
-    return lambda _reporter: (u, invert(u))
+    return lambda _reporter, before: (u, invert(u)) if before is None else (0 * u, 0 * u)
 
 
-def never(_reporter):
+def never(_reporter, _before):
     raise AssertionError("nothing is proposed here")
 
 
@@ -44,6 +45,40 @@ def test_where_much_moved_the_proposal_goes_on_if_it_tells_more():
     assert (first.name, second.name) == (found.choice.chosen, "lncc")
     assert first.apart_mm == 0 < second.apart_mm
     assert len(found.iterations) == 1  # the last level's
+
+
+def test_the_network_looks_again_at_what_it_moved_as_long_as_that_tells_more():
+    """Each look sees most of what is left, as networks see less of what is far."""
+    fixed, moving, u = pair(18)
+    looks = []
+
+    def most(_reporter, before):
+        looks.append(before)
+        left = u if before is None else compose(invert(before), u)
+        return 0.7 * left, invert(0.7 * left)
+
+    found = refine(fixed, moving, propose=most)
+    assert [look is None for look in looks] == [True] + [False] * (ROUNDS - 1)
+    assert found.choice.chosen == f"{NETWORK_ALONE}, lncc"
+    once = refine(fixed, moving, propose=lambda *_: (0.7 * u, invert(0.7 * u)))
+    assert inner_error(found.field, u) < 0.8 * inner_error(once.field, u)
+    assert [e.name for e in found.choice.weighed] == [f"{NETWORK_ALONE}, lncc", "lncc"]
+
+
+def test_who_stops_during_the_last_look_keeps_what_was_there_before():
+    fixed, moving, u = pair(18)
+    alone = refine(fixed, moving)
+    asked = []
+
+    def proposes(_reporter, _before):
+        asked.append(True)
+        return u, invert(u)
+
+    reporter = Reporter(watch=Watch(stop=lambda: bool(asked)))
+    found = refine(fixed, moving, propose=proposes, reporter=reporter)
+    assert torch.equal(found.field, alone.field)
+    assert (found.choice.chosen, found.iterations) == (alone.choice.chosen, alone.iterations)
+    assert reporter.watch.stopped_at == "the last look"
 
 
 def test_across_contrasts_too():
@@ -85,7 +120,8 @@ def test_the_affine_alignment_goes_only_where_the_rival_tells_more_than_its_roug
         (),
         choice,
         run=lambda _images, levels, start: (start, [0] * len(levels)),
-        proposal=Proposal(lambda: (proposed, -proposed), window),
+        proposal=Proposal(lambda before: (proposed if before is None else 0 * proposed,) * 2, window),
+        reporter=SILENT,
     )
-    assert torch.equal(field, proposed if taken else nothing)
+    torch.testing.assert_close(field, proposed if taken else nothing, atol=1e-4, rtol=0)
     assert found.chosen == (f"{NETWORK_ALONE}, translated" if taken else AFFINE_ALONE)
