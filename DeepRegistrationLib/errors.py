@@ -26,7 +26,14 @@ class Cancelled(DeepRegistrationError):  # noqa: N818
 
 
 class NotWritten(DeepRegistrationError, RuntimeError):  # noqa: N818
-    """A result could not be written, for lack of room most likely; what was there before is unchanged (exit code 1)."""
+    """A result could not be written, for lack of room most likely; what was there before is unchanged (exit code 1).
+
+    ``full``: whether there is no room for anything more either, so that others need not be tried.
+    """
+
+    def __init__(self, sentence: str, full: bool = False) -> None:
+        super().__init__(sentence)
+        self.full = full
 
 
 NO_MEMORY = (

@@ -62,6 +62,7 @@ def answer_to(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"status": "done", "report": work()}
     except DeepRegistrationError as error:
         kinds = {"input": isinstance(error, InputError), "unchanged": isinstance(error, NotWritten)}
+        kinds["full"] = isinstance(error, NotWritten) and error.full
         return {"status": "failed", "sentence": str(error), **kinds}
     except MemoryError:
         sentence = "There is not enough memory; take fewer workers, or crop or resample the images."

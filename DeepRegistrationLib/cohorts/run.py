@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import DeepRegistrationError, InputError
-from ..files.writing import check_named
+from ..errors import DeepRegistrationError, InputError, NotWritten
+from ..files.writing import check_named, shown
 from ..geometry.image import PathLike
 from ..settings import Settings
 from .children import COMMAND, Limits, usable_cores
@@ -110,7 +110,7 @@ def run_batch(
 
     Raises:
         InputError: if the folder cannot be written, a run of other settings works there, or an argument cannot be used.
-        NotWritten: if the disk is full.
+        NotWritten: if the disk is full; what is not done by then is not begun.
         RegistrationFailed: if the scheduler or the folder was lost.
     """
     unknown = [name for name in outputs if name not in named_outputs()]
@@ -136,12 +136,33 @@ def run_batch(
         tell_replaced(map(task_of, jobs_here.values()), target, note)
         for row in _all_rows(engine, map(task_of, jobs_here.values())):
             job = jobs_here[row["name"]]
-            ledger.append(row)
             found[job.name] = Outcome(job, row["status"], row["report"], row["sentence"])
-            tables.make()
+            with _room(target, found, len(jobs_here)):
+                ledger.append(row)
+                tables.make()
             if told is not None:
                 told(len(found), len(jobs_here), found[job.name])
+            if row.get("full"):  # the others would be computed for nothing
+                raise _no_room(target, found, len(jobs_here))
     return [found[name] for name in jobs_here]
+
+
+@contextmanager
+def _room(target: Path, found: Mapping[str, Outcome], count: int) -> Iterator[None]:
+    """Where there is none, the sentence is that of the whole run."""
+    try:
+        yield
+    except NotWritten as error:
+        raise (_no_room(target, found, count) if error.full else error) from error
+
+
+def _no_room(target: Path, found: Mapping[str, Outcome], count: int) -> NotWritten:
+    done = sum(outcome.status != FAILED for outcome in found.values())
+    return NotWritten(
+        f"The disk is full, so the work on {shown(target)} ended with {done} of {count} pairs done; make room and run "
+        "the same command again, which goes on with the others.",
+        full=True,
+    )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files.writing import NO_ROOM
 from .child import answer_to
 from .children import Child, Died, Limits
 from .claims import Claim
@@ -65,7 +66,8 @@ def _do(task: Task, child: Child) -> Row:
         if not claim.take():
             return row_of(task, BUSY)
     except OSError as error:
-        return row_of(task, FAILED, f"The folder {folder} cannot be written: {error.strerror}.")
+        sentence = f"The folder {folder} cannot be written: {error.strerror}."
+        return row_of(task, FAILED, sentence) | {"full": error.errno in NO_ROOM}
     try:
         report = finished_report(task, _hashes)  # by another one, between the first look and the claim
         if report:
@@ -82,7 +84,7 @@ def _do(task: Task, child: Child) -> Row:
         if not answer.get("unchanged"):  # as its sentence says where the disk is full
             for path in (*map(Path, task.outputs.values()), *(folder / name for name in MADE)):
                 path.unlink(missing_ok=True)  # of an earlier run: no longer what the row says
-        return row_of(task, FAILED, answer["sentence"])
+        return row_of(task, FAILED, answer["sentence"]) | {"full": answer.get("full", False)}
     finally:
         claim.release()
 

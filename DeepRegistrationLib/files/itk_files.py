@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -29,9 +32,9 @@ def write_image_file(image: sitk.Image, path: PathLike, compress: bool = True) -
             ending = partial.name.lower()
             complete = _same_voxels(image, found, ending.endswith(LOSSY), zeroed=ending.endswith(nifti.ENDINGS))
         except READ_ERRORS as error:
-            raise _cut_short(path) from error
+            raise _cut_short(path, partial, sitk.GetArrayViewFromImage(image).nbytes) from error
         if not complete:
-            raise _cut_short(path)
+            raise _cut_short(path, partial, sitk.GetArrayViewFromImage(image).nbytes)
 
 
 def write_transform_file(transform: sitk.Transform, path: PathLike) -> None:
@@ -49,15 +52,17 @@ def write_transform_file(transform: sitk.Transform, path: PathLike) -> None:
                 sitk.WriteTransform(sitk.Transform(transform), str(partial))
                 complete = _same_transform(transform, sitk.ReadTransform(str(partial)))
         except READ_ERRORS as error:
-            raise _cut_short(path) from error
+            raise _cut_short(path, partial, _bytes_of(transform)) from error
         if not complete:
-            raise _cut_short(path)
+            raise _cut_short(path, partial, _bytes_of(transform))
 
 
-def _cut_short(path: PathLike) -> NotWritten:
+def _cut_short(path: PathLike, partial: Path, size: int) -> NotWritten:
+    """``size``: bytes that were to be written as ``partial``, of which a part may lie there."""
     return NotWritten(
         f"Cannot write {shown(path)} completely, most likely because the disk is full; "
-        "what was there is unchanged, make room and try again."
+        "what was there is unchanged, make room and try again.",
+        shutil.disk_usage(partial.parent).free < size,
     )
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from ..errors import InputError, NotWritten
 
 PathLike = str | os.PathLike[str]
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+FULL = (*NO_ROOM, errno.EFBIG, errno.EIO)
 _PREFIX = ".partial-"
 
 _unfinished: set[Path] = set()
@@ -150,7 +151,8 @@ def not_written(path: PathLike, error: OSError) -> InputError | NotWritten:
     """The sentence for an ``OSError`` while writing: the disk's fault, or the name's."""
     why = error.strerror or str(error)
     if error.errno in FULL:
-        return NotWritten(f"Cannot write {shown(path)}: {why}; what was there is unchanged, make room and try again.")
+        sentence = f"Cannot write {shown(path)}: {why}; what was there is unchanged, make room and try again."
+        return NotWritten(sentence, error.errno in NO_ROOM)
     return InputError(f"Cannot write {shown(path)}: {why}; choose another name or folder.")
 
 

@@ -48,7 +48,7 @@ def answer(task: Task) -> dict:
 
 
 def _cannot_write(task: Task) -> dict:
-    raise NotWritten(f"Cannot write {task.name}: the disk is full; what was there is unchanged.")
+    raise NotWritten(f"Cannot write {task.name}: the disk is full; what was there is unchanged.", full=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -138,10 +138,11 @@ def test_an_earlier_result_stays_where_the_disk_is_full(tmp_path):
     run(read_jobs(listed(tmp_path, "a")), out)
     before = {path.name: path.read_bytes() for path in (out / "a_m").iterdir() if path.name != "done.json"}
     (tmp_path / "full.nrrd").write_text("full", encoding="utf-8")
-    for fixed, state in (("full", "failed"), ("a", "done")):
+    for fixed, ends in (("full", pytest.raises(NotWritten, match="0 of 1 pairs done")), ("a", nullcontext())):
         entry = {"name": "a_m", "fixed": f"{fixed}.nrrd", "moving": "m.nrrd"}
         (tmp_path / "list.json").write_text(json.dumps([entry]), encoding="utf-8")
-        assert states(run(read_jobs(tmp_path / "list.json"), out)) == [state]
+        with ends:
+            assert states(run(read_jobs(tmp_path / "list.json"), out)) == ["done"]
         after = {path.name: path.read_bytes() for path in (out / "a_m").iterdir() if path.name != "done.json"}
         assert after == before
 
@@ -180,6 +181,24 @@ def test_a_folder_that_is_gone_is_said_to_be_and_ends_the_run(tmp_path, moved):
     assert {*states(run_list(tmp_path, *names))} <= {"done", "skipped"}
 
 
+def test_nothing_more_is_begun_where_a_pair_found_no_room(tmp_path):
+    names = [f"a{k}" for k in range(3)] + ["full"] + [f"b{k}" for k in range(20)]
+    told = []
+    sentence = r"The disk is full, .*out ended with 3 of 24 pairs done; make room and run the same command again"
+    with pytest.raises(NotWritten, match=sentence):
+        run_list(tmp_path, *names, told=lambda *x: told.append(x[2].status))
+    assert told == ["done", "done", "done", "failed"]
+    assert calls(tmp_path) in (names[:4], names[:5])  # the next one was asked for beside it
+    assert [row["status"] for row in table(tmp_path / "out")][:5] == [*told, "not done"]
+    (tmp_path / "full.nrrd").rename(tmp_path / "c.nrrd")
+    entries = [{"name": f"{name}_m", "fixed": f"{name}.nrrd", "moving": "m.nrrd"} for name in names]
+    entries[3]["fixed"] = "c.nrrd"
+    (tmp_path / "list.json").write_text(json.dumps(entries), encoding="utf-8")
+    again = states(run(read_jobs(tmp_path / "list.json"), tmp_path / "out"))
+    assert again[:4] == ["skipped", "skipped", "skipped", "done"]
+    assert "failed" not in again
+
+
 def test_a_disk_that_fills_up_during_the_work_is_said_and_what_is_done_stays(tmp_path):
     jobs = read_jobs(listed(tmp_path, "a", "b"))
     with small_disk(tmp_path / "disk", 200) as disk:
@@ -189,7 +208,7 @@ def test_a_disk_that_fills_up_during_the_work_is_said_and_what_is_done_stays(tmp
                 while file.write(bytes(4096)):
                     pass
 
-        with pytest.raises(NotWritten, match=r"Cannot write .*: No space left on device; .* make room"):
+        with pytest.raises(NotWritten, match=r"(The disk is full|No space left on device).*; .*make room"):
             run(jobs, disk / "out", told=fill)
         (disk / "more").unlink()
         again = states(run(jobs, disk / "out"))
