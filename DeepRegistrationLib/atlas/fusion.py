@@ -35,7 +35,15 @@ class Atlas:
 
     @classmethod
     def of(cls, image: Image, labels: Image, transform: sitk.Transform, grid: Grid) -> Atlas:
-        """A subject's image and label map, seen through ``transform`` (template to subject, LPS mm)."""
+        """A subject's image and label map, seen through ``transform`` (template to subject, LPS mm).
+
+        Raises:
+            InputError: if one of the three is of another dimension than the template's ``grid``.
+        """
+        kinds = {f"The {image.name}": image.ndim, f"The {labels.name}": labels.ndim}
+        for what, ndim in (kinds | {f"The map to the {image.name}": transform.GetDimension()}).items():
+            if ndim != grid.ndim:
+                raise InputError(f"{what} is {ndim}-D and the template {grid.ndim}-D; run the command template again.")
         seen = resample(in_unit_range(image), grid, transform, fill=0.0, dtype=np.float32).array
         return cls(seen, resample(as_labels(labels), grid, transform, mode="nearest").array)
 

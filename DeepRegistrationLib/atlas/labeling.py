@@ -11,7 +11,7 @@ import numpy as np
 from ..cohorts.finished import read_json
 from ..cohorts.lists import Subject
 from ..errors import InputError
-from ..files.writing import check_named, together, write_text
+from ..files.writing import check_named, shown, together, write_text
 from ..geometry.image import Grid, Image, ImageSource, PathLike, read_image
 from ..geometry.transform import read_transform, resample
 from ..inputs.label_maps import read_label_map
@@ -19,9 +19,7 @@ from ..pipeline import register
 from ..settings import Settings
 from .fusion import Atlas, fuse, leave_one_out
 from .intensities import in_unit_range
-from .template import SUBJECTS, SUMMARY, TEMPLATE, TEMPLATE_LABELS, files_built
-
-SCORES = "leave_one_out.csv"
+from .template import SCORES, SUBJECTS, SUMMARY, TEMPLATE, TEMPLATE_LABELS, files_built
 
 
 def label_template(subjects: Sequence[Subject], folder: PathLike, weighting: str = "local") -> list[float]:
@@ -71,20 +69,24 @@ def propagate(
         weighting: see ``fuse``.
 
     Raises:
-        InputError: if the folder holds no template with labels, or the image cannot be used.
+        InputError: if the folder holds no template with labels, or the image cannot be used with it.
     """
     check_named(folder, "template's folder")
     target = Path(folder).absolute()
-    known = read_json(target / SUMMARY).get("subjects") or {}
     labeled = [
         Subject(name, Path(each["image"]), labels=Path(each["labels"]))
-        for name, each in known.items()
+        for name, each in _subjects_of(target).items()
         if each["labels"]
     ]
     if not labeled:
         raise InputError(f"There is no template with labels in {folder}; make one with the command template.")
     given = read_image(image, "image")
     template = read_image(target / TEMPLATE, "template")
+    if given.ndim != template.ndim:
+        raise InputError(
+            f"The image is {given.ndim}-D and the template in {shown(folder)} {template.ndim}-D; give an image of the "
+            "kind that the template was made of."
+        )
     result = register(template, given, settings)
     atlases = [_atlas(subject, target, template.grid) for subject in labeled]
     looks = resample(in_unit_range(given), template.grid, result.transform, fill=0.0, dtype=np.float32).array
@@ -96,10 +98,25 @@ def files_of_template(folder: PathLike) -> dict[str, Path]:
     """What ``propagate`` reads or belongs to the template, by what it is: none may be written over."""
     target = Path(folder).absolute()
     own = [*files_built(target), target / TEMPLATE_LABELS, target / SCORES]
-    known = read_json(target / SUMMARY).get("subjects") or {}
     files = {f"the template's {file.relative_to(target).as_posix()}": file for file in own}
-    given = ((name, what, each[what]) for name, each in known.items() for what in ("image", "labels"))
+    given = ((name, what, each[what]) for name, each in _subjects_of(target).items() for what in ("image", "labels"))
     return files | {f"the {what} of {name}": Path(path) for name, what, path in given if path}
+
+
+def _subjects_of(target: Path) -> dict[str, dict[str, str]]:
+    """Image and labels ("" for none) of each subject of the template in a folder; none where there is no template.
+
+    Raises:
+        InputError: if what the template says of itself cannot be understood.
+    """
+    found = read_json(target / SUMMARY).get("subjects") or {}
+    whole = isinstance(found, dict) and all(
+        isinstance(each, dict) and all(isinstance(each.get(what), str) for what in ("image", "labels"))
+        for each in found.values()
+    )
+    if not whole:
+        raise InputError(f"The file {shown(target / SUMMARY)} is damaged; run the command template again.")
+    return found
 
 
 def _atlas(subject: Subject, folder: Path, grid: Grid) -> Atlas:

@@ -27,13 +27,10 @@ from ..geometry.transform import read_transform
 from ..settings import Settings
 from .intensities import in_unit_range, robust_mean, sharpened
 from .shapes import MeanShape
+from .subjects import check_subjects
 
-TEMPLATE, TEMPLATE_LABELS, JACOBIAN, SUMMARY = (
-    "template.nii.gz",
-    "template_labels.nii.gz",
-    "mean_jacobian.nii.gz",
-    "template.json",
-)
+TEMPLATE, JACOBIAN, SUMMARY = "template.nii.gz", "mean_jacobian.nii.gz", "template.json"
+TEMPLATE_LABELS, SCORES = "template_labels.nii.gz", "leave_one_out.csv"
 ROUNDS, SUBJECTS = "rounds", "subjects"
 MOST_ROUNDS = 50
 CONTENT = 0.05
@@ -77,7 +74,7 @@ def build_template(
         weights: hashes of the models that the method may take.
         told: called after every registration, as by ``run_batch``.
         noted: called after every round.
-        note: as of ``run_batch``, of each round.
+        note: called with a sentence about images that are copies, and once with what ``run_batch`` notes.
 
     Raises:
         InputError: if something given cannot be used.
@@ -95,10 +92,12 @@ def build_template(
         raise InputError(f"There is no subject called {start}; --start is one of {_some(subjects)}.")
     check_named(folder, "template's folder")
     target = Path(folder).absolute()
+    check_subjects(subjects, first, note)
     template = in_unit_range(read_image(first.image, f"image of {first.name}"))
     path = _saved(template, target / ROUNDS / "0" / TEMPLATE)
     drifts: list[float] = []
-    register = partial(_register, subjects, resources=resources, weights=weights, told=told, note=note)
+    once = None if note is None else _once(note)
+    register = partial(_register, subjects, resources=resources, weights=weights, told=told, note=once)
     for number in range(1, rounds + 1):
         rough = replace(chosen, refine="none") if number == 1 else chosen
         place = target / ROUNDS / str(number)
@@ -108,7 +107,12 @@ def build_template(
         drifts.append(drift)
         if noted is not None:
             noted(Step(number, rounds, drift))
-    path = _saved(template, target / TEMPLATE)
+    if sum(subject.labels is not None for subject in subjects) > 1 and _is_there(template, target / TEMPLATE):
+        path = target / TEMPLATE
+    else:
+        for name in (TEMPLATE_LABELS, SCORES):
+            (target / name).unlink(missing_ok=True)  # of an earlier template
+        path = _saved(template, target / TEMPLATE)
     outputs = ("transform", "inverse", "volume", "jacobian")
     register(path, target / SUBJECTS, chosen, outputs)
     with together():
@@ -140,6 +144,18 @@ def _paths(subject: Subject) -> dict[str, str]:
     return {"image": str(subject.image.absolute()), "labels": labels}
 
 
+def _once(note: Callable[[str], None]) -> Callable[[str], None]:
+    """What the first round notes; of the others it follows."""
+    said: list[str] = []
+
+    def first(sentence: str) -> None:
+        if not said:
+            note(sentence)
+        said.append(sentence)
+
+    return first
+
+
 def _some(subjects: Sequence[Subject]) -> str:
     return ", ".join(s.name for s in subjects[:5]) + (", ..." if len(subjects) > 5 else "")
 
@@ -147,13 +163,16 @@ def _some(subjects: Sequence[Subject]) -> str:
 def _saved(image: Image, path: Path) -> Path:
     """Written only where it is another one: what was registered to it stays good."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        same = np.array_equal(read_image(path).array, image.array)
-    except InputError:
-        same = False
-    if not same:
+    if not _is_there(image, path):
         image.save(path)
     return path
+
+
+def _is_there(image: Image, path: Path) -> bool:
+    try:
+        return np.array_equal(read_image(path).array, image.array)
+    except InputError:
+        return False
 
 
 def _register(

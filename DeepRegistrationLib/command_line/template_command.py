@@ -32,6 +32,9 @@ def run_template(options: argparse.Namespace) -> None:
         missing = next((p for p in (subject.image, subject.labels, subject.mask) if p and not p.exists()), None)
         if missing is not None:
             raise InputError(f"The list {options.list} names {missing}, which is not there; correct the path.")
+    labeled = sum(subject.labels is not None for subject in subjects)
+    if labeled == 1:
+        tell(f"The labels in {options.list} are left aside, as they are of one subject; give those of two or more.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the workers are ended too
     from ..atlas.labeling import label_template
     from ..atlas.template import Step, build_template
@@ -43,13 +46,6 @@ def run_template(options: argparse.Namespace) -> None:
         if options.progress != "none":
             print(said, flush=True)
 
-    replaced: list[str] = []
-
-    def note(sentence: str) -> None:
-        if not replaced:  # of the first round where that is so; the others follow from it
-            tell(sentence)
-        replaced.append(sentence)
-
     build_template(
         subjects,
         options.output,
@@ -60,9 +56,9 @@ def run_template(options: argparse.Namespace) -> None:
         weights=weights,
         told=TOLD[options.progress],
         noted=noted,
-        note=note,
+        note=tell,
     )
-    if sum(subject.labels is not None for subject in subjects) > 1:
+    if labeled > 1:
         scores = label_template(subjects, options.output, options.weighting)
         if options.progress == "lines":
             print(f"labels of all others: Dice {sum(scores) / len(scores):.3f} on average, {min(scores):.3f} at worst")

@@ -132,3 +132,37 @@ def test_what_was_made_with_other_settings_is_made_again_and_that_is_said_once(m
     arguments = ["template", str(cohort / "list.csv"), "--output", str(tmp_path / "out"), "--rounds", "1"]
     assert main([*arguments, "--smoothness", "2"]) == 0
     assert capsys.readouterr().err.count("made with other settings (smoothness 1.0, now 2.0)") == 1
+
+
+def test_labels_of_an_earlier_template_do_not_stay_beside_another(made, cohort, tmp_path, capsys):
+    shutil.copytree(made, tmp_path / "out")
+    shutil.copytree(cohort, tmp_path / "in", ignore=shutil.ignore_patterns("out"))
+    rows = (cohort / "list.csv").read_text(encoding="utf-8").splitlines()
+    without = "\n".join([*rows[:2], *(row.rpartition(",")[0] + "," for row in rows[2:])])
+    (tmp_path / "in" / "list.csv").write_text(without, encoding="utf-8")
+    out = tmp_path / "out"
+    assert main(["template", str(tmp_path / "in" / "list.csv"), "--output", str(out), "--rounds", "2"]) == 0
+    assert "are left aside, as they are of one subject" in capsys.readouterr().err
+    assert not (out / "template_labels.nii.gz").exists()
+    assert not (out / "leave_one_out.csv").exists()
+
+
+def test_what_was_replaced_in_a_template_since_is_said(made, cohort, tmp_path, capsys):
+    new, deep = str(cohort / "0.nrrd"), tmp_path / "deep.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((5, 6, 7), np.uint8)), str(deep))
+    shutil.copytree(made, tmp_path / "out")
+    about = json.loads((made / "template.json").read_text(encoding="utf-8"))
+
+    def said(image, about):
+        (tmp_path / "out" / "template.json").write_text(json.dumps(about), encoding="utf-8")
+        assert (
+            main(["propagate", image, "--template", str(tmp_path / "out"), "--output", str(tmp_path / "l.nrrd")]) == 2
+        )
+        return capsys.readouterr().err
+
+    assert "The image is 3-D and the template in" in said(str(deep), about)
+    for subjects in ([1], {"s0": 1}, {"s0": {"image": new}}):
+        assert "template.json is damaged; run the command template again" in said(new, {"subjects": subjects})
+    for what, name in (("image", "image of s1"), ("labels", "label map of s1")):
+        other = about["subjects"] | {"s1": about["subjects"]["s1"] | {what: str(deep)}}
+        assert f"The {name} is 3-D and the template 2-D" in said(new, about | {"subjects": other})
