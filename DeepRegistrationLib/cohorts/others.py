@@ -1,14 +1,15 @@
 """Other runs on the same folder: those of other settings would mix their pairs with ours, and nobody could tell which.
 
 Runs of one recipe (settings, weights, version) share the work. One of another recipe that works there now is refused;
-results that an earlier one left are made again, and that is said.
+results that an earlier one left are made again, and that is said. Commands that share no work are alone in a folder.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,38 @@ class Presence:
         """Not here any more."""
         self._claim.release()
         shutil.rmtree(self._own, ignore_errors=True)
+
+
+@contextmanager
+def alone_in(folder: Path, command: str) -> Iterator[None]:
+    """The folder, made where it is not there, is ours as long as the block runs, for a command that shares no work.
+
+    A folder that was made and holds nothing in the end does not stay.
+
+    Raises:
+        InputError: if such a run works there now, or the folder cannot be written.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    claim = Claim(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = claim.take()
+    except OSError as error:
+        raise InputError(
+            f"The folder {shown(folder)} cannot be written: {error.strerror}; choose another one."
+        ) from error
+    if not taken:
+        raise InputError(
+            f"Another run works in {shown(folder)} now, and their results would be mixed; wait until it is done, or "
+            f"give {command} another folder."
+        )
+    try:
+        yield
+    finally:
+        claim.release()
+        with suppress(OSError):
+            for place in made:
+                place.rmdir()
 
 
 def _is_alive(place: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import SimpleITK as sitk
 
 from ..cohorts.finished import DONE, REPORT
+from ..cohorts.others import alone_in
 from ..errors import InputError
 from ..files.endings import FIELD_FILES
 from ..files.writing import write_text
@@ -21,7 +22,7 @@ from ..geometry.transform import read_transform
 from ..inputs.guides import check_near, labels_inside
 from ..inputs.label_maps import read_label_map
 from ..progress import ProgressCallback
-from ..settings import DEFORMABLE, SMOOTH_IN_TIME
+from ..settings import DEFORMABLE, SMOOTH_IN_TIME, Settings
 from .frames_done import FOLDER, FramesDone
 from .json_lines import JsonLines
 from .options import settings_from
@@ -41,10 +42,16 @@ def run_sequence(options: argparse.Namespace) -> None:
     folder, labels, points = _checked(options)
     if options.smooth_in_time and settings.result != DEFORMABLE:
         raise InputError("Smoothing over time is for deformable results; leave --smooth-in-time out.")
+    with alone_in(folder, "sequence"):
+        _sequence(options, settings, folder, labels, points)
+
+
+def _sequence(
+    options: argparse.Namespace, settings: Settings, folder: Path, labels: Image | None, points: dict[str, Any]
+) -> None:
     from ..motion.frames import register_frames
 
     names = [Path(f).name for f in options.frames]
-    folder.mkdir(parents=True, exist_ok=True)
 
     def outputs(index: int) -> dict[str, Path]:
         files = {"transform": folder / _name("transform", index, settings.is_linear)}
@@ -91,8 +98,8 @@ def run_motion(options: argparse.Namespace) -> None:
     """Smooth and measure what is there."""
     folder, labels, points = _checked(options)
     transforms = [read_transform(path, f"transform {number}") for number, path in enumerate(options.frames, 1)]
-    folder.mkdir(parents=True, exist_ok=True)
-    _finish(options, folder, transforms, labels, points, [Path(f).name for f in options.frames])
+    with alone_in(folder, "motion"):
+        _finish(options, folder, transforms, labels, points, [Path(f).name for f in options.frames])
 
 
 def _finish(

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from ..cohorts.lists import read_subjects
+from ..cohorts.others import alone_in
 from ..errors import InputError
 from ..files.endings import image_endings
 from ..settings import Settings
@@ -46,22 +47,25 @@ def run_template(options: argparse.Namespace) -> None:
         if options.progress != "none":
             print(said, flush=True)
 
-    build_template(
-        subjects,
-        options.output,
-        settings,
-        options.rounds,
-        options.start,
-        resources,
-        weights=weights,
-        told=TOLD[options.progress],
-        noted=noted,
-        note=tell,
-    )
-    if labeled > 1:
-        scores = label_template(subjects, options.output, options.weighting)
-        if options.progress == "lines":
-            print(f"labels of all others: Dice {sum(scores) / len(scores):.3f} on average, {min(scores):.3f} at worst")
+    with alone_in(Path(options.output).absolute(), "template"):
+        build_template(
+            subjects,
+            options.output,
+            settings,
+            options.rounds,
+            options.start,
+            resources,
+            weights=weights,
+            told=TOLD[options.progress],
+            noted=noted,
+            note=tell,
+        )
+        if labeled > 1:
+            scores = label_template(subjects, options.output, options.weighting)
+            if options.progress == "lines":
+                print(
+                    f"labels of all others: Dice {sum(scores) / len(scores):.3f} on average, {min(scores):.3f} at worst"
+                )
 
 
 def run_propagate(options: argparse.Namespace) -> None:

@@ -63,6 +63,25 @@ def read_file(source: PathLike, name: str) -> tuple[sitk.Image, list[str]]:
     return _execute(path, name), []
 
 
+def header_size(source: PathLike, name: str) -> tuple[int, ...]:
+    """Voxels along each axis, x first, without reading them; () where the header alone does not tell.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    path = existing_file(source, name)
+    if path.is_dir() or path.name.lower().endswith(mgz.ENDINGS):
+        return ()
+    reader = sitk.ImageFileReader()
+    with alone(path) as single, quiet_libraries():
+        reader.SetFileName(str(single))
+        try:
+            reader.ReadImageInformation()
+        except READ_ERRORS:
+            return ()
+        return tuple(reader.GetSize())
+
+
 def existing_file(source: PathLike, name: str) -> Path:
     """``source`` if it is a file (or folder) that can be read.
 

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..files.endings import check_ending, image_endings
-from ..files.image_files import PathLike, read_file
+from ..files.image_files import PathLike, header_size, read_file
 from ..files.itk_files import write_image_file
 from ..files.pictures import PICTURES, as_picture
 from ..files.writing import shown
@@ -251,6 +251,19 @@ def read_image(source: ImageSource, name: str = "image") -> Image:
     if array.ndim == image.GetDimension() + 1:
         array = _to_gray(array, name if isinstance(source, sitk.Image) else f"{name} {shown(source)}")
     return Image(array, _grid_of(image, name), name, tuple(warnings))
+
+
+def dimensions_of(source: ImageSource, name: str = "image") -> int:
+    """2 or 3, as of ``read_image``, and read only where the file's header does not tell.
+
+    Raises:
+        InputError: if there is no such file; as ``read_image`` where it is read.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        size = header_size(source, name)
+        if len(size) in (2, 3):
+            return len(size)
+    return read_image(source, name).ndim
 
 
 def read_components(source: PathLike | sitk.Image, name: str = "image") -> tuple[sitk.Image, list[str]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files.image_files import existing_file
-from ..geometry.image import Grid, ImageSource, read_image
+from ..geometry.image import Grid, ImageSource, dimensions_of, read_image
 from ..geometry.transform import displacement_on
 from ..inputs.content_mask import content_of
 from ..inputs.pair import Pair, fixed_on
@@ -84,6 +84,12 @@ def register_frames(
             existing_file(frame, f"frame {number}")
     chosen = Settings.given(settings, choices)
     image = read_image(fixed, "fixed image")
+    for number, frame in enumerate(frames, 1):
+        ndim = dimensions_of(frame, f"frame {number}")
+        if ndim != image.ndim:
+            raise InputError(
+                f"Frame {number} is {ndim}-D and the fixed image {image.ndim}-D; give frames of the same dimension."
+            )
     neighbors = neighbors and 1 not in image.grid.shape  # a single slice of a volume takes no start
     found, start = Frames(), cast("sitk.Transform | None", None)
 

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from DeepRegistrationLib.__main__ import main
+from DeepRegistrationLib.cohorts.others import alone_in
 
 RADII = ((15, 20), (19, 16), (20, 21))
 
@@ -132,6 +133,13 @@ def test_what_was_made_with_other_settings_is_made_again_and_that_is_said_once(m
     arguments = ["template", str(cohort / "list.csv"), "--output", str(tmp_path / "out"), "--rounds", "1"]
     assert main([*arguments, "--smoothness", "2"]) == 0
     assert capsys.readouterr().err.count("made with other settings (smoothness 1.0, now 2.0)") == 1
+
+
+def test_another_run_on_the_same_folder_is_refused(cohort, tmp_path, capsys):
+    with alone_in(tmp_path / "out", "template"):
+        assert main(["template", str(cohort / "list.csv"), "--output", str(tmp_path / "out")]) == 2
+    assert "Another run works in" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_labels_of_an_earlier_template_do_not_stay_beside_another(made, cohort, tmp_path, capsys):

@@ -90,6 +90,25 @@ def test_results_of_other_settings_are_made_again_and_that_is_said_once(tmp_path
     assert "version 0.0.1, now " in said[1]
 
 
+def test_a_run_that_shares_no_work_is_alone_in_its_folder_and_leaves_nothing_empty(tmp_path):
+    out = tmp_path / "more" / "out"
+    with others.alone_in(out, "template"):
+        with pytest.raises(InputError, match=r"Another run works in .*out now.* or give template another folder"):
+            run_alone(out)
+        (out / "made").touch()
+    run_alone(out)
+    assert [path.name for path in out.iterdir()] == ["made"]
+    run_alone(tmp_path / "other" / "out")
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(InputError, match=r"The folder .*made cannot be written: .*; choose another one"):
+        run_alone(out / "made")
+
+
+def run_alone(folder):
+    with others.alone_in(folder, "template"):
+        assert folder.is_dir()
+
+
 @pytest.mark.parametrize("before", [None, [], {}, "x"])
 def test_a_damaged_note_of_an_earlier_run_says_nothing(before):
     assert others.other_than(before, {"version": "1", "settings": {}, "weights": {}}) == ""

@@ -11,6 +11,8 @@ import torch
 
 from DeepRegistrationLib import InputError, register
 from DeepRegistrationLib.__main__ import main
+from DeepRegistrationLib.cohorts.claims import LOCK
+from DeepRegistrationLib.cohorts.others import alone_in
 from DeepRegistrationLib.fields.operations import smooth
 from DeepRegistrationLib.geometry.image import Grid, Image
 from DeepRegistrationLib.geometry.transform import Transform
@@ -227,7 +229,9 @@ def test_a_frame_that_fails_leaves_the_ones_before(breath, tmp_path, capsys, mon
         (["--labels", "{here}/deep.nrrd"], "--labels is not; give a label map of this image"),
         (["--labels", "{here}/f.nrrd"], "which is no label"),
         (["--output", "{here}/taken"], "would overwrite an input"),
-        (["{here}/none.nrrd"], "none.nrrd"),
+        (["--frames", "{here}/none.nrrd"], "frame 2 {here}/none.nrrd does not exist"),
+        (["--frames", "{here}/deep.nrrd"], "Frame 2 is 3-D and the fixed image 2-D"),
+        (["--frames", "{here}/twice.csv"], "The frame 2 {here}/twice.csv could not be read as an image"),
     ],
 )
 def test_what_cannot_be_done_is_said_at_once(breath, tmp_path, capsys, more, says):
@@ -241,10 +245,33 @@ def test_what_cannot_be_done_is_said_at_once(breath, tmp_path, capsys, more, say
     Image(np.ones((4, 5), np.uint8), Grid((4, 5), matrix)).save(tmp_path / "far.nrrd")
     Image(np.ones((4, 5, 6), np.uint8), Grid.from_shape((4, 5, 6))).save(tmp_path / "deep.nrrd")
     frames = [str(tmp_path / "f.nrrd"), str(tmp_path / "taken" / "transform_000.nrrd")]
-    arguments = ["sequence", *frames, "--output", str(tmp_path / "out")]
-    assert main([*arguments, *(text.format(here=tmp_path) for text in more)]) == 2
-    assert says in capsys.readouterr().err
+    more = [text.format(here=tmp_path) for text in more]
+    if more[0] == "--frames":
+        frames, more = [*frames, more[1]], []
+    assert main(["sequence", *frames, "--output", str(tmp_path / "out"), *more]) == 2
+    assert says.format(here=tmp_path) in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["sequence", "motion"])
+def test_another_run_on_the_same_folder_is_refused_and_one_that_was_killed_is_not_in_the_way(
+    breath, tmp_path, capsys, command
+):
+    for name in ("fixed", "frame"):
+        breath.fixed.save(tmp_path / f"{name}.nrrd")
+    Transform.linear(np.eye(3), breath.grid).save(tmp_path / "t.tfm")
+    out, what = tmp_path / "out", {"sequence": "frame.nrrd", "motion": "t.tfm"}[command]
+    run = [command, str(tmp_path / "fixed.nrrd"), str(tmp_path / what), "--output", str(out)]
+    with alone_in(out, "sequence"):
+        assert main(run) == 2
+        assert f"Another run works in {out} now, and their results would be mixed" in capsys.readouterr().err
+        assert sorted(path.name for path in out.iterdir()) == [LOCK]
+    assert not out.exists()
+    out.mkdir()
+    (out / LOCK).touch()
+    assert main(run) == 0
+    assert (out / "motion.csv").is_file()
+    assert not (out / LOCK).exists()
 
 
 def test_from_here_takes_less_and_is_about_as_near(monkeypatch):
