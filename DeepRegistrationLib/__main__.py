@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None, stop: Callable[[], bool] | None
 
 def _run(arguments: Sequence[str] | None, stop: Callable[[], bool] | None = None) -> None:
     from .command_line.exit import CommandParser, Parser
-    from .command_line.interrupt import PATIENCE, on_interrupt
+    from .command_line.interrupt import PATIENCE, SENTENCE, on_interrupt
     from .command_line.parsers import add_commands
     from .progress import CancelToken
 
@@ -34,7 +34,8 @@ def _run(arguments: Sequence[str] | None, stop: Callable[[], bool] | None = None
     options.cancel, options.stop = CancelToken(), stop
     # A command that looks at the token ends by itself; batch needs a moment to end its workers.
     watches, patience = getattr(options, "watches_cancel", False), getattr(options, "patience", PATIENCE)
-    with on_interrupt(options.cancel, patience, raises=not watches):
+    said = getattr(options, "cancelled", SENTENCE)
+    with on_interrupt(options.cancel, patience, not watches, said):
         options.run(options)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..cohorts import bids, lists
 from ..cohorts.ledger import TABLE, collect
 from ..cohorts.run import Outcome, Resources, run_batch
-from ..errors import Cancelled, InputError, RegistrationFailed
+from ..errors import InputError, RegistrationFailed
 from ..settings import AUTO, Settings
 from .options import settings_from
 
@@ -43,23 +43,18 @@ def run_command(options: argparse.Namespace) -> None:
     else:
         jobs = lists.read_jobs(options.list, options.pairs, note)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the workers are ended too
-    try:
-        outcomes = run_batch(
-            jobs,
-            options.output,
-            settings,
-            [name.strip() for name in options.outputs.split(",") if name.strip()],
-            resources,
-            TOLD[options.progress],
-            weights=weights,
-            shard=shard,
-            list_path=str(Path(options.list).resolve()),
-            note=note,
-        )
-    except (Cancelled, KeyboardInterrupt):
-        raise Cancelled(
-            "The work was cancelled; pairs that were finished stay, and the same command goes on."
-        ) from None
+    outcomes = run_batch(
+        jobs,
+        options.output,
+        settings,
+        [name.strip() for name in options.outputs.split(",") if name.strip()],
+        resources,
+        TOLD[options.progress],
+        weights=weights,
+        shard=shard,
+        list_path=str(Path(options.list).resolve()),
+        note=note,
+    )
     failed = [outcome.job.name for outcome in outcomes if outcome.status == "failed"]
     if failed:
         names = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 SENTENCE = "The work was cancelled; nothing was changed."
+GOES_ON = "The work was cancelled; what was finished stays, and the same command goes on."
+"""Of a command that keeps each of many results."""
 PATIENCE = 0.5
 """Seconds that the work has to end by itself."""
 
@@ -31,7 +33,9 @@ def leave_at_once(*_: Any) -> NoReturn:
 
 
 @contextmanager
-def on_interrupt(token: Any, patience: float | None = PATIENCE, raises: bool = False) -> Iterator[None]:
+def on_interrupt(
+    token: Any, patience: float | None = PATIENCE, raises: bool = False, sentence: str = SENTENCE
+) -> Iterator[None]:
     """Inside, SIGINT and SIGTERM cancel ``token`` (``progress.CancelToken``); afterwards all is as before.
 
     Args:
@@ -39,6 +43,7 @@ def on_interrupt(token: Any, patience: float | None = PATIENCE, raises: bool = F
         patience: seconds after which a process whose handler was ``leave_at_once`` is ended; None: never. A process
             that is not ours, such as a notebook, is never ended.
         raises: also raise KeyboardInterrupt, for work that does not look at ``token``.
+        sentence: said where the process is ended.
     """
     import socket
     import threading
@@ -59,7 +64,7 @@ def on_interrupt(token: Any, patience: float | None = PATIENCE, raises: bool = F
     writing.setblocking(False)
     descriptor = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
     if ours and patience is not None:
-        threading.Thread(target=_watch, args=(reading, token, done, patience), daemon=True).start()
+        threading.Thread(target=_watch, args=(reading, token, done, patience, sentence), daemon=True).start()
     try:
         yield
     finally:
@@ -70,23 +75,23 @@ def on_interrupt(token: Any, patience: float | None = PATIENCE, raises: bool = F
         writing.close()
 
 
-def _watch(reading: socket.socket, token: Any, done: threading.Event, patience: float) -> None:
+def _watch(reading: socket.socket, token: Any, done: threading.Event, patience: float, sentence: str) -> None:
     with reading:
         while heard := reading.recv(1):
             if heard[0] in (signal.SIGINT, signal.SIGTERM):
                 token.cancel()
                 if not done.wait(patience):
-                    _end()
+                    _end(sentence)
                 return
 
 
-def _end() -> NoReturn:
+def _end(sentence: str = SENTENCE) -> NoReturn:
     writing = sys.modules.get(f"{__name__.partition('.')[0]}.files.writing")
     if writing is not None:  # else nothing has been written
         with suppress(Exception):
             writing.remove_unfinished()
     with suppress(OSError):
-        os.write(_errors(), f"{SENTENCE}\n".encode())
+        os.write(_errors(), f"{sentence}\n".encode())
     os._exit(EXIT_CANCELLED)
 
 

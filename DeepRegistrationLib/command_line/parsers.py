@@ -9,8 +9,10 @@ from typing import Any
 
 from ..atlas.weightings import WEIGHTINGS
 from ..cohorts.names import EXTRAS, TABLE, named_outputs
+from ..errors import Cancelled
 from ..settings import SMOOTH_IN_TIME
 from .exit import any_text
+from .interrupt import GOES_ON
 from .options import add_settings
 
 Commands = Any  # argparse's own class for sub-parsers is private
@@ -19,10 +21,16 @@ PROGRESS = ("lines", "json", "none")
 
 
 def _later(module: str, name: str) -> Callable[[argparse.Namespace], None]:
-    """A function of this folder, loaded when it is called."""
+    """A function of this folder, loaded when it is called; cancelled, it says the command's own sentence."""
 
     def run(options: argparse.Namespace) -> None:
-        getattr(importlib.import_module(f".{module}", __package__), name)(options)
+        work = getattr(importlib.import_module(f".{module}", __package__), name)
+        try:
+            work(options)
+        except (Cancelled, KeyboardInterrupt):
+            if not hasattr(options, "cancelled"):
+                raise
+            raise Cancelled(options.cancelled) from None
 
     return run
 
@@ -135,7 +143,7 @@ def add_batch(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any]) 
     where.add_argument("--shard", metavar="I/N", default="1/1", help="every N-th pair, from the I-th on")
     add_how(parser)
     _add_progress(parser, PROGRESS)
-    parser.set_defaults(run=_later("batch_command", "run_command"), patience=10.0)
+    parser.set_defaults(run=_later("batch_command", "run_command"), patience=10.0, cancelled=GOES_ON)
     gather = commands.add_parser("collect", help=f"make {TABLE} and index.html of all runs of batch on a folder")
     gather.add_argument("folder", metavar="DIR")
     gather.set_defaults(run=_later("batch_command", "run_collect"))
@@ -169,7 +177,7 @@ def add_template(commands: Any, add_how: Callable[[argparse.ArgumentParser], Any
     add_where(parser, "subjects")
     add_how(parser)
     _add_progress(parser, PROGRESS)
-    parser.set_defaults(run=_later("template_command", "run_template"), patience=10.0)
+    parser.set_defaults(run=_later("template_command", "run_template"), patience=10.0, cancelled=GOES_ON)
     parser = commands.add_parser("propagate", help="label an image with the subjects of a template that has labels")
     parser.add_argument("image", metavar="IMAGE")
     parser.add_argument("--template", metavar="DIR", required=True, help="the output of the command template")
@@ -192,7 +200,7 @@ def add_motion(commands: Commands, add_how: Callable[[argparse.ArgumentParser], 
     parser.add_argument("--volumes", action="store_true", help="write the moved frames too")
     add_how(parser)
     _add_progress(parser, PROGRESS)
-    parser.set_defaults(run=_later("motion_command", "run_sequence"), watches_cancel=True)
+    parser.set_defaults(run=_later("motion_command", "run_sequence"), watches_cancel=True, cancelled=GOES_ON)
     parser = commands.add_parser("motion", help="curves of the motion in transforms from one fixed image to its frames")
     _add_frames(parser, "TRANSFORM", "fixed to frame; in the order of time")
     parser.set_defaults(run=_later("motion_command", "run_motion"))

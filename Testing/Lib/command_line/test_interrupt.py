@@ -8,10 +8,13 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
+from DeepRegistrationLib.cohorts.claims import LOCK
 from DeepRegistrationLib.command_line import protocol
-from DeepRegistrationLib.command_line.interrupt import leave_at_once, on_interrupt
+from DeepRegistrationLib.command_line.interrupt import GOES_ON, leave_at_once, on_interrupt
 from DeepRegistrationLib.progress import CancelToken
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,6 +65,23 @@ def test_work_that_hears_nothing_is_ended_with_nothing_half_written(tmp_path, nu
     _, said = process.communicate(timeout=30)
     assert (process.returncode, said) == (130, SENTENCE)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["batch", "template", "sequence"])
+def test_a_command_that_keeps_what_is_finished_says_that_the_same_goes_on(tmp_path, command):
+    for name in "abc":
+        image = np.random.default_rng(ord(name)).random((40, 44, 42)).astype(np.float32)
+        sitk.WriteImage(sitk.GetImageFromArray(image), str(tmp_path / f"{name}.nrrd"))
+    (tmp_path / "l.csv").write_text("image\na.nrrd\nb.nrrd\nc.nrrd\n", encoding="utf-8")
+    what = {"batch": ["l.csv", "--pairs", "all"], "template": ["l.csv"], "sequence": ["a.nrrd", "b.nrrd", "c.nrrd"]}
+    how = ["--output", "out", "--method", "none", "--device", "cpu", "--refine", "accurate", "--threads", "1"]
+    how = how[:-2] if command == "sequence" else how
+    process = started("-m", "DeepRegistrationLib", command, *what[command], *how, folder=tmp_path)
+    while process.poll() is None and not [*tmp_path.rglob(LOCK)]:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, f"{GOES_ON}\n")
 
 
 def test_a_token_is_cancelled_and_the_handlers_come_back():
