@@ -26,6 +26,7 @@ OF_IMAGES = ("mask", "points", "labels")
 LISTS = ("pairs", "registration_val", "registration_test")
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".jpg", ".jpeg")
 ALL_PAIRS, TO, BASELINE = "all", "to:", "baseline"
+_PAIRS = "--pairs all, --pairs baseline, or --pairs to:NAME with the name of an image"
 _OWN = re.compile(r"reports\.csv|index(-\d+)?\.html|dataset_description\.json|learn2reg", re.IGNORECASE)
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{n}{k}" for n in ("com", "lpt") for k in range(1, 10))}
 _BAD = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
@@ -81,7 +82,10 @@ def read_jobs(path: PathLike, pairs: str | None = None, note: Callable[[str], No
         raise InputError("--pairs is all, baseline, or to:NAME with the name of an image, not nothing.")
     if pairs:
         return _pairs_of_images(read_subjects(path, note), source, pairs, note)
-    return [*_jobs(_entries_and_note(source, ("name", "fixed", "moving", *EXTRAS), note), source)]
+    jobs = [*_jobs(_entries_and_note(source, ("name", "fixed", "moving", *EXTRAS), note), source)]
+    if note is not None:
+        _note_twice(jobs, source, note)
+    return jobs
 
 
 def read_subjects(path: PathLike, note: Callable[[str], None] | None = None) -> list[Subject]:
@@ -142,6 +146,8 @@ def _entries(source: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, dict
         found, others = [(f"Line {line}", row) for line, row in rows], set(names)
         for name in needed.split(" and ") if rows else ():
             if name not in rows[0][1]:
+                if "image" in names:
+                    raise InputError(f"The list {source} is one of images; add {_PAIRS}.")
                 raise InputError(f"The list {source} has no column {name}; its first line names the columns.")
     if not found:
         what = "images" if needed == "image" else "pairs"
@@ -163,6 +169,8 @@ def _json_entries(text: str, known: tuple[str, ...], source: Path) -> tuple[list
         if not isinstance(entry, dict):
             raise InputError(f"{where} of {source} needs fixed and moving, the paths of two images.")
         cells = {tables.column_name(str(key)): value for key, value in entry.items() if value is not None}
+        if "image" in cells and "image" not in known and not {"fixed", "moving"} & {*cells}:
+            raise InputError(f"The list {source} is one of images; add {_PAIRS}.")
         others |= set(tables.check_names([*cells], known, f"{where} of {source} has an entry"))
         wrong = next((key for key in known if not isinstance(cells.get(key, ""), str | int)), None)
         if wrong:
@@ -183,6 +191,19 @@ def _jobs(entries: Iterable[tuple[str, dict[str, str]]], source: Path) -> Iterab
             if (f"fixed_{what}" in options) != (f"moving_{what}" in options):
                 raise InputError(f"{where} of {source} has {what} of one image; give those of both, or none.")
         yield Job(name, fixed, moving, options)
+
+
+def _note_twice(jobs: Iterable[Job], source: Path, note: Callable[[str], None]) -> None:
+    """Which pairs are made of the same files as one before; all are registered, as somebody may want two results."""
+    first: dict[tuple[str, ...], str] = {}
+    twice = []
+    for job in jobs:
+        files = tuple(os.path.normpath(text) for text in job.arguments())
+        if first.setdefault(files, job.name) != job.name:
+            twice.append(f"{job.name} as {first[files]}")
+    if twice:
+        more = f" and {len(twice) - 5} more" if len(twice) > 5 else ""
+        note(f"Pairs of {source} are made of the same files: {', '.join(twice[:5])}{more}; each is registered.")
 
 
 def _path(source: Path, text: str, where: str) -> Path:

@@ -167,6 +167,24 @@ def test_all_pairs_of_images_and_all_to_one(tmp_path):
         read_jobs(written(tmp_path, "image\na.nii\n"), "all")
 
 
+def test_a_list_of_images_alone_is_told_to_need_a_choice_of_pairs(tmp_path):
+    for text, name in (("image\na\nb\n", "l.csv"), ('[{"image": "a"}, {"image": "b"}]', "l.json")):
+        with pytest.raises(InputError, match="is one of images; add --pairs all, --pairs baseline, or --pairs to:NAME"):
+            read_jobs(written(tmp_path, text, name))
+
+
+def test_pairs_of_the_same_files_are_said_once(tmp_path):
+    said = []
+    rows = ["a,b,,x", "a,b,,y", "a,b,m,masked", "b,a,,back", "./c/../a,b,,z"]
+    jobs = read_jobs(written(tmp_path, "\n".join(["fixed,moving,fixed_mask,name", *rows])), note=said.append)
+    assert [job.name for job in jobs] == ["x", "y", "masked", "back", "z"]
+    assert len(said) == 1
+    assert "same files: y as x, z as x; each is registered" in said[0]
+    more = "\n".join(["fixed,moving,name", *(f"a,b,n{k}" for k in range(9))])
+    read_jobs(written(tmp_path, more), note=said.append)
+    assert said[1].endswith("n5 as n0 and 3 more; each is registered.")
+
+
 def test_each_image_of_a_list_to_its_subjects_first(tmp_path):
     text = "image,name,subject,mask\na1.nii,a1,a,am.nii\nb1.nii,b1,b,\na2.nii,a2,a,\nb2.nii,b2,b,\na3.nii,a3,a,\n"
     jobs = read_jobs(written(tmp_path, text), "baseline")
