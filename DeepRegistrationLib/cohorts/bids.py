@@ -64,6 +64,8 @@ def read_folder(
         InputError: if there are no such images, or no pairs of them.
     """
     check_named(folder, "data set")
+    if pairs == "":
+        raise InputError("--pairs is baseline, all, or to:SUBJECT, not nothing.")
     source = Path(folder)
     scans = [*_scans(source, suffix)]
     if len(scans) < 2:
@@ -155,7 +157,7 @@ def describe(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: NUL
         why = getattr(error, "strerror", None) or "its name holds a character no name can have"
-        raise InputError(f"The folder {shown(folder)} cannot be written: {why}.") from error
+        raise InputError(f"The folder {shown(folder)} cannot be written: {why}; choose another one.") from error
     write_text(folder / ".bidsignore", "*_to_*/\n.batch/\nindex*.html\nreports.csv\n")
     tool = {"Name": "SlicerDeepRegistration", "Version": __version__}
     about = {"Name": "Registrations", "BIDSVersion": "1.9.0", "DatasetType": "derivative", "GeneratedBy": [tool]}

@@ -17,6 +17,7 @@ from ..cohorts.run import Outcome, Resources, run_batch
 from ..errors import InputError, RegistrationFailed
 from ..settings import AUTO, Settings
 from .options import settings_from
+from .outputs import check_folder
 
 _UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 
@@ -36,6 +37,7 @@ def run_command(options: argparse.Namespace) -> None:
     resources = resources_from(options)
     shard = parse_shard(options.shard)
     weights = weights_for(settings)
+    check_folder("--output", options.output)
     note = partial(print, file=sys.stderr)
     if Path(options.list).is_dir():
         jobs = bids.read_folder(options.list, options.pairs, options.suffix, note)

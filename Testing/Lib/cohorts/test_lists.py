@@ -254,7 +254,12 @@ def test_a_bids_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("pairs", "suffix", "words"),
-    [(None, "FLAIR", "has 0 images"), ("to:sub-01", "T1w", "has 2 images; name one"), ("to:x", "T1w", "that is there")],
+    [
+        (None, "FLAIR", "has 0 images"),
+        ("to:sub-01", "T1w", "has 2 images; name one"),
+        ("to:x", "T1w", "that is there"),
+        ("", "T1w", "or to:SUBJECT, not nothing"),
+    ],
 )
 def test_a_bids_folder_without_such_pairs_is_one_sentence(tmp_path, pairs, suffix, words):
     with pytest.raises(InputError, match=words):

@@ -136,6 +136,16 @@ def test_what_cannot_be_is_one_sentence_before_anything_starts(images, capsys, w
     assert not (images / "out").exists()
 
 
+def test_results_cannot_go_where_a_file_is(images, capsys):
+    (images / "l.csv").write_text("fixed,moving\na.nrrd,b.nrrd\n", encoding="utf-8")
+    for session in ("ses-1", "ses-2"):
+        (images / "sub-1" / session / "anat").mkdir(parents=True)
+        (images / "sub-1" / session / "anat" / f"sub-1_{session}_T1w.nii.gz").touch()
+    for source in (images / "l.csv", images):
+        assert main(["batch", str(source), "--output", str(images / "a.nrrd")]) == 2
+        assert "--output cannot be a folder, as " in capsys.readouterr().err
+
+
 def test_a_scheduler_without_dask_says_what_to_install(images, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     (images / "l.csv").write_text("fixed,moving\na.nrrd,b.nrrd\n", encoding="utf-8")
