@@ -39,7 +39,8 @@ WITHOUT_GAIN = (
     "3.6, for four times the network's time.",
     "The network's further looks at what was refined in between, not at its own field: 5.4 mm for 5.3, 3.2 for 3.2.",
     "The whole engine once more on what it has moved: eight radiographs and slices with elastic motion of a fifth of "
-    "the image end 3 to 11 % nearer, with sliding motion six of eight up to 9 % farther away, and one image tells more of the other all the same; it takes as long again.",
+    "the image end 3 to 11 % nearer, with sliding motion six of eight up to 9 % farther away, and one image tells "
+    "more of the other all the same; it takes as long again.",
     "To ask no network in 2-D where the coarse levels are alike: of 82 chests two rivals told more, and were no "
     "better, but a section and a hand that slide, alike all the same, would end at 4.2 px for 1.8 and 8.0 for 0.9.",
     "That rival in place of the affine alignment wherever one image then tells more of the other: of 31 such answers "
