@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -48,7 +49,7 @@ and 0.007."""
 
 
 LAST_LOOK = "the last look"
-"""Where a user stops who stops meanwhile; what there was before then stays."""
+"""Where a user stops who stops meanwhile; what was shown before then stays."""
 
 
 def challenged(
@@ -70,10 +71,10 @@ def challenged(
         choice: what came to its end.
         run: takes the steps of levels from a given field.
         proposal: the network's field; None: there is no rival.
-        reporter: asked whether the user stopped.
+        reporter: asked whether the user stopped, and shown each rival that tells more.
     """
     still, across = choice.chosen == AFFINE_ALONE, choice.similarity != "lncc"
-    if proposal is None or choice.chosen == NETWORK_ALONE:
+    if proposal is None or choice.chosen == NETWORK_ALONE or reporter.stopped(LAST_LOOK):
         return u, counts, choice
     levels = plans(DIRECT if still or across else choice.similarity)
     coarse = levels[coarse_levels(levels) - 1]
@@ -100,6 +101,7 @@ def challenged(
         leads = {**choice.leads, choice.chosen: there, name: its}
         won = Choice(choice.similarity, its, None, name, (evidence, *choice.weighed), (), leads, scale)
         told, u, counts, best = more, rival, tuple(steps), with_distances(won)
+        reporter.preview(LAST_LOOK, partial(images.field_on, rival, levels[-1]))
     return u, counts, best
 
 

@@ -65,20 +65,40 @@ def test_the_network_looks_again_at_what_it_moved_as_long_as_that_tells_more():
     assert [e.name for e in found.choice.weighed] == [f"{NETWORK_ALONE}, lncc", "lncc"]
 
 
-def test_who_stops_during_the_last_look_keeps_what_was_there_before():
+@pytest.mark.parametrize("look", [1, 2])
+def test_who_stops_during_a_look_keeps_what_was_shown_before(look):
     fixed, moving, u = pair(18)
+    looks, shown = [], []
+
+    def most(_reporter, before):
+        looks.append(before)
+        left = u if before is None else compose(invert(before), u)
+        return 0.7 * left, invert(0.7 * left)
+
+    def keep(name, field_on):
+        shown.append((name, field_on(SHAPE)))
+
+    watch = Watch(stop=lambda: len(looks) >= look)
+    watch.preview = keep
+    found = refine(fixed, moving, propose=most, reporter=Reporter(watch=watch))
     alone = refine(fixed, moving)
-    asked = []
+    assert (found.choice.chosen == alone.choice.chosen) == (look == 1)
+    assert torch.equal(found.field, alone.field) == (look == 1)
+    assert watch.stopped_at == "the last look"
+    assert [name for name, _ in shown].count("the last look") == look - 1
+    apart = [inner_error(found.field, field) for _, field in shown]  # folds are removed at the end
+    assert apart[-1] == min(apart)
 
-    def proposes(_reporter, _before):
-        asked.append(True)
-        return u, invert(u)
 
-    reporter = Reporter(watch=Watch(stop=lambda: bool(asked)))
-    found = refine(fixed, moving, propose=proposes, reporter=reporter)
-    assert torch.equal(found.field, alone.field)
-    assert (found.choice.chosen, found.iterations) == (alone.choice.chosen, alone.iterations)
-    assert reporter.watch.stopped_at == "the last look"
+def test_who_stopped_before_is_not_kept_waiting_by_a_network():
+    fixed, moving, _ = pair(18)
+    counts = []
+
+    def stop():
+        counts.append(True)
+        return len(counts) > 40
+
+    refine(fixed, moving, propose=never, reporter=Reporter(watch=Watch(stop=stop)))
 
 
 def test_across_contrasts_too():
