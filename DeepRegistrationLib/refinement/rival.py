@@ -90,7 +90,7 @@ def challenged(
     before, best = tells(u), choice
     told = before * MORE[u.ndim - 2]
     for start in islice(proposal.rounds(), ROUNDS):
-        rival, steps = _refined(images, levels, start, run)
+        rival, steps = _refined(images, levels, start, run, still)
         if reporter.stopped(LAST_LOOK) or (more := tells(rival)) <= told:
             break
         its = resize(rival, there.shape[2:])
@@ -105,15 +105,16 @@ def challenged(
     return u, counts, best
 
 
-def _refined(images: Images, levels: Sequence[Level], start: Tensor, run: Run) -> tuple[Tensor, list[int]]:
+def _refined(images: Images, levels: Sequence[Level], start: Tensor, run: Run, still: bool) -> tuple[Tensor, list[int]]:
     """``start`` (1, ndim, *S), voxels of the images, after the last of ``levels``; steps of each that was gone through.
 
     Volumes are moved by it first, so that only what is added is smoothed: of heads with 40 mm of elastic motion, begun
     at the truth, 2.1 to 3.3 mm were lost with the whole smoothed, 1.6 to 1.9 so; begun at a network's field they ended
-    at 4.2 to 5.8 and at 3.7 to 5.3. In 2-D sections end farther away so, by a twentieth to a half.
+    at 4.2 to 5.8 and at 3.7 to 5.3. In 2-D sections end farther away so, by a twentieth to a half; and
+    where nothing else was worth it (``still``) the whole must stay smooth.
     """
     fine = levels[-1:] if levels[-1].iterations >= MANY_STEPS else levels[-2:]
-    if start.ndim == 4:
+    if still or start.ndim == 4:
         return run(images, fine, start)
     mask = images.moving_mask
     moved = replace(images, moving=warp(images.moving, start), moving_mask=mask if mask is None else warp(mask, start))
