@@ -110,8 +110,8 @@ def _refined(images: Images, levels: Sequence[Level], start: Tensor, run: Run, s
 
     Volumes are moved by it first, so that only what is added is smoothed: of heads with 40 mm of elastic motion, begun
     at the truth, 2.1 to 3.3 mm were lost with the whole smoothed, 1.6 to 1.9 so; begun at a network's field they ended
-    at 4.2 to 5.8 and at 3.7 to 5.3. In 2-D sections end farther away so, by a twentieth to a half; and
-    where nothing else was worth it (``still``) the whole must stay smooth.
+    at 4.2 to 5.8 and at 3.7 to 5.3. In 2-D sections end farther away so, by a twentieth to a half.
+    Where nothing else was worth it (``still``) the whole must stay smooth.
     """
     fine = levels[-1:] if levels[-1].iterations >= MANY_STEPS else levels[-2:]
     if still or start.ndim == 4:
