@@ -43,6 +43,8 @@ WITHOUT_GAIN = (
     "more of the other all the same; it takes as long again.",
     "To ask no network in 2-D where the coarse levels are alike: of 82 chests two rivals told more, and were no "
     "better, but a section and a hand that slide, alike all the same, would end at 4.2 px for 1.8 and 8.0 for 0.9.",
+    "A rival in 2-D that must tell 0.6 % more: four slices in noise of a tenth of their range stay 0.1 to 0.4 px "
+    "nearer, but a section that slides ends at 4.2 px for 1.8, and a slice in another contrast at 2.5 for 1.6.",
     "That rival in place of the affine alignment wherever one image then tells more of the other: of 31 such answers "
     "ten gained by 0.01 Dice or 0.3 mm or more and 13 lost, nine of these stained sections and slices, by up to 10 px.",
     "The search for points again (quality/error_estimate.py) as the judge between the field and the affine "

@@ -109,7 +109,7 @@ def _refined(images: Images, levels: Sequence[Level], start: Tensor, run: Run, a
     40 mm of elastic motion, begun at the truth, 2.1 to 3.3 mm were lost with the whole smoothed, 1.6 to 1.9 so; begun
     at a network's field they ended at 4.2 to 5.8 and at 3.7 to 5.3. Sections end farther away so, by a twentieth to a
     half; in one contrast volumes end as near, but tell less of each other, being interpolated twice meanwhile, so that
-    of 12 livers, skulls, hippocampi and prostates with elastic motion of a fifth nine rivals lost what they had won.
+    of 12 livers, skulls, hippocampi and prostates with elastic motion of a fifth six rivals lost what they had won.
     """
     fine = levels[-1:] if levels[-1].iterations >= MANY_STEPS else levels[-2:]
     if not anew or start.ndim == 4:
