@@ -34,9 +34,9 @@ FAR_ACROSS = 0.045
 MANY_STEPS = 20
 """Where the last level has fewer, as on large images, the level before it is gone through as well."""
 ROUNDS = 3
-"""How often the network looks at what it has moved, at most, as long as that tells more: 16 such heads ended at 4.4 mm
-with one look and at 3.9 with three; two heads and a tumor with elastic motion of a fifth of the image at 4.3, 3.6 and
-4.5, and with two looks at 3.6, 3.3 and 3.8."""
+"""How often the network looks at what it has moved, at most, as long as that tells more: 16 heads with 40 mm of elastic
+motion ended at 4.4 mm with one look and at 3.9 with three; two heads and a tumor moved by a fifth of the image at 4.3,
+3.6 and 4.5, and with two looks at 3.6, 3.3 and 3.8."""
 PRICE, WORTH = 0.75, 0.01
 """Where nothing was worth it: what a standard deviation of 1 of the log Jacobian costs, of what the images tell of each
 other, and what the rival must be worth on the coarse level. Of 45 such answers 31 rivals told more, up to 0.6 times
