@@ -89,7 +89,7 @@ PIPES = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named
         (("motion", "fixed.nii.gz", "", "--output", "s"), "Argument TRANSFORM: it is empty"),
         ((*REGISTER, "--output-volume", "."), "cannot be written as .: the format"),
         ((*REGISTER, "--method", ""), "The method is empty"),
-        (("batch", "pairs.csv", "--output", "a\0b"), "a character no name can have"),
+        (("batch", "pairs.csv", "--output", "a\0b"), "cannot contain a NUL character"),
         ((*REGISTER, "--method", "n" * 5000), "is a name or a path"),
         ((*REGISTER, "--refine", "n" * 5000), "choose from"),
         pytest.param(("batch", "pipe.csv", "--output", "b"), "not a file", marks=PIPES),
