@@ -31,7 +31,7 @@ from .level_images import Images
 from .levels import Level, Rim, Window, keep_inside, normalize, shrink, working_window
 from .one_level import run_level
 from .proposal import Proposal
-from .rival import LAST_LOOK, challenged
+from .rival import LAST_LOOK, challenged, looked_again
 from .schedule import plan
 from .sharpness import as_soft_as_each_other
 
@@ -201,7 +201,8 @@ def _descend(
         if choice.chosen == AFFINE_ALONE:
             return contest(torch.zeros_like(choice.there), (0,) * len(levels), choice)
         if choice.chosen == NETWORK_ALONE and proposal is not None:
-            return proposal.fields[0], (0,) * len(levels), choice
+            u, choice = looked_again(images, plans, choice, proposal, part)
+            return u, (0,) * len(levels), choice
         levels, coarse, counts = first
         if choice.chosen != similarity:
             levels = plans(choice.similarity)

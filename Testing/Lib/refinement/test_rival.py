@@ -8,6 +8,7 @@ import torch
 from DeepRegistrationLib.fields import compose, smooth, warp
 from DeepRegistrationLib.fields.inverse import invert
 from DeepRegistrationLib.progress import SILENT, Reporter, Watch
+from DeepRegistrationLib.refinement import engine
 from DeepRegistrationLib.refinement.engine import refine
 from DeepRegistrationLib.refinement.guard import Choice
 from DeepRegistrationLib.refinement.level_images import Images
@@ -17,6 +18,7 @@ from DeepRegistrationLib.refinement.rival import ROUNDS, challenged
 from DeepRegistrationLib.refinement.schedule import plan
 from DeepRegistrationLib.settings import AFFINE_ALONE, NETWORK_ALONE, Settings
 from Testing.Lib.refinement.test_far_seeing import inner_error, motion, texture
+from Testing.Lib.refinement.test_guard import other_contrast
 
 SHAPE = (96, 104)
 
@@ -25,6 +27,17 @@ def proposing(u):
     """What a network would propose: ``u`` without its detail; and nothing more where it sees the image moved."""
     u = smooth(u, 2.0)
     return lambda _reporter, before: (u, invert(u)) if before is None else (0 * u, 0 * u)
+
+
+def most_of(u, looks):
+    """Each look sees most of what is left."""
+
+    def propose(_reporter, before):
+        looks.append(before)
+        left = u if before is None else compose(invert(before), u)
+        return 0.7 * left, invert(0.7 * left)
+
+    return propose
 
 
 def never(_reporter, _before):
@@ -52,12 +65,7 @@ def test_the_network_looks_again_at_what_it_moved_as_long_as_that_tells_more():
     fixed, moving, u = pair(18)
     looks = []
 
-    def most(_reporter, before):
-        looks.append(before)
-        left = u if before is None else compose(invert(before), u)
-        return 0.7 * left, invert(0.7 * left)
-
-    found = refine(fixed, moving, propose=most)
+    found = refine(fixed, moving, propose=most_of(u, looks))
     assert [look is None for look in looks] == [True] + [False] * (ROUNDS - 1)
     assert found.choice.chosen == f"{NETWORK_ALONE}, lncc"
     once = refine(fixed, moving, propose=lambda *_: (0.7 * u, invert(0.7 * u)))
@@ -70,17 +78,12 @@ def test_who_stops_during_a_look_keeps_what_was_shown_before(look):
     fixed, moving, u = pair(18)
     looks, shown = [], []
 
-    def most(_reporter, before):
-        looks.append(before)
-        left = u if before is None else compose(invert(before), u)
-        return 0.7 * left, invert(0.7 * left)
-
     def keep(name, field_on):
         shown.append((name, field_on(SHAPE)))
 
     watch = Watch(stop=lambda: len(looks) >= look)
     watch.preview = keep
-    found = refine(fixed, moving, propose=most, reporter=Reporter(watch=watch))
+    found = refine(fixed, moving, propose=most_of(u, looks), reporter=Reporter(watch=watch))
     alone = refine(fixed, moving)
     assert (found.choice.chosen == alone.choice.chosen) == (look == 1)
     assert torch.equal(found.field, alone.field) == (look == 1)
@@ -145,3 +148,27 @@ def test_the_affine_alignment_goes_only_where_the_rival_tells_more_than_its_roug
     )
     torch.testing.assert_close(field, proposed if taken else nothing, atol=1e-4, rtol=0)
     assert found.chosen == (f"{NETWORK_ALONE}, translated" if taken else AFFINE_ALONE)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_network_looks_again_where_its_field_is_the_answer_as_long_as_that_tells_more(monkeypatch, wrong):
+    fixed, moving, u = other_contrast(SHAPE, 8.0)
+    monkeypatch.setattr(engine, "confirmed", lambda *_: False)
+    first, looks = 0.7 * u, []
+    further = motion(SHAPE, 8.0) if wrong else None
+
+    def propose(reporter, before):
+        if before is not None and further is not None:
+            looks.append(before)
+            return further, invert(further)
+        return most_of(u, looks)(reporter, before)
+
+    found = refine(fixed, moving, propose=propose)
+    assert found.choice.chosen == found.choice.weighed[0].name == NETWORK_ALONE
+    assert found.choice.weighed[0].apart_mm == 0
+    if wrong:
+        assert len(looks) == 2
+        assert inner_error(found.field, first) < 0.05
+    else:
+        assert len(looks) == ROUNDS
+        assert inner_error(found.field, u) < 0.5 * inner_error(first, u)
