@@ -29,13 +29,13 @@ def proposing(u):
     return lambda _reporter, before: (u, invert(u)) if before is None else (0 * u, 0 * u)
 
 
-def most_of(u, looks):
-    """Each look sees most of what is left."""
+def most_of(u, looks, seen=0.7):
+    """Each look sees ``seen`` of what is left."""
 
     def propose(_reporter, before):
         looks.append(before)
         left = u if before is None else compose(invert(before), u)
-        return 0.7 * left, invert(0.7 * left)
+        return seen * left, invert(seen * left)
 
     return propose
 
@@ -154,14 +154,14 @@ def test_the_affine_alignment_goes_only_where_the_rival_tells_more_than_its_roug
 def test_the_network_looks_again_where_its_field_is_the_answer_as_long_as_that_tells_more(monkeypatch, wrong):
     fixed, moving, u = other_contrast(SHAPE, 8.0)
     monkeypatch.setattr(engine, "confirmed", lambda *_: False)
-    first, looks = 0.7 * u, []
+    first, looks = 0.4 * u, []
     further = motion(SHAPE, 8.0) if wrong else None
 
     def propose(reporter, before):
         if before is not None and further is not None:
             looks.append(before)
             return further, invert(further)
-        return most_of(u, looks)(reporter, before)
+        return most_of(u, looks, 0.4)(reporter, before)
 
     found = refine(fixed, moving, propose=propose)
     assert found.choice.chosen == found.choice.weighed[0].name == NETWORK_ALONE
@@ -170,5 +170,5 @@ def test_the_network_looks_again_where_its_field_is_the_answer_as_long_as_that_t
         assert len(looks) == 2
         assert inner_error(found.field, first) < 0.05
     else:
-        assert len(looks) == ROUNDS
-        assert inner_error(found.field, u) < 0.5 * inner_error(first, u)
+        assert len(looks) > 1
+        assert inner_error(found.field, u) < 0.7 * inner_error(first, u)
