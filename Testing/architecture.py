@@ -8,6 +8,7 @@ A room is a folder of a package; a file beside the rooms is a room of its own.
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,6 +112,7 @@ def used(package: str, path: Path) -> set[tuple[str, ...]]:
     return found
 
 
+@functools.cache
 def arrows(package: str) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
     base = FLOORS[package]
     return {p.relative_to(base).with_suffix("").parts: used(package, p) for p in base.rglob("*.py")}

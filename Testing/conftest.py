@@ -19,6 +19,15 @@ def _the_same_numbers_each_time() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
+@pytest.fixture
+def weightless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of whatever is in memory, for tests of their parts alone: to draw large ones takes seconds."""
+    import torch
+
+    for name in ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_"):
+        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes name no test: those of gzip hold the second they were packed in, and each process packs its own."""
     return argname if isinstance(val, bytes) else None

@@ -4,6 +4,7 @@ The plan of the rooms is in ``architecture.py``, which draws it, too.
 """
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -160,12 +161,11 @@ SAID_WITH_THEIR_MODULE = {"main", "load", "write", "steps"}
 FOR_TESTS_TOO = {"head_phantom": "a head in both contrasts, for many tests", "processId": "to end what stays"}
 
 
-def defined(path: Path, kinds: Any = ast.FunctionDef | ast.ClassDef) -> Iterator[tuple[str, bool]]:
+@functools.cache
+def defined(path: Path, kinds: Any = ast.FunctionDef | ast.ClassDef) -> list[tuple[str, bool]]:
     """(name, at module level?) of every class and function of a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, kinds):
-            yield node.name, node in tree.body
+    return [(node.name, node in tree.body) for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
 @pytest.mark.parametrize("package", ["DeepRegistrationLib", "DeepRegistrationSlicer", "Training"])

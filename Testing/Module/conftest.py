@@ -9,11 +9,17 @@ A test file that imports ``slicer``, ``qt`` or ``ctk`` at its top first says::
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from Testing.host import Host, boot
@@ -21,6 +27,30 @@ from Testing.host import load_module as load_module_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULE_FILE = REPOSITORY / "DeepRegistration" / "DeepRegistration.py"
+SET_CHILD_SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER of prctl(2)."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_ended_is_taken_back_at_once() -> Iterator[None]:
+    """The init of many a container leaves killed orphans in the table of processes for seconds, or for good."""
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    previous = signal.signal(signal.SIGCHLD, _take_back_orphans)
+    signal.siginterrupt(signal.SIGCHLD, False)
+    yield
+    signal.signal(signal.SIGCHLD, previous)
+    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def _take_back_orphans(*_arguments: Any) -> None:
+    """Of our own children each leads its group or is in ours; somebody waits for those."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(OSError):
+            if os.getpgid(child.pid) not in (child.pid, os.getpgrp()):
+                os.waitpid(child.pid, os.WNOHANG)
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +92,23 @@ def load_module(host: Host) -> Iterator[Callable[..., ModuleType]]:
 
 
 @pytest.fixture
-def panel(load_module: Callable[..., ModuleType]) -> Any:
-    """The Python side of the module's panel, opened and entered as a user does; ``panel.parent`` is shown."""
+def asking(load_module: Callable[..., ModuleType]) -> Any:
+    """The Python side of the module's panel, opened and entered as a user does; ``asking.parent`` is shown.
+
+    It asks the library for its methods, in a worker that loads PyTorch for that.
+    """
+    return _opened(load_module)
+
+
+@pytest.fixture
+def panel(load_module: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The same, where nobody was asked: PyTorch, which takes seconds to load, seemed not to be there yet."""
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "torch", None)
+        return _opened(load_module)
+
+
+def _opened(load_module: Callable[..., ModuleType]) -> Any:
     load_module()
     import slicer
 
@@ -84,7 +129,6 @@ def faked(panel: Any) -> Any:
 
     from . import cases
 
-    panel.panel.catalog.stop()
     registration = panel.logic.registration
     registration.makeProcess = lambda: process.LibraryProcess(cases.FAKE)
     registration.installer = SimpleNamespace(ensure=lambda: None)

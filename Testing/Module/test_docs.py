@@ -19,7 +19,7 @@ DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 @pytest.mark.usefixtures("host")
 def test_every_call_in_the_console_document_runs(monkeypatch, load_module, capsys):
     load_module()
-    small = samples.MAKE.replace("demo_pair()", "demo_pair(shape=(24, 28, 24), spacing=7.3)")
+    small = samples.MAKE.replace("demo_pair()", "demo_pair(shape=(16, 20, 16), spacing=11)")
     monkeypatch.setattr(samples, "MAKE", small)
     names: dict = {"slicer": slicer}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "console.md").read_text(encoding="utf-8"), re.DOTALL)

@@ -113,7 +113,6 @@ NOT_IN_THIS_RUN = {"serve": "the process that stays", "predict": "no network is 
 
 
 def test_the_page_names_every_file_that_fixed_comes_to(panel: Any) -> None:
-    panel.panel.catalog.stop()
     registration = panel.logic.registration
     registration.makeProcess = InThisProcess
     registration.installer = SimpleNamespace(ensure=lambda: None)

@@ -121,6 +121,11 @@ def _defined_in_python(cls: type, name: str) -> bool:
     return owner is not None and not is_native(owner)
 
 
+@functools.cache
+def _definition(cls: type, name: str) -> Any:
+    return inspect.getattr_static(cls, name, None)
+
+
 def _setattr(self: Any, name: str, value: Any) -> None:
     kind = type(self)
     name = _ALIASES.get(name, name)
@@ -131,7 +136,7 @@ def _setattr(self: Any, name: str, value: Any) -> None:
         if not self.setProperty(name, list(value) if isinstance(value, tuple) else value):
             raise AttributeError(f"Property '{name}' of {kind.__name__} does not accept {value!r}")
         return
-    definition = inspect.getattr_static(kind, name, None)
+    definition = _definition(kind, name)
     if definition is not None and hasattr(type(definition), "__set__"):
         type(definition).__set__(definition, self, value)
         return

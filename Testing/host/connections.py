@@ -130,18 +130,24 @@ def _same_signal(first: str, second: str) -> bool:
     return first.partition("(")[0] == second.partition("(")[0]
 
 
+_known_signatures: dict[type, dict[str, str]] = {}
+
+
 def _signatures(obj: QtCore.QObject) -> dict[str, str]:
     """Normalized C++ signature -> name of the attribute that holds the signal, for every signal of ``obj``."""
-    meta = obj.metaObject()
-    known = {}
-    for index in range(meta.methodCount()):
-        method = meta.method(index)
-        if method.methodType() == QtCore.QMetaMethod.MethodType.Signal:
-            signature = method.methodSignature().data().decode()
-            known[signature] = signature.partition("(")[0]
-    for cls in reversed(type(obj).__mro__):
-        known.update(cls.__dict__.get("host_signals", {}))
-    return known
+    kind = type(obj)
+    if kind not in _known_signatures:
+        meta = obj.metaObject()
+        known = {}
+        for index in range(meta.methodCount()):
+            method = meta.method(index)
+            if method.methodType() == QtCore.QMetaMethod.MethodType.Signal:
+                signature = method.methodSignature().data().decode()
+                known[signature] = signature.partition("(")[0]
+        for cls in reversed(kind.__mro__):
+            known.update(cls.__dict__.get("host_signals", {}))
+        _known_signatures[kind] = known
+    return _known_signatures[kind]
 
 
 def find_signal(obj: QtCore.QObject, signature: str) -> tuple[str, QtCore.SignalInstance, int]:

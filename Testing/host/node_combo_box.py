@@ -7,9 +7,10 @@ which signals are sent, which actions the list offers (create, rename, delete) a
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
+import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
@@ -20,6 +21,12 @@ from .ctk_widgets import ctkComboBox
 from .mrml_widgets import SceneWidget
 from .stored_property import stored
 
+NODE_EVENTS = (
+    slicer.vtkMRMLScene.NodeAddedEvent,
+    slicer.vtkMRMLScene.NodeRemovedEvent,
+    slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent,
+)
+"""These come with the node."""
 NODE_ID, ACTION = QtCore.Qt.ItemDataRole.UserRole, QtCore.Qt.ItemDataRole.UserRole + 1
 
 
@@ -89,26 +96,32 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
 
     # -- what the list shows ------------------------------------------------------------------------------------------
 
-    def _shows(self, node: Any) -> bool:
-        if node.GetHideFromEditors() and not self.showHidden:
+    def _shown(self, candidates: Iterable[Any]) -> list[Any]:
+        """Those that the list shows."""
+        show_hidden, hidden_types = self.showHidden, self.hideChildNodeTypes
+        types, show_children = self.nodeTypes, self.showChildNodeTypes
+
+        def shows(node: Any) -> bool:
+            if node.GetHideFromEditors() and not show_hidden:
+                return False
+            if any(node.IsA(hidden) for hidden in hidden_types):
+                return False
+            for kind in types:
+                if node.IsA(kind) if show_children else node.GetClassName() == kind:
+                    return all(
+                        node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name))
+                        for owner, name, value in self._attributes
+                        if owner == kind
+                    )
             return False
-        if any(node.IsA(hidden) for hidden in self.hideChildNodeTypes):
-            return False
-        for kind in self.nodeTypes:
-            if node.IsA(kind) if self.showChildNodeTypes else node.GetClassName() == kind:
-                return all(
-                    node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name))
-                    for owner, name, value in self._attributes
-                    if owner == kind
-                )
-        return False
+
+        return [node for node in candidates if shows(node)]
 
     def _nodes(self) -> list[Any]:
         scene = self._scene
         if scene is None:
             return []
-        everything = [scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())]
-        return [node for node in everything if self._shows(node)]
+        return self._shown(scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes()))
 
     def _actions(self) -> list[tuple[str, str]]:
         """(key, text) of the entries below the nodes."""
@@ -180,34 +193,38 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
         self._observations = []
         scene = self._scene
         if scene is not None:
-            for event in (scene.EndCloseEvent, scene.EndImportEvent):
-                self._observations.append((scene, scene.AddObserver(event, self._weakly("_on_scene_event"))))
             for event, method in (
+                (scene.EndCloseEvent, "_on_scene_event"),
+                (scene.EndImportEvent, "_on_scene_event"),
                 (scene.NodeAddedEvent, "_on_node_came_or_went"),
                 (scene.NodeRemovedEvent, "_on_node_came_or_went"),
                 (scene.NodeAboutToBeRemovedEvent, "_on_node_about_to_go"),
             ):
-                callback = self._weakly(method)
-                callback.CallDataType = vtk.VTK_OBJECT
-                self._observations.append((scene, scene.AddObserver(event, callback)))
+                self._observations.append((scene, self._observe_weakly(scene, event, method)))
         self._rebuild(just_given_scene=True)
         self._requested = ""
         self.enabled = scene is not None
 
-    def _weakly(self, method: str) -> Callable[..., None]:
-        """An observer that dies with the widget: VTK must not keep it alive, nor call it when C++ has deleted it."""
+    def _observe_weakly(self, subject: Any, event: Any, method: str) -> int:
+        """The tag of an observer that dies with the widget: VTK must not keep it alive, nor call it when C++ has
+        deleted it."""
         reference = weakref.ref(self)
 
-        def callback(caller: Any, event: str, data: Any = None) -> None:
+        def callback(caller: Any, _event: str, data: Any = None) -> None:
             widget = reference()
             if is_alive(widget):
                 getattr(widget, method)(data)
+            else:  # else each widget that ever was would be called for each node
+                caller.RemoveObserver(tag)
 
-        return callback
+        if event in NODE_EVENTS:
+            callback.CallDataType = vtk.VTK_OBJECT
+        tag = subject.AddObserver(event, callback)
+        return tag
 
     def _on_node_came_or_went(self, node: Any) -> None:
         """As in Slicer, what the list does not show costs nothing."""
-        if node is None or self._shows(node) or self._combo.findData(node.GetID(), NODE_ID) >= 0:
+        if node is None or self._shown([node]) or self._combo.findData(node.GetID(), NODE_ID) >= 0:
             self._on_scene_event(node)
 
     def _on_scene_event(self, _data: Any) -> None:
@@ -226,8 +243,7 @@ class qMRMLNodeComboBox(SceneWidget, QtWidgets.QWidget):
     def _observe_nodes(self, nodes: list[Any]) -> None:
         for node, tag in self._node_observations:
             node.RemoveObserver(tag)
-        callback = self._weakly("_on_node_modified")
-        self._node_observations = [(node, node.AddObserver("ModifiedEvent", callback)) for node in nodes]
+        self._node_observations = [(n, self._observe_weakly(n, "ModifiedEvent", "_on_node_modified")) for n in nodes]
 
     def _on_node_modified(self, _data: Any) -> None:
         shown = [self._combo.itemData(i, NODE_ID) for i in range(self._combo.count)]

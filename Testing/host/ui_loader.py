@@ -10,6 +10,7 @@ from . import binding
 
 widget_classes: dict[str, type] = {}
 """Name -> class of every widget beyond Qt's own that a .ui file may name."""
+_registered: set[str] = set()
 
 
 class QUiLoader(QtUiTools.QUiLoader):
@@ -20,8 +21,10 @@ class QUiLoader(QtUiTools.QUiLoader):
 
     def __init__(self, parent: QtCore.QObject | None = None) -> None:
         super().__init__(parent)
-        for cls in widget_classes.values():
-            self.registerCustomWidget(cls)
+        for name, cls in widget_classes.items():
+            if name not in _registered:  # for all loaders that there will be
+                self.registerCustomWidget(cls)
+                _registered.add(name)
 
     def load(self, device: QtCore.QIODevice, parent: QtWidgets.QWidget | None = None) -> QtWidgets.QWidget:
         root = ET.fromstring(device.readAll().data())

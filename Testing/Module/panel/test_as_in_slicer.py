@@ -55,7 +55,6 @@ def test_a_step_of_the_opacity_computes_nothing(faked, ui, look, monkeypatch):
 
 
 def test_volumes_that_came_later_are_chosen_when_the_module_is_entered_again(panel):
-    panel.panel.catalog.stop()
     assert panel.panel.parameters.fixedVolume is None
     first, second = (addVolume(blobs((8, 8, 8)), name=name) for name in ("one", "two"))
     slicer.modules.deepregistration.widgetRepresentation().exit()
@@ -240,7 +239,6 @@ def test_opening_the_panel_warns_of_nothing(caplog):
 
 
 def test_the_panel_fits_into_slicers_own_width(panel):
-    panel.panel.catalog.stop()
     addVolume(blobs((8, 8, 8)), name="A volume with quite a long name, as they come out of DICOM files in hospitals")
     for widget in vars(panel.ui).values():
         if widget.className() == "ctkCollapsibleButton":

@@ -41,7 +41,6 @@ def warm():
 
 @pytest.fixture
 def ui(panel, warm):
-    panel.panel.catalog.stop()
     panel.logic.registration.makeProcess = lambda: staying.StayingProcess(warm)
     return panel.ui
 
@@ -221,7 +220,9 @@ sys.exit(main())
 @LONG
 def test_a_gpu_of_apple_that_fails_is_said_and_the_processor_goes_on(panel, ui, how):
     panel.logic.registration.makeProcess = lambda: process.LibraryProcess(code=APPLE)
-    fixed, moving = addVolume(blobs(), PLAIN, "fixed"), addVolume(blobs(shift=(1, 0, 0)), PLAIN, "moving")
+    fixed, moving = (
+        addVolume(blobs((16, 16, 16), (n, 0, 0)), PLAIN, name) for n, name in enumerate(("fixed", "moving"))
+    )
     if how == "clicks":
         choosePair(ui)
         interact.click(ui.advancedButton)

@@ -57,7 +57,6 @@ def opened(panel):
 
 
 def test_tab_goes_through_all_of_it_in_the_order_in_which_it_is_seen(panel):
-    panel.panel.catalog.stop()
     for name in ("A", "B"):
         addVolume(blobs((8, 8, 8)), name=name)
     ui = opened(panel)
@@ -109,12 +108,11 @@ def test_space_presses_what_has_the_focus(faked, ui):
 
 def test_without_images_the_panel_says_what_to_do_first(panel, monkeypatch):
     """The pair is made by the real library, smaller than usual."""
-    panel.panel.catalog.stop()
     ui = panel.ui
     assert ui.hintLabel.isVisible()
     assert "generated pair" in ui.hintLabel.text
     monkeypatch.setattr(samples.TorchInstaller, "ensure", lambda _self: None)
-    small = samples.MAKE.replace("demo_pair()", "demo_pair(shape=(40, 48, 40), spacing=4.5)")
+    small = samples.MAKE.replace("demo_pair()", "demo_pair(shape=(16, 20, 16), spacing=11)")
     monkeypatch.setattr(samples, "MAKE", small)
     interact.click(ui.hintButton)
     assert not ui.hintLabel.isVisible()
@@ -128,7 +126,6 @@ def test_a_sample_that_cannot_be_made_is_a_sentence(panel, monkeypatch):
     def refuse(_self):
         raise RegistrationError("PyTorch is needed.")
 
-    panel.panel.catalog.stop()
     monkeypatch.setattr(samples.TorchInstaller, "ensure", refuse)
     interact.click(panel.ui.hintButton)
     assert panel.ui.statusLabel.text == "PyTorch is needed."

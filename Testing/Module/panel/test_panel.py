@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path
 
@@ -31,7 +29,6 @@ class NoInstaller:
 @pytest.fixture
 def faked(panel):
     """The open panel, with a worker that only pretends."""
-    panel.panel.catalog.stop()
     registration = panel.logic.registration
     registration.makeProcess, registration.installer = lambda: process.LibraryProcess(FAKE), NoInstaller()
     return panel
@@ -120,8 +117,12 @@ def test_a_worker_killed_from_outside_leaves_a_usable_panel(faked, ui, pair):
     pretend(faked, "hang")
     interact.click(ui.applyButton)
     interact.wait_until(lambda: "child" in ui.statusLabel.text)
-    os.kill(faked.logic.registration._run._process.processId, signal.SIGKILL)
+    killed = psutil.Process(faked.logic.registration._run._process.processId)
+    family = killed.children()
+    killed.kill()
     interact.wait_until(lambda: ui.applyButton.text == "Apply")
+    for left in family:
+        left.kill()
     assert "ended from outside" in ui.statusLabel.text
     pretend(faked, "none")
     interact.click(ui.applyButton)

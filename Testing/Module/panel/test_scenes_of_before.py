@@ -120,7 +120,6 @@ def scene(host, tmp_path):
 def test_an_earlier_scene_opens_with_all_that_was_set_and_its_result(scene, panel):
     slicer.util.loadScene(str(scene))
     interact.process_events(50)
-    panel.panel.catalog.stop()
     parameters = panel.panel.parameters
     found = {name: getattr(parameters, name) for name in SETTINGS if not name.endswith("_2")}
     written = {name: getattr(value, "name", str(value)) for name, value in found.items()}
@@ -140,7 +139,6 @@ def test_an_earlier_scene_opens_with_all_that_was_set_and_its_result(scene, pane
 def test_a_series_knows_what_an_earlier_version_has_registered_already(scene, panel):
     """The run's settings are kept as text, and compared so."""
     slicer.util.loadScene(str(scene))
-    panel.panel.catalog.stop()
     fixed, moving = slicer.util.getNode("T1"), slicer.util.getNode("T2")
     chosen = request.settingsFrom({name: value for name, value in RUN.items() if name != "seed"})
     assert request.Request(fixed, moving, chosen).key() == json.dumps(RUN)

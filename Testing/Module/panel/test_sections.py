@@ -39,7 +39,6 @@ def test_every_section_hears_of_parameters_results_and_the_end(panel, monkeypatc
 def test_no_words_are_cut_off_when_a_label_gets_more_of_them(panel):
     """A QFormLayout goes on giving a label the height that it had before."""
     widget, ui = slicer.modules.deepregistration.widgetRepresentation(), panel.ui
-    panel.panel.catalog.stop()
     wrapped = [label for label in vars(ui).values() if label.className() == "QLabel" and label.wordWrap]
     assert len(wrapped) > 8
     for button in vars(ui).values():

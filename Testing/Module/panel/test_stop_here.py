@@ -178,7 +178,6 @@ def test_the_real_worker_is_stopped_by_a_click_and_gives_a_proper_result(panel, 
     moving = addVolume(blobs((24, 32, 30), (2, 1, 0)), OBLIQUE, "T2")
     panel.panel.chooseVolumes()
     panel.panel.parameters.wantInverse = True
-    interact.wait_until(lambda: not panel.panel.catalog.answer.isRunning, 60)
     interact.click(panel.ui.applyButton)
     interact.wait_until(lambda: panel.ui.stopHereButton.enabled, 60)
     assert onItsWay() is not None

@@ -27,7 +27,6 @@ SHAPE = (20, 20, 20)
 def several(panel, monkeypatch):
     """The open panel with three volumes, of which the last two are checked."""
     monkeypatch.setattr(atlas, "ROUNDS", 1)
-    panel.panel.catalog.stop()
     panel.logic.registration.installer = SimpleNamespace(ensure=lambda: None)
     for k in range(3):
         addVolume(blobs(SHAPE, shift=(2 * k - 2, 0, 0)), OBLIQUE, f"MR {k}/a")

@@ -30,7 +30,6 @@ def clicked(scene, panel, tmp_path, monkeypatch):  # noqa: F811
     """The panel with the result, its DICOM section open; the file dialogs answer ``tmp_path / out``."""
     import qt
 
-    panel.panel.catalog.stop()
     ui, parameters = panel.ui, panel.panel.parameters
     interact.choose(ui.fixedSelector, "CT")
     interact.choose(ui.movingSelector, "CT later")

@@ -195,7 +195,7 @@ def test_landmarks_that_only_judge_draw_the_result_when_they_are_followed(faked,
 def test_the_field_follows_a_landmark_that_is_dragged(panel, host):
     """With the real library: the result leads to where the target was dragged."""
     ui, parameters = panel.ui, panel.panel.parameters
-    shape, matrix = (32, 32, 32), np.diag([2.0, 2.0, 2.0, 1.0])
+    shape, matrix = (20, 20, 20), np.diag([3.2, 3.2, 3.2, 1.0])
     fixed, moving = addVolume(blobs(shape), matrix, "F"), addVolume(blobs(shape), matrix, "M")
     place = [32.0, 34.0, 30.0]
     first, second = points("fixed points", place), points("moving points", place)

@@ -261,7 +261,6 @@ def test_the_field_of_a_node_is_the_field_it_was_made_of(transformNode):
 
 
 def test_the_panel_shows_the_report_of_the_chosen_transform_also_after_loading(panel, transformNode, tmp_path):
-    panel.panel.catalog.stop()
     ui = panel.ui
     assert "No registration yet" in ui.verdictLabel.text
     panel.panel.parameters.outputTransform = transformNode
@@ -281,7 +280,6 @@ def test_the_panel_shows_the_report_of_the_chosen_transform_also_after_loading(p
 
 
 def test_scoring_without_labels_says_what_to_choose(panel, transformNode):
-    panel.panel.catalog.stop()
     ui = panel.ui
     panel.panel.parameters.outputTransform = transformNode
     ui.judgmentButton.collapsed = False

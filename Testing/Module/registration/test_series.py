@@ -236,7 +236,6 @@ def test_one_thing_runs_at_a_time(faked, ui):
 
 def test_it_is_clicked_together(panel, fixed):
     ui, section = panel.ui, panel.panel.sections["several"]
-    panel.panel.catalog.stop()
     section.series.logic.makeProcess, section.series.logic.installer = (
         lambda: process.LibraryProcess(FAKE),
         NoInstaller(),

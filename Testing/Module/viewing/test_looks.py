@@ -306,7 +306,6 @@ def test_windows_ignore_the_background():
 class TestPanel:
     @pytest.fixture
     def ui(self, panel, result):
-        panel.panel.catalog.stop()
         panel.panel.parameters.outputTransform = result.transform
         panel.ui.imagesButton.collapsed = panel.ui.outputsButton.collapsed = True
         panel.ui.lookButton.collapsed = False

@@ -124,7 +124,6 @@ def test_the_fixed_volume_is_not_moved_onto_itself(transformNode):
 
 
 def test_it_is_clicked_together(panel, transformNode):
-    panel.panel.catalog.stop()
     ui, points = panel.ui, markups()
     ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
     interact.click(ui.applyToButton)

@@ -170,7 +170,6 @@ def test_the_worker_is_told_where_they_are(folder):
 def test_it_is_clicked_together(panel, tmp_path):
     cases.setModelsFolder(tmp_path / "mine")
     ui, section = panel.ui, panel.panel.sections["models"]
-    panel.panel.catalog.stop()
     ui.imagesButton.collapsed = ui.outputsButton.collapsed = True
     interact.click(ui.modelsButton)
     section.refresh()
@@ -183,7 +182,6 @@ def test_it_is_clicked_together(panel, tmp_path):
     interact.click(ui.removeModelButton)
     assert ui.modelsList.count == count
     assert not list((tmp_path / "mine").iterdir())
-    panel.panel.catalog.stop()
     os.environ.pop(models.USER_FOLDER_VARIABLE, None)
 
 
@@ -200,7 +198,6 @@ def test_the_devices_are_said_with_their_memory():
 
 
 def test_opening_advanced_shows_the_devices(panel):
-    panel.panel.catalog.stop()
     interact.click(panel.ui.advancedButton)
     interact.wait_until(lambda: "GB free" in panel.ui.deviceLabel.text, 60)
     assert panel.ui.deviceLabel.visible

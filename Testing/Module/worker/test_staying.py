@@ -247,13 +247,13 @@ os.kill(os.getpid(), 9)
     assert folder.exists() is not isAtWork
 
 
-def test_opening_the_panel_warms_the_real_worker_which_serves_all_and_keeps_nothing(panel):
-    catalog, logic = panel.panel.catalog, panel.logic.registration
+def test_opening_the_panel_warms_the_real_worker_which_serves_all_and_keeps_nothing(asking):
+    catalog, logic = asking.panel.catalog, asking.logic.registration
     until(lambda: slicer.app.processEvents() or not catalog.answer.isRunning)
     assert len(catalog.methods) > 2
     served = staying.SHARED.processId
     assert served is not None
-    fixed, moving = addVolume(blobs((20, 20, 20)), OBLIQUE), addVolume(blobs((20, 20, 20), (1, 1, 0)), OBLIQUE)
+    fixed, moving = addVolume(blobs((12, 12, 12)), OBLIQUE), addVolume(blobs((12, 12, 12), (1, 1, 0)), OBLIQUE)
     found = []
     for _ in range(2):
         logic.register(fixed, moving, affine="none")
@@ -261,7 +261,7 @@ def test_opening_the_panel_warms_the_real_worker_which_serves_all_and_keeps_noth
         assert staying.SHARED.processId == served
     kept = psutil.Process(served)
     paths = [file.path for file in kept.open_files()] + [kept.cwd()]
-    panel.cleanup()
+    asking.cleanup()
     assert not psutil.pid_exists(served)
     assert np.array_equal(*found)
     assert not any("DeepRegistration-" in path for path in paths)
