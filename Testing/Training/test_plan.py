@@ -14,6 +14,7 @@ from Training.steps import steps_of
 SYNTHESIS = {"shape": [32, 32]}
 
 
+@pytest.mark.usefixtures("weightless")
 @pytest.mark.parametrize("path", sorted(PLANS.glob("*.toml")), ids=lambda p: p.stem)
 def test_every_plan_that_comes_along_can_be_read_and_its_networks_built(path: Path) -> None:
     plan = read_plan(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -16,6 +18,7 @@ from DeepRegistrationLib.progress import Cancelled, CancelToken, Reporter
 from ..geometry.geometries import oblique, rotation
 
 
+@functools.cache
 def _tissues(ndim: int) -> Image:
     """A body of four tissues without symmetry, 1.5 mm voxels."""
     shape = (64,) * ndim

@@ -17,9 +17,10 @@ from Testing.Lib.test_pipeline import FAST, pair
 
 SHAPES = {2: (40, 44), 3: (16, 24, 18)}
 NETWORKS = [(method.name, ndim) for method in methods() if method.network for ndim in method.dimensions]
+SLOWEST_APART = [pytest.param(*each, marks=pytest.mark.slow) if each == ("sar-net", 3) else each for each in NETWORKS]
 
 
-@pytest.mark.parametrize(("name", "ndim"), NETWORKS)
+@pytest.mark.parametrize(("name", "ndim"), SLOWEST_APART)
 def test_a_method_without_weights_runs_and_says_so(name, ndim):
     fixed, moving = pair(Grid.from_shape(SHAPES[ndim]), 1.0)
     result = register(fixed, moving, method=name, untrained=True, refine="none", **FAST)
@@ -62,10 +63,7 @@ def test_the_networks_here_are_all_that_the_command_methods_lists(capsys):
     assert [(m["name"], ndim) for m in listed if m["network"] for ndim in m["dimensions"]] == NETWORKS
 
 
-@pytest.mark.parametrize(
-    ("name", "ndim"),
-    [pytest.param(*each, marks=pytest.mark.slow) if each == ("sar-net", 3) else each for each in NETWORKS],
-)
+@pytest.mark.parametrize(("name", "ndim"), SLOWEST_APART)
 def test_every_method_runs_through_the_command_line_with_fresh_weights_and_as_a_bundle(tmp_path, files, name, ndim):
     run_command(files[ndim], name, tmp_path / "fresh.h5", "--untrained")
     model = fresh_model(find_method(name), ndim)

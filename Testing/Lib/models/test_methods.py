@@ -82,6 +82,7 @@ def test_every_paper_has_its_printed_values():
         find_method("sar-net").preset("bold")
 
 
+@pytest.mark.usefixtures("weightless")
 @pytest.mark.parametrize(("name", "variant"), rows())
 def test_every_row_can_be_built_in_two_dimensions(name, variant):
     method = find_method(name)

@@ -33,8 +33,9 @@ class Breath:
         noisy = [p + noise * torch.randn(p.shape, generator=random) for p in pictures]
         self.fixed, *self.frames = (Image(p[0, 0].numpy(), self.grid) for p in noisy)
 
-    def error(self, transforms):
-        """Mean distance from the truth over the body, voxels, of all frames."""
+    def error(self, transforms, first=0):
+        """Mean distance from the truth over the body, voxels, of all frames from the ``first`` on."""
         found = [lps_to_voxels(displacement_on(t, self.grid), self.grid) for t in transforms]
-        apart = [(f - u).square().sum(1).sqrt()[0].numpy() for f, u in zip(found, self.truth, strict=True)]
+        truth = self.truth[first : first + len(found)]
+        apart = [(f - u).square().sum(1).sqrt()[0].numpy() for f, u in zip(found, truth, strict=True)]
         return float(np.mean([a[self.body].mean() for a in apart]))

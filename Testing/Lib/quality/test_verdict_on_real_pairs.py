@@ -101,7 +101,9 @@ def test_points_are_found_nearer_than_with_the_affine_alone(name):
     assert 0 < report.points_error_mm < report.affine_points_error_mm
 
 
-@pytest.mark.parametrize("name", some_slow(WRONG, "a chest and a head", "a hippocampus and a heart"))
+@pytest.mark.parametrize(
+    "name", some_slow(WRONG, "a chest and a head", "a hippocampus and a heart", "CT and MR, one upside down")
+)
 def test_the_light_is_not_green_for(name):
     verdict, reasons = light(*WRONG[name]())
     assert verdict != "good"

@@ -34,11 +34,11 @@ def data(tmp_path):
     """A data folder with three small labeled images for one of the groups."""
     folder = tmp_path / "data" / "hippocampus"
     folder.mkdir(parents=True)
-    grid = Grid.from_shape((20, 22, 24))
+    grid = Grid.from_shape((12, 14, 16))
     random = np.random.default_rng(0)
     for number in range(3):
         labels = np.zeros(grid.shape, np.uint8)
-        labels[6 : 13 + number, 6:15, 6 + number : 16] = 1
+        labels[3 : 8 + number, 3:10, 3 + number : 11] = 1
         noise = random.normal(0, 3, grid.shape)
         Image((labels * 100 + 20 + noise).astype(np.float32), grid).save(
             folder / f"hippocampus_{number:03d}_img.nii.gz"
