@@ -65,7 +65,7 @@ def test_one_command_makes_a_better_model_which_is_listed_and_runs_by_its_name_a
     output = begun.with_name("blobs.safetensors")
     # On so few voxels a start moves the refinement's Dice by half a hundredth, up or down: that is not to decide here.
     monkeypatch.setattr(judge, "HARM", 0.02)
-    assert command(folder, output, "--start", "begun", "--steps", "300", "--work", tmp_path / "w") == 0
+    assert command(folder, output, "--start", "begun", "--steps", "80", "--work", tmp_path / "w") == 0
     said = capsys.readouterr().out
     header = read_header(output)
     (row,) = worths(header.scores)
