@@ -54,7 +54,7 @@ def test_it_is_offered_once_slicer_has_started(sampleData, load_module):
 
 def test_the_pair_comes_with_labels_and_landmarks(sampleData, monkeypatch):
     monkeypatch.setattr(
-        samples, "MAKE", samples.MAKE.replace("demo_pair()", "demo_pair(shape=(40, 48, 40), spacing=4.5)")
+        samples, "MAKE", samples.MAKE.replace("demo_pair()", "demo_pair(shape=(24, 28, 24), spacing=7.5)")
     )
     samples.registerSamples(MODULE / "Resources" / "Icons")
     made = sampleData[0].load(None)
