@@ -203,6 +203,22 @@ def test_where_symmetry_leaves_it_open_the_header_is_believed_and_it_is_said() -
     assert found.orientation_open
 
 
+@pytest.mark.parametrize(("share", "kept"), [(0.6, True), (0.8, False)])
+def test_the_header_is_kept_where_a_far_turn_is_a_little_better_and_it_is_said(share: float, kept: bool) -> None:
+    """A crop in another contrast was turned by 70 degrees, a mouse in another pose by 158."""
+    tissues = _tissues(3)
+    half_turned = tissues.array[:, ::-1, ::-1]
+    one_sided = np.maximum(tissues.array, half_turned)
+    middle, low = one_sided.shape[2] // 2, round(share * one_sided.shape[0])
+    one_sided[:, :, :middle] = tissues.array[:, :, :middle]
+    mostly_turned = np.concatenate([one_sided[:low, ::-1, ::-1], one_sided[low:]])
+    fixed = _seen_through(Image(one_sided, tissues.grid), tissues.grid, np.eye(4), T1, 1)
+    motion = _motion(3, tissues.grid.center, 12.0)
+    found = find_alignment(fixed, _seen_through(Image(mostly_turned, tissues.grid), tissues.grid, motion, T1, 2))
+    assert (_error(tissues, found.matrix, np.eye(4), motion) < 2.0) == kept
+    assert found.orientation_open == kept
+
+
 @pytest.mark.parametrize("scale", [1e-3, 0.07, 1e3], ids=["micrometers", "a mouse", "meters"])
 def test_the_size_of_a_voxel_does_not_matter(scale: float) -> None:
     tissues = _tissues(3)
