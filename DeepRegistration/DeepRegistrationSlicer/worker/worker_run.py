@@ -60,6 +60,7 @@ class WorkerRun:
             pass
         self.isRunning = False
         errors = self._process.errorText()
+        self._process.kill()  # what it started may still be there
         if code != EXIT_DONE or self._report is None:
             LOGGER.warning("The registration worker ended with code %s: %s", code, errors.strip())
         if code == EXIT_DONE and self._report is not None:

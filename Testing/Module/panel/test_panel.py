@@ -121,8 +121,9 @@ def test_a_worker_killed_from_outside_leaves_a_usable_panel(faked, ui, pair):
     family = killed.children()
     killed.kill()
     interact.wait_until(lambda: ui.applyButton.text == "Apply")
-    for left in family:
-        left.kill()
+    gone, alive = psutil.wait_procs(family, 2)
+    assert gone
+    assert not alive
     assert "ended from outside" in ui.statusLabel.text
     pretend(faked, "none")
     interact.click(ui.applyButton)
