@@ -81,11 +81,7 @@ def challenged(
     scale, there = finer(images, coarse, 1, u)
     if not still and moved_share(scale, there) < (FAR_ACROSS if across else FAR)[there.ndim - 2]:
         return u, counts, choice
-    as_given = images.as_given()
-
-    def tells(field: Tensor) -> float:
-        return information(*finer(as_given, coarse, max(coarse.factors), field))
-
+    tells = partial(_tells, images.as_given(), coarse)
     name = f"{NETWORK_ALONE}, {levels[-1].similarity}"
     told = before = tells(u)
     best = choice
@@ -119,11 +115,11 @@ def looked_again(
     """
     levels = plans("information")
     coarse = levels[coarse_levels(levels) - 1]
-    as_given, best = images.as_given(), proposal.fields[0]
+    tells, best = partial(_tells, images.as_given(), coarse), proposal.fields[0]
     told, worth = -math.inf, -math.inf
     for look, u in enumerate(islice(proposal.rounds(), ROUNDS)):
         scale, there = finer(images, coarse, 1, u)
-        more = information(*finer(as_given, coarse, max(coarse.factors), u))
+        more = tells(u)
         evidence = weigh(NETWORK_ALONE, scale, there, None)
         if more <= told or evidence.worth < worth + WORTH:
             break
@@ -135,6 +131,11 @@ def looked_again(
         if reporter.stopped(LAST_LOOK):
             break
     return best, choice
+
+
+def _tells(images: Images, coarse: Level, u: Tensor) -> float:
+    """What one image tells of the other at full resolution, moved by ``u`` (1, ndim, *S) voxels of any level."""
+    return information(*finer(images, coarse, max(coarse.factors), u))
 
 
 def _refined(images: Images, levels: Sequence[Level], start: Tensor, run: Run, anew: bool) -> tuple[Tensor, list[int]]:
