@@ -20,11 +20,11 @@ from Training.synthesis.plan import DeformPlan
 from Training.synthesis.recipe import deform_recipe
 
 from .. import worker
-from ..kinds import BRAIN, CHEST, HEART, HIPPOCAMPUS, REMAPPED, SLICES, TUMOR, project_pairs
+from ..kinds import BRAIN, CHEST, HEART, HIPPOCAMPUS, HISTOLOGY, REMAPPED, SLICES, TUMOR, project_pairs
 from ..pairs import Pair
 
 KNOWN = "T1 and T2 slices of one brain (known field)"
-IN_2D = (CHEST, SLICES, KNOWN)
+IN_2D = (CHEST, SLICES, KNOWN, HISTOLOGY)
 ONE_CONTRAST = (BRAIN, HIPPOCAMPUS, HEART)
 TWO_CONTRASTS = (REMAPPED, TUMOR)
 GROUPS: dict[tuple[str, int], tuple[str, ...]] = {

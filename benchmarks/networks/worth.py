@@ -12,7 +12,7 @@ import numpy as np
 
 from DeepRegistrationLib.models.worth import Worth
 
-from ..kinds import SLICES
+from ..kinds import HISTOLOGY, SLICES
 from .real import HALF, KNOWN, main_figure
 
 LIBRARY = Path(__file__).resolve().parents[2] / "DeepRegistrationLib"
@@ -22,6 +22,7 @@ KINDS = {
     "chest (X-ray, 2-D)": ("chest X-rays", 1),
     SLICES: ("brain slices", 1),
     KNOWN: ("T1 with T2 slices", 2),
+    HISTOLOGY: ("stained sections", 2),
     "brain (T1)": ("T1 brains", 1),
     "brain (pseudo-T2 <- T1)": ("T2-like with T1 brains", 2),
     "brain with tumor (landmarks)": ("brains with a tumor", 0),
