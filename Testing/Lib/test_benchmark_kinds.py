@@ -13,6 +13,7 @@ from benchmarks.networks.real import known_fields
 from benchmarks.pairs import Pair, read_pairs, write_pairs
 from benchmarks.peers import coarse_grid, greedy_levels
 from benchmarks.robustness.cases import base_cases
+from benchmarks.robustness.generated import KINDS, SEEDS
 from benchmarks.worker import agreement
 from Testing.data import real
 
@@ -70,7 +71,8 @@ def test_the_robustness_benchmark_takes_its_pairs_from_that_list():
 
 def test_an_absent_folder_gives_no_pairs(tmp_path):
     assert kinds.project_pairs(tmp_path) == []
-    assert all(kind == "generated head" for kind, _, _ in base_cases(tmp_path))
+    found = Counter(kind for kind, _, _ in base_cases(tmp_path))
+    assert found == {"generated head": 8, **dict.fromkeys(KINDS, len(SEEDS))}
 
 
 def test_further_landmarks_are_read_with_the_list_and_scored_by_themselves(tmp_path):

@@ -23,6 +23,7 @@ from DeepRegistrationLib.phantom.demo_pair import demo_pair
 from .. import kinds
 from ..pairs import Pair
 from ..worker import label_map
+from . import generated
 from .changes import bias, contrast, elastic_field, low_resolution, missing, noise, sliding_field
 
 
@@ -35,6 +36,7 @@ class Case:
         labels: label maps of fixed and moving, and which labels count (all if empty).
         points: by name, (n, ndim) LPS mm in fixed and in moving; the first name counts.
         truth: (*fixed shape, ndim) LPS mm from fixed to moving, known inside ``body``.
+        posed: with a truth, whether the images lie otherwise as well, so that the affine stage has something to find.
     """
 
     kind: str
@@ -47,6 +49,7 @@ class Case:
     points: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     truth: np.ndarray | None = None
     body: np.ndarray | None = None
+    posed: bool = False
 
     def score(self, transform: sitk.Transform) -> dict[str, float]:
         """ "dice", or "mm" (and "mm NAME" of further landmarks); pixels where the image has no size."""
@@ -98,7 +101,7 @@ _ONLY = {
 
 
 def base_cases(data: Path) -> Iterator[tuple[str, str, Load]]:
-    """(kind, name, how to load it) of every pair with a truth in the data folder; what is absent is left out."""
+    """(kind, name, how to load it) of every pair with a truth in the data folder, as far as it is there, then the generated."""
     pairs = kinds.project_pairs(data)
     for kind, groups in _KINDS.items():
         for pair in pairs:
@@ -110,6 +113,9 @@ def base_cases(data: Path) -> Iterator[tuple[str, str, Load]]:
         yield "same head, T1 and T2", "preop", lambda: _still("same head, T1 and T2", "preop", *both)
     for seed in range(1000, 1008):
         yield "generated head", f"{seed}", lambda seed=seed: _generated(seed)
+    for kind in generated.KINDS:
+        for seed in generated.SEEDS:
+            yield kind, f"{seed}", partial(_unseen, kind, seed)
 
 
 _NAMES: dict[str, Callable[[Pair], str]] = {
@@ -138,9 +144,15 @@ def _still(kind: str, name: str, fixed: Path, moving: Path) -> Case:
 def _generated(seed: int) -> Case:
     pair = demo_pair(seed, (96, 120, 96), 2.0, elastic=40.0, rotation=0.0, translation=0.0)
     body = pair.fixed_labels.array > 0
+    truth = pair.true_displacement
     return Case(
-        "generated head", f"{seed}", "elastic 40 mm", pair.fixed, pair.moving, truth=pair.true_displacement, body=body
+        "generated head", f"{seed}", "elastic 40 mm", pair.fixed, pair.moving, truth=truth, body=body, posed=True
     )
+
+
+def _unseen(kind: str, seed: int) -> Case:
+    made = generated.KINDS[kind](seed)
+    return Case(kind, f"{seed}", "as it is", made.fixed, made.moving, truth=made.truth, body=made.body, posed=True)
 
 
 def halved(case: Case) -> Case:

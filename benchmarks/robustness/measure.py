@@ -1,6 +1,7 @@
 """Trust on the unseen: ``python -m benchmarks robustness`` writes docs/robustness.md.
 
-All pairs of the data folder that have a truth, as they are and made harder in known ways (``cases.py``).
+All pairs of the data folder that have a truth, as they are and made harder in known ways (``cases.py``), and generated
+ones of kinds that no setting was chosen on (``generated``), as they are.
 Every method starts from the same affine alignment, which is computed once. A result is harm where it is worse than that
 alignment by more than 0.01 Dice or 0.3 mm (or pixels).
 """
@@ -39,7 +40,11 @@ def add_robustness(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--kinds", nargs="*", help="default: all")
     parser.add_argument("--changes", nargs="*", help="default: all; 'as it is' is the pair itself")
     parser.add_argument("--pairs", type=int, default=4, help="at most so many of a kind")
-    parser.add_argument("--cases", type=int, help="only so many, drawn at random and always the same, kinds in turn")
+    parser.add_argument(
+        "--cases",
+        type=int,
+        help="only so many, drawn at random and always the same, kinds in turn; none of the unseen unless --kinds says so",
+    )
     parser.add_argument("--seeds", type=int, default=1, help="so many random draws of each change")
     parser.add_argument("--quick", action="store_true", help="half the resolution of what is large")
     parser.add_argument("--threads", type=int, default=2)
@@ -85,6 +90,7 @@ def _append(path: Path, record: Mapping[str, Any]) -> None:
 def _wanted(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """(key, how to make it) of every case that was asked for."""
     from .cases import CHANGES, base_cases, changed, halved
+    from .generated import KINDS as UNSEEN
 
     plain = "as it is"
     changes = options.changes or (plain, *CHANGES)
@@ -96,7 +102,9 @@ def _wanted(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
         counts[kind] = counts.get(kind, 0) + 1
         if counts[kind] > options.pairs or (options.kinds and kind not in options.kinds):
             continue
-        for change in changes:
+        if kind in UNSEEN and options.cases and not options.kinds:  # or the draw of old would be another
+            continue
+        for change in (c for c in changes if c == plain or kind not in UNSEEN):
             for seed in range(1 if change == plain else options.seeds):
 
                 def make(load: Any = load, change: str = change, seed: int = seed) -> Any:
@@ -123,10 +131,10 @@ def _drawn(cases: list[tuple[str, Any]], count: int | None) -> list[tuple[str, A
 
 
 def affine_of(case: Any) -> np.ndarray:
-    """(ndim + 1, ndim + 1) LPS mm; where the truth is a known field, the images already lie as they should."""
+    """(ndim + 1, ndim + 1) LPS mm; where only a known field was applied, the images already lie as they should."""
     from DeepRegistrationLib.affine.align import align
 
-    if case.truth is not None and case.kind != "generated head":
+    if case.truth is not None and not case.posed:
         return np.eye(case.fixed.ndim + 1)
     return align(case.fixed, case.moving)
 
@@ -141,6 +149,7 @@ def measure(case: Any, affine: np.ndarray, method: str) -> dict[str, Any]:
     onto = affine_to_sitk(affine)
     found: dict[str, Any] = {"before": case.score(sitk.Transform(case.fixed.ndim, sitk.sitkIdentity))}
     found["affine"] = case.score(onto)
+    found["voxel_mm"] = float(case.fixed.grid.spacing.mean())
     started, apart = time.perf_counter(), 0.0
     try:
         if method in OURS:

@@ -11,7 +11,8 @@ import numpy as np
 
 from DeepRegistrationLib.settings import NETWORK_ALONE
 
-from . import reliability
+from . import reliability, unseen
+from .generated import KINDS as UNSEEN
 from .harm import HARM_DICE, HARM_MM, harmed, loss, worst_tenth
 
 Record = Mapping[str, Any]
@@ -19,8 +20,10 @@ Record = Mapping[str, Any]
 
 def write(records: Sequence[Record], output: Path, machine: str, note: str = "") -> None:
     """robustness.md, and robustness.png where matplotlib is installed."""
-    good = [r for r in records if "after" in r]
     methods = list(dict.fromkeys(r["method"] for r in records))
+    apart = [r for r in records if r["kind"] in UNSEEN]
+    records = [r for r in records if r["kind"] not in UNSEEN]
+    good = [r for r in records if "after" in r]
     lines = [
         "# Trust on the unseen",
         "",
@@ -43,7 +46,8 @@ def write(records: Sequence[Record], output: Path, machine: str, note: str = "")
     acted = [r for r in good if r.get("guard_acted")]
     if acted:
         lines += ["", "## Where other fields were tried", "", *_guard(acted)]
-    failed = [r for r in records if "error" in r]
+    lines += unseen.section(apart, methods)
+    failed = [r for r in (*records, *apart) if "error" in r]
     if failed:
         lines += ["", "## Failed", "", *_failures(failed)]
     output.mkdir(parents=True, exist_ok=True)

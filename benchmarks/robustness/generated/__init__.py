@@ -1,0 +1,17 @@
+"""Kinds of images that no setting of the engine was chosen on: computed from a seed, the truth is known exactly.
+
+Each kind is a function of a seed that gives a ``Made``: two images, and where each point of the fixed one lies in the
+moving one. Nothing in DeepRegistrationLib may be tuned on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .motion import Made
+from .oct import optical
+
+KINDS: dict[str, Callable[[int], Made]] = {
+    "generated OCT": optical,
+}
+SEEDS = (2000, 2001, 2002)
