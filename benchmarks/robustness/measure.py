@@ -43,7 +43,7 @@ def add_robustness(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--cases",
         type=int,
-        help="only so many, drawn at random and always the same, kinds in turn; none of the unseen unless --kinds says so",
+        help="only so many, drawn at random and always the same, kinds in turn; unseen ones only if --kinds says so",
     )
     parser.add_argument("--seeds", type=int, default=1, help="so many random draws of each change")
     parser.add_argument("--quick", action="store_true", help="half the resolution of what is large")

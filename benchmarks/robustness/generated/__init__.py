@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .lungs import lungs
 from .motion import Made
 from .oct import optical
+from .pelvis import cone_beam
+from .pet import pet_ct
 
 KINDS: dict[str, Callable[[int], Made]] = {
     "generated OCT": optical,
+    "generated CT and cone-beam CT": cone_beam,
+    "generated PET and CT": pet_ct,
+    "generated breath-hold lungs": lungs,
 }
 SEEDS = (2000, 2001, 2002)

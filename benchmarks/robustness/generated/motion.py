@@ -69,8 +69,8 @@ class Flow:
     def backward(self, points: Tensor) -> Tensor:
         """The inverse of ``forward``, corrected until it fits within a hundredth of a voxel or so."""
         x = points + self._at(self._w, points)
-        for _ in range(3):
-            x = x - 0.8 * (self.forward(x) - points)
+        for _ in range(2):
+            x = x - 0.9 * (self.forward(x) - points)
         return x
 
     def _at(self, u: Tensor, points: Tensor) -> Tensor:
