@@ -101,7 +101,7 @@ _ONLY = {
 
 
 def base_cases(data: Path) -> Iterator[tuple[str, str, Load]]:
-    """(kind, name, how to load it) of all pairs with a truth in the data folder, if they are there, and generated ones."""
+    """(kind, name, how to load it) of all pairs with a truth in the data folder, and of the generated ones."""
     pairs = kinds.project_pairs(data)
     for kind, groups in _KINDS.items():
         for pair in pairs:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .knee import knee
 from .lungs import lungs
 from .motion import Made
 from .oct import optical
@@ -19,5 +20,6 @@ KINDS: dict[str, Callable[[int], Made]] = {
     "generated CT and cone-beam CT": cone_beam,
     "generated PET and CT": pet_ct,
     "generated breath-hold lungs": lungs,
+    "generated knee": knee,
 }
 SEEDS = (2000, 2001, 2002)

@@ -21,7 +21,7 @@ def lungs(seed: int) -> Made:
     thorax.nodules = thorax.nodules[:1]
     middle = (0.0, 6.0, -12.0)
     canvas = Canvas(centered((128, 106, 138), 2.4, middle), random, (-1000.0,), 40)
-    thorax.paint(canvas, 1100)
+    thorax.paint(canvas, 2400)
     grid = centered(SHAPE, SPACING, middle)
     breath = Breath(thorax, random.uniform(20, 35))
     coarse = grid.with_spacing(10.0)

@@ -17,6 +17,10 @@ VIEW = 128.0
 """Radius of what the cone-beam scanner sees, mm."""
 
 
+def _v(*xyz: float) -> np.ndarray:
+    return np.array(xyz, float)
+
+
 class _Pelvis:
     """Random choices of one pelvis; mm about the middle between the hips."""
 
@@ -28,9 +32,9 @@ class _Pelvis:
         s = self.size
         self.neck = np.array([0.0, -22.0, -24.0]) * s  # of the bladder, which stays
         high = random.uniform(26, 40)
-        self.bladder = ellipsoid(self.neck + [0, 0, high - 3], (high * random.uniform(1.0, 1.3), high * 0.9, high))
+        self.bladder = ellipsoid(self.neck + _v(0, 0, high - 3), (high * random.uniform(1.0, 1.3), high * 0.9, high))
         self.prostate = ellipsoid(
-            self.neck + [random.uniform(-3, 3), 5, -19],
+            self.neck + _v(random.uniform(-3, 3), 5, -19),
             (random.uniform(21, 29), random.uniform(15, 20), random.uniform(17, 24)),
         )
         side = random.uniform(-14, 14)
@@ -59,11 +63,11 @@ class _Pelvis:
             ischium = [(x * (wide - 18), 24, -30), (x * 62, 32, -70), (x * 48, 14, -102)]
             for chain, r in ((pubis, (11, 8, 12)), (ramus, (9, 6, 9)), (ischium, (17, 13, 14))):
                 found.append((tube(np.array(chain) * s, np.array(r) * s), 2.0))
-            neck = [hip, hip + [x * 24, 2, -12], hip + [x * 42, 8, -30]]
-            shaft = [hip + [x * 42, 8, -30], hip + [x * 36, 2, -80], hip + [x * 30, 0, -180]]
+            neck = [hip, hip + _v(x * 24, 2, -12), hip + _v(x * 42, 8, -30)]
+            shaft = [hip + _v(x * 42, 8, -30), hip + _v(x * 36, 2, -80), hip + _v(x * 30, 0, -180)]
             found.append((ellipsoid(hip * s, (23.5 * s,) * 3), 1.8))
             found.append((tube(np.array(neck) * s, np.array((16, 15, 19)) * s), 2.5))
-            found.append((ellipsoid((hip + [x * 46, 10, -12]) * s, (15 * s, 16 * s, 18 * s)), 2.0))
+            found.append((ellipsoid((hip + _v(x * 46, 10, -12)) * s, (15 * s, 16 * s, 18 * s)), 2.0))
             found.append((tube(np.array(shaft) * s, np.array((18, 15, 14)) * s), 5.0))
         found.append((ellipsoid((0, 74 * s, 58 * s), (54 * s, 19 * s, 50 * s), turn(-25, 0)), 2.0))
         found.append((tube(np.array([(0, 86, 20), (0, 84, -10), (0, 68, -32)]) * s, (16, 11, 5)), 1.5))
@@ -124,7 +128,7 @@ class _Pelvis:
         put(self.prostate, (46 + 5 * texture).astype(np.float32), 1.5)
         put(self.bladder, 38, 1.5)
         put(self.bladder.grown(-3.5), 6, 1.5)
-        for bone, cortex in self.bones:
+        for bone, _ in self.bones:
             put(bone, 780)
         marrow = (210 + 60 * texture).astype(np.float32)
         for bone, cortex in self.bones:

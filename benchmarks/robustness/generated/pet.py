@@ -21,7 +21,7 @@ def pet_ct(seed: int) -> Made:
     thorax = Thorax(random)
     middle = (0.0, 8.0, -80.0)
     canvas = Canvas(centered((120, 88, 112), 3.6, middle), random, (-1000.0, 0.0), 40)
-    thorax.paint(canvas, 500)
+    thorax.paint(canvas, 800)
     whole = centered(SHAPE, SPACING, middle)
     part = centered(PET_SHAPE, PET_SPACING, np.array(middle) + random.uniform(-6, 6, 3))
     loose = Flow(whole.with_spacing(10.0), elastic(whole.with_spacing(10.0), random, 4.0, 28.0))

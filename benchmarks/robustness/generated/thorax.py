@@ -5,14 +5,18 @@ Coordinates are mm about the middle of the chest, at the level of the lungs' roo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from .motion import smooth_step
 from .shapes import Axes, Canvas, Shape, below, ellipsoid, fractal, smooth_noise, tube, turn
-from .trees import tree
+from .trees import Inside, tree
 
+Put = Callable[..., None]
 _FAR = np.full(3, 1e4)
 
 
@@ -112,7 +116,7 @@ class Thorax:
             put(ellipsoid(center, (radius,) * 3), 35, float(random.uniform(5, 12)), 2)
         self._bones(put)
 
-    def _belly(self, canvas: Canvas, texture: np.ndarray, put) -> None:  # type: ignore[no-untyped-def]
+    def _belly(self, canvas: Canvas, texture: np.ndarray, put: Put) -> None:
         random, foot = self.random, self.floor
         inside = self.cavity().grown(-2) & self.diaphragm().grown(-4)
         w, d = self.wide, self.deep
@@ -144,7 +148,7 @@ class Thorax:
             put(ellipsoid((x * 0.42 * w, 34, foot - 98), (13, 12, 24)), 10, float(random.uniform(6, 16)), 1)
             put(tube([(x * 40, 55, foot - 60), (x * 58, 52, -420)], (14, 28)), 55, 0.7, 2)
 
-    def _vessels(self, canvas: Canvas, put, lungs: Shape, most: int) -> None:  # type: ignore[no-untyped-def]
+    def _vessels(self, canvas: Canvas, put: Put, lungs: Shape, most: int) -> None:
         random = self.random
         inside = at_point(lungs)
         for x in (-1, 1):
@@ -162,7 +166,7 @@ class Thorax:
         for x in (-1, 1):
             put(tube([(0, 22, 20), (x * 26, 20, 0), (x * 48, 18, -10)], (8, 7, 5.5)), -970, 0.2)
 
-    def _heart(self, put) -> None:  # type: ignore[no-untyped-def]
+    def _heart(self, put: Put) -> None:
         random, base = self.random, self.floor + 68
         blood = float(random.uniform(40, 170))
         put(ellipsoid((24, -26, base), (50, 41, 45), turn(28, 1)), 45, 1.7)
@@ -184,7 +188,7 @@ class Thorax:
         put(tube([(8, -20, base + 30), (4, -10, 12), (-34, 6, 0)], (13, 12, 9)), blood, 1.6)
         put(tube([(4, -10, 12), (38, 10, 4)], (12, 9)), blood, 1.6)
 
-    def _bones(self, put) -> None:  # type: ignore[no-untyped-def]
+    def _bones(self, put: Put) -> None:
         random = self.random
         for n in range(-13, 8):
             z = n * 26.0 + 10
@@ -208,9 +212,9 @@ class Thorax:
                     -10 + (self.deep * share + 8) * np.sin(angle),
                 )
                 line = np.stack([x_, y_, z], 1)
-                for a, b in zip(line[:-1], line[1:], strict=True):
+                for a, b in pairwise(line):
                     put(tube([a, b], 5.2), 520, 1.0)
-                for a, b in zip(line[:-1], line[1:], strict=True):
+                for a, b in pairwise(line):
                     put(tube([a, b], 2.4), 230, None)
         for x in (-1, 1):
             put(tube([(x * 12, -62, 96), (x * 70, -40, 118), (x * 135, 8, 118)], 6), 480, 0.9)
@@ -220,12 +224,12 @@ class Thorax:
             put(blade & below(2, 110), 480, 0.9)
 
 
-def at_point(shape: Shape):  # type: ignore[no-untyped-def]
+def at_point(shape: Shape) -> Inside:
     """The shape's distance of a single point."""
     return lambda point: float(shape.distance([np.full(1, c, np.float32) for c in point])[0])
 
 
-def _loose(inside, start: np.ndarray):  # type: ignore[no-untyped-def]
+def _loose(inside: Inside, start: np.ndarray) -> Inside:
     """As ``inside``, but free within 40 mm of ``start``, which lies between the lungs."""
     return lambda point: -99.0 if np.linalg.norm(point - start) < 40 else inside(point)
 

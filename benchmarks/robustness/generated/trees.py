@@ -20,7 +20,7 @@ def tree(
     inside: Inside,
     *,
     least: float = 0.7,
-    stretch: float = 9.0,
+    stretch: float = 7.0,
     spread: float = 0.55,
     wander: float = 0.12,
     most: int = 500,
@@ -45,6 +45,12 @@ def tree(
             way = way + wander * random.standard_normal(len(way))
             way /= np.linalg.norm(way)
             after = at + way * (length / parts)
+            for _ in range(4):  # aside, where it would leave
+                if inside(after) <= -r:
+                    break
+                way = way + 0.9 * random.standard_normal(len(way))
+                way /= np.linalg.norm(way)
+                after = at + way * (length / parts)
             if inside(after) > -r:
                 break
             found.append((at, after, r, r * 0.97))
