@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .aorta import aorta
+from .brain_shift import brain_shift
+from .fundus import fundus
 from .knee import knee
 from .lungs import lungs
 from .motion import Made
@@ -21,5 +24,8 @@ KINDS: dict[str, Callable[[int], Made]] = {
     "generated PET and CT": pet_ct,
     "generated breath-hold lungs": lungs,
     "generated knee": knee,
+    "generated ultrasound and MR": brain_shift,
+    "generated retina": fundus,
+    "generated aorta": aorta,
 }
 SEEDS = (2000, 2001, 2002)

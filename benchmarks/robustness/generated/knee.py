@@ -63,6 +63,7 @@ class _Knee:
         put(leg.grown(-1.6), 0.04, 0.85, rough=0.08)
         put(leg.grown(-random.uniform(5, 8)), 0.12, 0.1, 1.0)  # fascia
         put(leg.grown(-9), 0.05, 0.78, 1.0, 0.10)
+        within = leg.grown(-9)
         sheets = np.abs(smooth_noise(grid.shape, random, grid.spacing, 26)) + 0.25 * np.abs(texture)
         muscle, marbled = (
             (np.where(sheets < 0.12, v, 0.36) * (1 + 0.06 * texture)).astype(np.float32) for v in (0.75, 0.14)
@@ -73,9 +74,9 @@ class _Knee:
                 ([(x * 26, 40, 140), (x * 32, 38, 60), (x * 36, 34, 10)], (20, 15, 7)),  # hamstrings
                 ([(x * 18, 36, 22), (x * 20, 42, -30), (x * 20, 44, -130)], (8, 17, 21)),  # gastrocnemius
             ):
-                canvas.paint(tube(chain, radii), muscle, marbled, uneven=2)
-        canvas.paint(tube([(-12, 24, -30), (-4, 28, -130)], (10, 14)), muscle, marbled, uneven=1)
-        canvas.paint(tube([(26, -8, -44), (24, -6, -130)], (8, 15)), muscle, marbled, uneven=1)
+                canvas.paint(tube(chain, radii) & within, muscle, marbled, uneven=2)
+        canvas.paint(tube([(-12, 24, -30), (-4, 28, -130)], (10, 14)) & within, muscle, marbled, uneven=1)
+        canvas.paint(tube([(26, -8, -44), (24, -6, -130)], (8, 15)) & within, muscle, marbled, uneven=1)
         put(tube([(2, 40, 140), (2, 34, 40), (-2, 34, -20), (-4, 38, -130)], 4.2), 0.07, rough=0.3)
         put(tube([(-6, 44, 140), (-4, 39, 40), (-6, 39, -20), (-8, 42, -130)], 3.4), 0.16, rough=0.3)
         condyles = self.condyles()
@@ -95,6 +96,8 @@ class _Knee:
         )
         tibia = flat.blended(tube([(0, 4, top - 10), (0, 3, top - 36), (0, 6, -150)], (25, 16, 13)), 8)
         tibia = tibia.blended(ellipsoid((0, -13, top - 30), (10, 8, 11)), 6)
+        joint = tube([(-99, *self.center), (99, *self.center)], r + self.cartilage + 0.8)
+        tibia = tibia - joint
         spine = tube([(-4, 6, top), (-3, 6, top + 5)], (6, 2)) | tube([(5, 9, top), (4, 9, top + 4)], (6, 2))
         ring = Shape(
             lambda p: np.maximum(
@@ -116,7 +119,7 @@ class _Knee:
         put(tube([(-6, y0 - 2, z0 - 8), (0, y0 + 18, z0 - 14), (0, 28, top - 4)], 4.5), 0.07)
         put(behind, 0.58)
         fibula = tube([(33, 20, top - 16), (32, 24, -150)], (9, 6))
-        for bone, cortex in ((femur, 1.4), (tibia | spine, 1.3), (patella, 1.2), (fibula, 1.6)):
+        for bone, cortex in ((femur, 1.4), (tibia | (spine - joint), 1.3), (patella, 1.2), (fibula, 1.6)):
             put(bone, 0.06)
             put(bone.grown(-cortex), 0.10, 0.66, 0.3, 0.07)
         for z in (z0 + 30, top - 15):  # scars of growth plates
@@ -175,7 +178,7 @@ def knee(seed: int) -> Made:
     """Straight fixed, bent moving, of odd seeds with fat suppressed."""
     random = np.random.default_rng([seed, 5])
     one = _Knee(random)
-    canvas = Canvas(centered((224, 192, 66), (0.8, 0.8, 1.6), (0, 4, 0)), random, (0.0, 0.0), 18)
+    canvas = Canvas(centered((212, 184, 46), (0.84, 0.84, 2.3), (0, 4, 0)), random, (0.0, 0.0), 18)
     one.paint(canvas)
     grids = [_sagittal(np.array([0.0, 4.0, 0.0]) + random.uniform(-3, 3, 3)) for _ in range(2)]
     coarse = centered((32, 28, 24), 6.0, (0, 4, 0))
