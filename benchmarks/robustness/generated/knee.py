@@ -135,7 +135,7 @@ class _Knee:
 
 
 class _Bend:
-    """Flexion by an angle (radian) about the condyles, which stay: within each circle about them points turn alike."""
+    """Flexion by an angle (radian, 0 or more) about the condyles, which stay; the distance from their axis stays."""
 
     def __init__(self, knee: _Knee, angle: float) -> None:
         self.center, self.angle = knee.center, angle
@@ -160,10 +160,12 @@ class _Bend:
 
     def backward(self, points: Tensor) -> Tensor:
         r, angle, out = self._polar(points)
-        found = angle - 0.5 * self.angle * out
-        for _ in range(16):
-            found = angle - self.angle * out * np.interp(found, self._a, self._share)
-        return self._at(points, r, found)
+        low, high = angle - self.angle * out, angle
+        for _ in range(14):  # it is monotone in the angle
+            found = (low + high) / 2
+            ahead = found + self.angle * out * np.interp(found, self._a, self._share) > angle
+            low, high = np.where(ahead, low, found), np.where(ahead, found, high)
+        return self._at(points, r, (low + high) / 2)
 
 
 def _sagittal(middle: np.ndarray) -> Grid:
