@@ -107,15 +107,17 @@ def aorta(seed: int, coarser: float = 1.0) -> Made:
         canvas.paint(tube(one[:2], one[2:]), 1.0, None)
 
     coarse = centered((42, 26, 36), 6.0, middle)
-    x, y, z = axes_of(coarse)
+    across, ahead, up = axes_of(coarse)
     bow = (
-        np.exp(-(((x - 4) / 32) ** 2) - ((y - 4) / 30) ** 2) * smooth_step((z + 120) / 60) * smooth_step((110 - z) / 60)
+        np.exp(-(((across - 4) / 32) ** 2) - ((ahead - 4) / 30) ** 2)
+        * smooth_step((up + 120) / 60)
+        * smooth_step((110 - up) / 60)
     )
     phase, length = random.uniform(0, 6, 2), random.uniform(70, 120, 2)
     v = elastic(coarse, random, 7.0, 18.0)
     for d in (0, 1):
-        v[d] += random.uniform(5, 10) * (0.6 if d else 1) * bow * np.sin(2 * np.pi * z / length[d] + phase[d])
-    v[2] += random.uniform(-6, 6) * smooth_step((np.abs(x) - 25) / 30) * np.exp(-((z / 60) ** 2))
+        v[d] += random.uniform(5, 10) * (0.6 if d else 1) * bow * np.sin(2 * np.pi * up / length[d] + phase[d])
+    v[2] += random.uniform(-6, 6) * smooth_step((np.abs(across) - 25) / 30) * np.exp(-((up / 60) ** 2))
     motion = Chain(Flow(coarse, v * fade(coarse)), pose(random, 3, 5.0, 7.0))
     grid = centered(_fewer(SHAPE, coarser), SPACING * coarser, middle)
     truth = truth_of(motion, grid)

@@ -12,7 +12,7 @@ from torch import Tensor
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.geometry.image import Grid, Image
 
-from .shapes import to_index
+from .shapes import Axes, to_index
 
 
 class Made(NamedTuple):
@@ -143,7 +143,7 @@ def elastic(grid: Grid, random: np.random.Generator, largest: float, sigma: floa
 
 def fade(grid: Grid, share: float = 0.15) -> np.ndarray:
     """(*shape): 1 inside, falling to 0 over ``share`` of each axis towards the border."""
-    total = np.ones(grid.shape, np.float32)
+    total: np.ndarray = np.ones(grid.shape, np.float32)
     for axis, n in enumerate(grid.shape):
         index = np.arange(n, dtype=np.float32)
         ramp = np.clip(np.minimum(index, n - 1 - index) / max(1.0, share * n), 0, 1)
@@ -158,7 +158,7 @@ def smooth_step(x: np.ndarray) -> np.ndarray:
 
 
 def pushed(
-    axes: Sequence[np.ndarray], center: Sequence[float], gain: Sequence[float], gap: np.ndarray, reach: float
+    axes: Axes, center: Sequence[float | np.ndarray] | np.ndarray, gain: Sequence[float], gap: np.ndarray, reach: float
 ) -> np.ndarray:
     """(ndim, *shape) mm: growth of what lies about ``center`` by ``gain`` an axis, dying out over ``reach`` mm.
 

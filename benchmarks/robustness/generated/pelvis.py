@@ -153,7 +153,7 @@ class _Pelvis:
         middle = [np.interp(z, course[:, 2], course[:, d]) for d in (0, 1)]
         wide = random.choice([-1, 1]) * random.uniform(0.25, 0.45)
         ends = smooth_step((z + 80) / 40) * smooth_step((60 - z) / 40)
-        v += pushed(axes, [*middle, z], [wide, wide, 0.0], self.rectum.distance(axes), 18.0) * ends  # type: ignore[list-item]
+        v += pushed(axes, [*middle, z], [wide, wide, 0.0], self.rectum.distance(axes), 18.0) * ends
         bones = self.bones[0][0].distance(axes)
         for bone, _ in self.bones[1:]:
             bones = np.minimum(bones, bone.distance(axes))

@@ -16,9 +16,11 @@ from torch import Tensor
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.geometry.image import Grid
 
-Axes = Sequence[np.ndarray]
+Axes = Sequence[np.ndarray] | np.ndarray
 """x, y(, z) in mm, arrays that broadcast against each other."""
-Segment = tuple[Sequence[float], Sequence[float], float, float]
+Vector = Sequence[float] | np.ndarray
+"""(n,)."""
+Segment = tuple[Vector, Vector, float, float]
 """Two ends, mm, and the radius at each."""
 
 
@@ -64,7 +66,7 @@ def turn(degrees: float, axis: int) -> np.ndarray:
     return matrix
 
 
-def ellipsoid(center: Sequence[float], radii: Sequence[float], turned: np.ndarray | None = None) -> Shape:
+def ellipsoid(center: Vector, radii: Vector, turned: np.ndarray | None = None) -> Shape:
     """``turned``: (ndim, ndim), the directions of its axes as columns."""
     reach = np.asarray(radii, float) if turned is None else np.full(len(radii), max(radii))
 
@@ -86,7 +88,7 @@ def below(axis: int, mm: float, sign: int = 1, size: int = 3) -> Shape:
     return Shape(lambda p: np.asarray(sign * (p[axis] - mm), np.float32), low, high)
 
 
-def tube(points: Sequence[Sequence[float]], radii: Sequence[float] | float) -> Shape:
+def tube(points: Sequence[Vector] | np.ndarray, radii: Vector | float) -> Shape:
     """A chain of tapering tubes."""
     chain = np.asarray(points, float)
     r = np.broadcast_to(np.asarray(radii, float), len(chain))
@@ -116,7 +118,7 @@ def segment(ends: Segment) -> Shape:
     return Shape(distance, np.minimum(a, b) - top, np.maximum(a, b) + top)
 
 
-def centered(shape: tuple[int, ...], spacing: float | tuple[float, ...], middle: Sequence[float] | None = None) -> Grid:
+def centered(shape: tuple[int, ...], spacing: float | tuple[float, ...], middle: Vector | None = None) -> Grid:
     """An axis-aligned grid about ``middle`` (LPS mm; 0 if not given)."""
     grid = Grid.from_shape(shape, spacing)
     matrix = grid.matrix.copy()
@@ -199,9 +201,7 @@ def to_index(grid: Grid, points: Tensor) -> Tensor:
     return ((points - origin) / step).flip(0)
 
 
-def smooth_noise(
-    shape: tuple[int, ...], random: np.random.Generator, spacing: np.ndarray | Sequence[float], wavelength: float
-) -> np.ndarray:
+def smooth_noise(shape: tuple[int, ...], random: np.random.Generator, spacing: Vector, wavelength: float) -> np.ndarray:
     """(*shape), mean 0, variance about 1, smooth over about ``wavelength`` mm."""
     few = [max(2, round(n * s / (0.5 * wavelength)) + 1) for n, s in zip(shape, spacing, strict=True)]
     few = [min(k, n) for k, n in zip(few, shape, strict=True)]
@@ -214,7 +214,7 @@ def smooth_noise(
 def fractal(
     shape: tuple[int, ...],
     random: np.random.Generator,
-    spacing: np.ndarray | Sequence[float],
+    spacing: Vector,
     wavelength: float,
     octaves: int = 3,
 ) -> np.ndarray:

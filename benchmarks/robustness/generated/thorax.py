@@ -205,13 +205,13 @@ class Thorax:
             reach = 150 if n < 7 else 150 - 16 * (n - 6)
             for x in (-1, 1):
                 angle = np.radians(np.linspace(74, 74 - reach, 16))
-                z = start - smooth_step(np.linspace(0, 1, 16)) * (52 + random.uniform(-4, 4))
-                share = np.maximum(self.profile(z), 0.35)
+                drop = start - smooth_step(np.linspace(0, 1, 16)) * (52 + random.uniform(-4, 4))
+                share = np.maximum(self.profile(drop), 0.35)
                 x_, y_ = (
                     x * (self.wide * share + 8) * np.cos(angle),
                     -10 + (self.deep * share + 8) * np.sin(angle),
                 )
-                line = np.stack([x_, y_, z], 1)
+                line = np.stack([x_, y_, drop], 1)
                 for a, b in pairwise(line):
                     put(tube([a, b], 5.2), 520, 1.0)
                 for a, b in pairwise(line):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .shapes import Segment
+from .shapes import Segment, Vector
 
 Inside = Callable[[np.ndarray], float]
 """About the signed mm of a point from the border of what a tree may fill, negative inside."""
@@ -14,8 +14,8 @@ Inside = Callable[[np.ndarray], float]
 
 def tree(
     random: np.random.Generator,
-    start: Sequence[float],
-    direction: Sequence[float],
+    start: Vector,
+    direction: Vector,
     radius: float,
     inside: Inside,
     *,
