@@ -23,8 +23,8 @@ from .detail import AROUND, CLEARLY, LEAST_DETAIL, Shift, best_shift, correlatio
 from .freedom import FREEDOMS, Freedom, nearest
 from .measure import JointMeasure
 from .quick import measure_of
-from .search import NEAR_TURN, angle, far_candidates, near_candidates
-from .solver import Prior, distinct, effort, far_apart, improve, plausible, rotation
+from .search import NEAR_TURN, angle, far_candidates, near_candidates, of_sizes
+from .solver import Prior, distinct, effort, far_apart, growth, improve, plausible, rotation
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ _OPEN = 0.85  # above this another orientation is as likely
 # contrasts, a mouse in another pose), and a head of remapped contrast lay 83 mm off in place of 16. Turned by random
 # right angles and up to 30 degrees 66 pairs gave 1.36 and more; of 51 turned by half a turn two heads gave 1.18.
 _TURN = 1.3
+_OTHER_SIZE = 1.15  # from which on one content is larger than the other
 _SAME = 0.6  # radians between two orientations that count as one
 _DETAIL = 1.25  # correlation of the detail at the best shift, relative to the alignment's: below, no more is asked
 _STRETCHED = 1.33  # where the detail told rightly it was 1.0 to 1.13, in blobs without any 1.4 to 1.5
@@ -265,10 +266,16 @@ class _Search:
         voxels = min(self.fixed.values.numel(), self.moving.values.numel())
         points = int(np.clip(voxels / 80, _FEWEST, _SEARCH.points))
         measure, starts = self._measure(replace(_SEARCH, points=points)), self._starts()
-        largest = self.settings.largest_rotation
-        near = near_candidates(starts, measure.rough_losses, self._effort, largest, _SEARCH.keep)
-        far = far_candidates(starts[1:], measure.rough_losses, largest, 2 * _SEARCH.keep)
+        largest, keep = self.settings.largest_rotation, _SEARCH.keep
+        near = of_sizes(near_candidates, self._sizes(), starts, measure.rough_losses, self._effort, largest, keep)
+        far = of_sizes(far_candidates, self._sizes(), starts[1:], measure.rough_losses, largest, 2 * keep)
         return _Track(near, near[:1], self._start()[None]), (_Track(far, far[:1], far[:1]) if len(far) else None)
+
+    def _sizes(self) -> tuple[float, ...]:
+        """The sizes that are tried: from one that is far off no scale finds the way, nor is the right turn seen."""
+        ratio = self.moving.size / self.fixed.size
+        other = self.settings.kind != "rigid" and max(ratio, 1 / ratio) > _OTHER_SIZE
+        return (1.0, ratio) if other else (1.0,)
 
     def _choose(self, near: _Track, far: _Track | None) -> tuple[_Track, bool]:
         """The orientation that goes on, grown to an affine, and whether another is about as good.
@@ -318,7 +325,13 @@ class _Search:
         return max(-float(loss), 1e-3)
 
     def _grow(self, track: _Track) -> _Track:
-        """From a rigid turn to an affine."""
+        """From a rigid turn, as large as it is and as the contents tell, to an affine."""
+        each_size = [
+            torch.cat([size / growth(c).exp()[:, None, None] * c[..., :-1], c[..., -1:]], -1)
+            for c in [track.candidates]
+            for size in self._sizes()
+        ]
+        track = replace(track, candidates=torch.cat(each_size))
         for each in _GROW:
             track = self._advance(track, each)
         return track
@@ -345,7 +358,7 @@ class _Search:
         return improve(self._measure(each), self._prior, matrices, freedom, each.steps, self.reporter)
 
     def _effort(self, matrices: Tensor) -> Tensor:
-        return effort(matrices, self._start())
+        return effort(matrices, self._start(), self._sizes())
 
     def _measure(self, each: _Pass) -> JointMeasure:
         if each not in self._measures:

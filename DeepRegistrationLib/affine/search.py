@@ -7,7 +7,8 @@ which covers the rotations evenly, first with the contents laid over one another
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,25 @@ _SHIFTED = 24  # far rotations that are also tried with shifts
 _PSI = 1.533751168755204288118041
 
 Losses = Callable[[Tensor], Tensor]
+
+
+def of_sizes(
+    candidates: Callable[..., Tensor], sizes: Sequence[float], starts: Tensor, losses: Losses, *arguments: Any
+) -> Tensor:
+    """What ``candidates`` finds with each of ``sizes`` times as large a fixed image, of the first size first.
+
+    Args:
+        candidates: ``near_candidates`` or ``far_candidates``, whose further ``arguments`` are given.
+    """
+
+    def sized(matrices: Tensor, size: float) -> Tensor:
+        return torch.cat([size * matrices[..., :-1], matrices[..., -1:]], -1)
+
+    found = [
+        sized(candidates(starts, lambda matrices, size=size: losses(sized(matrices, size)), *arguments), size)
+        for size in sizes
+    ]
+    return torch.cat(found)
 
 
 def near_candidates(

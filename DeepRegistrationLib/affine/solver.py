@@ -5,7 +5,7 @@ Matrices are A|t (B, ndim, ndim + 1) in the normalized coordinates of ``affine_m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,8 +58,8 @@ def _apart(matrices: Tensor, order: Iterable[int], distance: float, keep: int) -
     return chosen
 
 
-def effort(matrices: Tensor, start: Tensor) -> Tensor:
-    """(B,) a small loss for turning, scaling and leaving the ``start`` (ndim, ndim + 1).
+def effort(matrices: Tensor, start: Tensor, sizes: Sequence[float] = (1.0,)) -> Tensor:
+    """(B,) a small loss for turning, scaling to none of ``sizes`` and leaving the ``start`` (ndim, ndim + 1).
 
     It decides between candidates that agree about as well. The last part has a bound, for headers may say anything.
     """
@@ -68,7 +68,8 @@ def effort(matrices: Tensor, start: Tensor) -> Tensor:
     # A turn is not dearer for being a large one: the header's word is weighed elsewhere.
     angle = ((trace - 1) / 2 if matrices.shape[1] == 3 else trace / 2).clamp(-1, 1).arccos().clamp_max(0.8)
     away = (matrices[..., -1] - start[:, -1]).square().sum(1)
-    return 0.02 * angle.square() + 0.2 * growth(matrices).square() + 0.004 * (1 - (-away).exp())
+    grown = (growth(matrices)[:, None] - torch.tensor(sizes).log()).abs().amin(1)
+    return 0.02 * angle.square() + 0.2 * grown.square() + 0.004 * (1 - (-away).exp())
 
 
 def growth(matrices: Tensor) -> Tensor:
@@ -86,38 +87,50 @@ def plausible(matrix: Tensor) -> bool:
 class Prior:
     """Holds scale and shear back, E = (A'A - I) / 2, and more so along the axis of a stack of few slices.
 
+    One scale for all is held back by less: bodies differ in size by more than in proportions.
+
     Attributes:
-        weights: (M, ndim) directions w times their strength; the penalty is the sum of their |E w|^2.
+        shape: what |E|^2 is penalized by, its mean being left out.
+        size: the same for the mean alone.
+        weights: (M, ndim) directions w times their strength; the sum of their |E w|^2 is penalized as well.
     """
 
     weights: Tensor
+    shape: float = 0.3
+    size: float = 0.12
 
     @classmethod
     def of(cls, fixed: Content, moving: Content) -> Prior:
-        rows = [np.eye(fixed.grid.ndim) * 0.12]
+        rows = []
         for content in (fixed, moving):
             lack = np.clip(20 / content.slices - 1, 0, 3)
             rows.append(content.grid.directions.T * lack[:, None] * 0.3)
         return cls(torch.from_numpy(np.concatenate(rows)).float())
 
     def penalty(self, matrices: Tensor) -> Tensor:
-        return (self._strain(matrices) @ self.weights.T).square().sum((1, 2))
+        return self._residual(self._strain(matrices)).square().sum(1)
 
     def _strain(self, matrices: Tensor) -> Tensor:
         a = matrices[..., :-1]
         return (a.transpose(1, 2) @ a - torch.eye(a.shape[1])) / 2
+
+    def _residual(self, strain: Tensor) -> Tensor:
+        """(B, R) what is squared and added up; linear in the ``strain`` (B, ndim, ndim)."""
+        n = strain.shape[-1]
+        mean = strain.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] * torch.eye(n)
+        whole = self.shape * (strain - mean) + self.size * mean
+        return torch.cat([whole.flatten(1), (strain @ self.weights.T).flatten(1)], 1)
 
     def derivatives(self, matrices: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient and Gauss-Newton matrix with respect to the rows of A|t."""
         batch, n = matrices.shape[:2]
         a, eye = matrices[..., :-1], torch.eye(n)
         # dE_ij / dA_kl = (delta_il A_kj + delta_jl A_ki) / 2
-        de = (torch.einsum("il,bkj->bijkl", eye, a) + torch.einsum("jl,bki->bijkl", eye, a)) / 2
-        residual = self._strain(matrices) @ self.weights.T
-        jacobian = torch.einsum("bijkl,wj->biwkl", de, self.weights)
-        jacobian = torch.cat([jacobian, torch.zeros(*jacobian.shape[:-1], 1)], -1).reshape(batch, -1, n * (n + 1))
-        gradient = 2 * torch.einsum("brp,br->bp", jacobian, residual.flatten(1))
-        return gradient, 2 * jacobian.transpose(1, 2) @ jacobian
+        de = (torch.einsum("il,bkj->bklij", eye, a) + torch.einsum("jl,bki->bklij", eye, a)) / 2
+        jacobian = self._residual(de.flatten(0, 2)).unflatten(0, (batch, n, n))
+        jacobian = torch.cat([jacobian, torch.zeros(batch, n, 1, jacobian.shape[-1])], 2).flatten(1, 2)
+        gradient = 2 * (jacobian @ self._residual(self._strain(matrices))[..., None])[..., 0]
+        return gradient, 2 * jacobian @ jacobian.transpose(1, 2)
 
 
 def _basis(matrices: Tensor, freedom: str) -> Tensor:
