@@ -34,14 +34,16 @@ def of_sizes(
         candidates: ``near_candidates`` or ``far_candidates``, whose further ``arguments`` are given.
     """
 
-    def sized(matrices: Tensor, size: float) -> Tensor:
-        return torch.cat([size * matrices[..., :-1], matrices[..., -1:]], -1)
-
     found = [
-        sized(candidates(starts, lambda matrices, size=size: losses(sized(matrices, size)), *arguments), size)
+        scaled(candidates(starts, lambda matrices, size=size: losses(scaled(matrices, size)), *arguments), size)
         for size in sizes
     ]
     return torch.cat(found)
+
+
+def scaled(matrices: Tensor, size: float | Tensor) -> Tensor:
+    """A|t (B, ndim, ndim + 1) with ``size`` A."""
+    return torch.cat([size * matrices[..., :-1], matrices[..., -1:]], -1)
 
 
 def near_candidates(

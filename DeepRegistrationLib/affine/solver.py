@@ -85,52 +85,53 @@ def plausible(matrix: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class Prior:
-    """Holds scale and shear back, E = (A'A - I) / 2, and more so along the axis of a stack of few slices.
-
-    One scale for all is held back by less: bodies differ in size by more than in proportions.
+    """Holds scale and shear back, E = (A'A / s^2 - I) / 2, and more so along the axis of a stack of few slices.
 
     Attributes:
-        shape: what |E|^2 is penalized by, its mean being left out.
-        size: the same for the mean alone.
-        weights: (M, ndim) directions w times their strength; the sum of their |E w|^2 is penalized as well.
+        weights: (M, ndim) directions w times their strength; the penalty is the sum of their |E w|^2.
+        sizes: those that cost nothing; s is the one of them that is nearest to a matrix's own.
     """
 
     weights: Tensor
-    shape: float = 0.3
-    size: float = 0.12
+    sizes: tuple[float, ...] = (1.0,)
 
     @classmethod
-    def of(cls, fixed: Content, moving: Content) -> Prior:
-        rows = []
+    def of(cls, fixed: Content, moving: Content, sizes: tuple[float, ...] = (1.0,)) -> Prior:
+        rows = [np.eye(fixed.grid.ndim) * 0.12]
         for content in (fixed, moving):
             lack = np.clip(20 / content.slices - 1, 0, 3)
             rows.append(content.grid.directions.T * lack[:, None] * 0.3)
-        return cls(torch.from_numpy(np.concatenate(rows)).float())
+        return cls(torch.from_numpy(np.concatenate(rows)).float(), sizes)
 
     def penalty(self, matrices: Tensor) -> Tensor:
-        return self._residual(self._strain(matrices)).square().sum(1)
+        return (self._strain(self._sized(matrices)) @ self.weights.T).square().sum((1, 2))
 
-    def _strain(self, matrices: Tensor) -> Tensor:
-        a = matrices[..., :-1]
+    def _nearest(self, matrices: Tensor) -> Tensor:
+        """(B, 1, 1) of ``sizes``."""
+        sizes = torch.tensor(self.sizes)
+        nearest = (growth(matrices)[:, None] - sizes.log()).abs().argmin(1)
+        return sizes[nearest][:, None, None]
+
+    def _sized(self, matrices: Tensor) -> Tensor:
+        """(B, ndim, ndim) the linear parts over those sizes."""
+        return matrices[..., :-1] / self._nearest(matrices)
+
+    @staticmethod
+    def _strain(a: Tensor) -> Tensor:
         return (a.transpose(1, 2) @ a - torch.eye(a.shape[1])) / 2
-
-    def _residual(self, strain: Tensor) -> Tensor:
-        """(B, R) what is squared and added up; linear in the ``strain`` (B, ndim, ndim)."""
-        n = strain.shape[-1]
-        mean = strain.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] * torch.eye(n)
-        whole = self.shape * (strain - mean) + self.size * mean
-        return torch.cat([whole.flatten(1), (strain @ self.weights.T).flatten(1)], 1)
 
     def derivatives(self, matrices: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient and Gauss-Newton matrix with respect to the rows of A|t."""
         batch, n = matrices.shape[:2]
-        a, eye = matrices[..., :-1], torch.eye(n)
+        a, eye = self._sized(matrices), torch.eye(n)
         # dE_ij / dA_kl = (delta_il A_kj + delta_jl A_ki) / 2
-        de = (torch.einsum("il,bkj->bklij", eye, a) + torch.einsum("jl,bki->bklij", eye, a)) / 2
-        jacobian = self._residual(de.flatten(0, 2)).unflatten(0, (batch, n, n))
-        jacobian = torch.cat([jacobian, torch.zeros(batch, n, 1, jacobian.shape[-1])], 2).flatten(1, 2)
-        gradient = 2 * (jacobian @ self._residual(self._strain(matrices))[..., None])[..., 0]
-        return gradient, 2 * jacobian @ jacobian.transpose(1, 2)
+        de = (torch.einsum("il,bkj->bijkl", eye, a) + torch.einsum("jl,bki->bijkl", eye, a)) / 2
+        de = de / self._nearest(matrices)[..., None, None]
+        residual = self._strain(a) @ self.weights.T
+        jacobian = torch.einsum("bijkl,wj->biwkl", de, self.weights)
+        jacobian = torch.cat([jacobian, torch.zeros(*jacobian.shape[:-1], 1)], -1).reshape(batch, -1, n * (n + 1))
+        gradient = 2 * torch.einsum("brp,br->bp", jacobian, residual.flatten(1))
+        return gradient, 2 * jacobian.transpose(1, 2) @ jacobian
 
 
 def _basis(matrices: Tensor, freedom: str) -> Tensor:
