@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -68,13 +70,8 @@ class _Knee:
         muscle, marbled = (
             (np.where(sheets < 0.12, v, 0.36) * (1 + 0.06 * texture)).astype(np.float32) for v in (0.75, 0.14)
         )
-        for x in (-1, 1):
-            for chain, radii in (
-                ([(x * 30, -26, 140), (x * 30, -22, 62), (x * 36, -14, 34)], (24, 19, 6)),  # vastus
-                ([(x * 26, 40, 140), (x * 32, 38, 60), (x * 36, 34, 10)], (20, 15, 7)),  # hamstrings
-                ([(x * 18, 36, 22), (x * 20, 42, -30), (x * 20, 44, -130)], (8, 17, 21)),  # gastrocnemius
-            ):
-                canvas.paint(tube(chain, radii) & within, muscle, marbled, uneven=2)
+        for muscles in _muscles():
+            canvas.paint(muscles & within, muscle, marbled, uneven=2)
         canvas.paint(tube([(-12, 24, -30), (-4, 28, -130)], (10, 14)) & within, muscle, marbled, uneven=1)
         canvas.paint(tube([(26, -8, -44), (24, -6, -130)], (8, 15)) & within, muscle, marbled, uneven=1)
         put(tube([(2, 40, 140), (2, 34, 40), (-2, 34, -20), (-4, 38, -130)], 4.2), 0.07, rough=0.3)
@@ -87,13 +84,7 @@ class _Knee:
         put(condyles.grown(self.cartilage) & below(2, z0 + 14), 0.58)
         shaft = tube([(0, -2, 150), (0, -1, 60), (0, 3, 26)], (14.5, 16, 24))
         femur = (shaft & below(2, z0 + 8, -1)).blended(condyles, 10)
-        flat = Shape(
-            lambda p: np.maximum(
-                np.sqrt((p[0] / 38) ** 2 + ((p[1] - 6) / 26) ** 2) * 30 - 30, np.abs(p[2] - top + 9) - 9
-            ),
-            np.array([-42.0, -24, top - 20]),
-            np.array([42.0, 36, top + 2]),
-        )
+        flat = _plateau(top)
         tibia = flat.blended(tube([(0, 4, top - 10), (0, 3, top - 36), (0, 6, -150)], (25, 16, 13)), 8)
         tibia = tibia.blended(ellipsoid((0, -13, top - 30), (10, 8, 11)), 6)
         joint = tube([(-99, *self.center), (99, *self.center)], r + self.cartilage + 0.8)
@@ -132,6 +123,25 @@ class _Knee:
         parts = [tube([(0, -2, 150), (0, 3, 26)], 20), self.condyles(), tube([(0, 4, -20), (0, 6, -150)], (26, 15))]
         parts.append(ellipsoid((0, y0 - self.radius - 15, z0 + 7), (21, 9.5, 19)))
         return np.asarray(np.min(np.broadcast_arrays(*[p.distance(axes) for p in parts]), 0))
+
+
+def _muscles() -> Iterator[Shape]:
+    for x in (-1, 1):
+        for chain, radii in (
+            ([(x * 30, -26, 140), (x * 30, -22, 62), (x * 36, -14, 34)], (24, 19, 6)),  # vastus
+            ([(x * 26, 40, 140), (x * 32, 38, 60), (x * 36, 34, 10)], (20, 15, 7)),  # hamstrings
+            ([(x * 18, 36, 22), (x * 20, 42, -30), (x * 20, 44, -130)], (8, 17, 21)),  # gastrocnemius
+        ):
+            yield tube(chain, radii)
+
+
+def _plateau(top: float) -> Shape:
+    """The tibia's upper end, ``top`` mm high."""
+    return Shape(
+        lambda p: np.maximum(np.sqrt((p[0] / 38) ** 2 + ((p[1] - 6) / 26) ** 2) * 30 - 30, np.abs(p[2] - top + 9) - 9),
+        np.array([-42.0, -24, top - 20]),
+        np.array([42.0, 36, top + 2]),
+    )
 
 
 class _Bend:
