@@ -177,8 +177,8 @@ WITHOUT_GAIN = (
     "10.8 mm.",
     "universal-2d as the start in 2-D wherever no network is named, as its gain on chests (0.903 to 0.918), slices "
     "and T1 with T2 asks for: a start takes the guard from the pair, so that 24 cases of stained sections end at "
-    "13.6 px for 11.0, slices of remapped contrast at 0.13 to 0.28 Dice for 0.38 to 0.40, and of 132 cases 36 are harmed, 25 "
-    "of them good, for 4 and 2. Its worth is measured on stained sections as well, and there it harms.",
+    "13.6 px for 11.0, slices of remapped contrast at 0.13 to 0.28 Dice for 0.38 to 0.40, and of 132 cases 36 are "
+    "harmed, 25 of them good, for 4 and 2. Its worth is measured on stained sections as well, and there it harms.",
 )
 """What was tried for the harm guard, for large motion and for speed, measured by hand."""
 COARSE, FULL, ALL = "coarse", "full resolution", "all levels"
