@@ -20,9 +20,9 @@ Record = Mapping[str, Any]
 
 def write(records: Sequence[Record], output: Path, machine: str, note: str = "") -> None:
     """robustness.md, and robustness.png where matplotlib is installed."""
-    methods = list(dict.fromkeys(r["method"] for r in records))
     apart = [r for r in records if r["kind"] in UNSEEN]
     records = [r for r in records if r["kind"] not in UNSEEN]
+    methods, unseen_methods = (list(dict.fromkeys(r["method"] for r in those)) for those in (records, apart))
     good = [r for r in records if "after" in r]
     lines = [
         "# Trust on the unseen",
@@ -46,7 +46,7 @@ def write(records: Sequence[Record], output: Path, machine: str, note: str = "")
     acted = [r for r in good if r.get("guard_acted")]
     if acted:
         lines += ["", "## Where other fields were tried", "", *_guard(acted)]
-    lines += unseen.section(apart, methods)
+    lines += unseen.section(apart, unseen_methods)
     failed = [r for r in (*records, *apart) if "error" in r]
     if failed:
         lines += ["", "## Failed", "", *_failures(failed)]
