@@ -23,13 +23,13 @@ from Training.steps.turns import registration_network
 
 
 def blob(number, shape=(32, 32)):
-    """A bright disk, large or small in turn, and its label map."""
+    """A disk with a bright one within, large or small in turn, as no matrix explains, and its label map."""
     random = np.random.default_rng(number)
     axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
-    size = (0.45, 0.85)[number % 2]
-    r = sum((x / (size * random.uniform(0.95, 1.05))) ** 2 for x in axes)
-    picture = 100 / (1 + np.exp(12 * (np.sqrt(r) - 0.9))) + 40 * np.exp(-4 * r)
-    return picture.astype(np.float32), (r < 0.5).astype(np.uint8) + (r < 0.9)
+    r = np.sqrt(sum((x / random.uniform(0.8, 0.85)) ** 2 for x in axes))
+    inner = (0.35, 0.65)[number % 2]
+    picture = 50 / (1 + np.exp(12 * (r - 0.95))) + 80 / (1 + np.exp(12 * (r - inner)))
+    return picture.astype(np.float32), (r < inner).astype(np.uint8) + (r < 0.95)
 
 
 @pytest.fixture
