@@ -44,9 +44,14 @@ def contrast(image: Image, random: np.random.Generator, monotone: bool) -> Image
 
 def _smooth_noise(shape: tuple[int, ...], random: np.random.Generator, knots: int) -> np.ndarray:
     """About -1 to 1, smooth over a part of 1/knots of the image."""
-    coarse = torch.from_numpy(random.uniform(-1, 1, (1, 1, *[min(knots, n) for n in shape])).astype(np.float32))
+    return enlarged(random.uniform(-1, 1, [min(knots, n) for n in shape]), shape)
+
+
+def enlarged(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A few values in each direction, (*shape) float32, smooth between them; the outermost lie in the corners."""
     mode = "bicubic" if len(shape) == 2 else "trilinear"
-    return torch.nn.functional.interpolate(coarse, size=shape, mode=mode, align_corners=True)[0, 0].numpy()
+    values = torch.from_numpy(coarse.astype(np.float32))[None, None]
+    return torch.nn.functional.interpolate(values, size=shape, mode=mode, align_corners=True)[0, 0].numpy()
 
 
 def bias(image: Image, random: np.random.Generator, strength: float = 0.5) -> Image:

@@ -58,6 +58,7 @@ FOUND_AGAIN = {"points_error_mm": 0.6, "error_step_mm": 3.0, "doubt_percent": 2.
         ({**FAR_OFF, "points_error_mm": 7.5}, "good", "smooth and invertible"),
         ({**FAR_OFF, "points_error_mm": 6.0}, "check", "about 6.0 mm from where they belong"),
         ({**FAR_OFF, "points_error_mm": 4.0}, "good", "smooth and invertible"),
+        ({"chosen": AFFINE_ALONE, **FAR_OFF, "points_error_mm": 7.5}, "check", "about 7.5 mm"),
         ({"chosen": AFFINE_ALONE, **STAYED, "points_error_mm": 2.4}, "check", "about 2.4 mm"),
         ({"chosen": AFFINE_ALONE, **STAYED, "points_error_mm": 2.0}, "good", "which is the answer"),
         ({"chosen": NETWORK_ALONE}, "check", "what the universal network proposes"),

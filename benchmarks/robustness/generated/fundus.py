@@ -10,7 +10,7 @@ from DeepRegistrationLib.geometry.image import Image
 from .motion import Chain, Flow, Made, elastic, lattice, pose, seen, smooth_step, truth_of
 from .physics import blurred
 from .shapes import Canvas, Shape, centered, ellipsoid, fractal, tube
-from .trees import tree
+from .trees import at_point, tree
 
 SIZE = 500
 VIEW = 242.0
@@ -76,9 +76,10 @@ class _Eye:
         self._branch(self.disk, way, self.random.uniform(2.2, 3.2), vein, inside)
 
     def _branch(self, start: np.ndarray, way: np.ndarray, radius: float, vein: int, inside: Shape) -> None:
+        within = at_point(inside)
+
         def free(point: np.ndarray) -> float:
-            away = 38 - float(np.hypot(*(point - self.fovea)))
-            return max(float(inside.distance([np.full(1, c) for c in point])[0]), away)
+            return max(within(point), 38 - float(np.hypot(*(point - self.fovea))))
 
         for a, b, ra, rb in tree(
             self.random, start, way, radius, free, least=0.75, stretch=30, spread=0.5, wander=0.16, most=90

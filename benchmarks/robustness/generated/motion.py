@@ -146,8 +146,8 @@ def fade(grid: Grid, share: float = 0.15) -> np.ndarray:
     total: np.ndarray = np.ones(grid.shape, np.float32)
     for axis, n in enumerate(grid.shape):
         index = np.arange(n, dtype=np.float32)
-        ramp = np.clip(np.minimum(index, n - 1 - index) / max(1.0, share * n), 0, 1)
-        total = total * (ramp * ramp * (3 - 2 * ramp)).reshape([-1 if a == axis else 1 for a in range(grid.ndim)])
+        ramp = smooth_step(np.minimum(index, n - 1 - index) / max(1.0, share * n))
+        total = total * ramp.reshape([-1 if a == axis else 1 for a in range(grid.ndim)])
     return total
 
 

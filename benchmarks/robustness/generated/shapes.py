@@ -16,6 +16,8 @@ from torch import Tensor
 from DeepRegistrationLib import fields
 from DeepRegistrationLib.geometry.image import Grid
 
+from ..changes import enlarged
+
 Axes = Sequence[np.ndarray] | np.ndarray
 """x, y(, z) in mm, arrays that broadcast against each other."""
 Vector = Sequence[float] | np.ndarray
@@ -205,9 +207,7 @@ def smooth_noise(shape: tuple[int, ...], random: np.random.Generator, spacing: V
     """(*shape), mean 0, variance about 1, smooth over about ``wavelength`` mm."""
     few = [max(2, round(n * s / (0.5 * wavelength)) + 1) for n, s in zip(shape, spacing, strict=True)]
     few = [min(k, n) for k, n in zip(few, shape, strict=True)]
-    coarse = torch.from_numpy(random.standard_normal((1, 1, *few)).astype(np.float32))
-    mode = "bicubic" if len(shape) == 2 else "trilinear"
-    fine = torch.nn.functional.interpolate(coarse, size=shape, mode=mode, align_corners=True)[0, 0]
+    fine = torch.from_numpy(enlarged(random.standard_normal(few), shape))
     return np.asarray((fine / max(float(fine.std()), 1e-6)).numpy())
 
 

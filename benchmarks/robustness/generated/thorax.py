@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .motion import smooth_step
 from .shapes import Axes, Canvas, Shape, below, ellipsoid, fractal, smooth_noise, tube, turn
-from .trees import Inside, tree
+from .trees import Inside, at_point, tree
 
 Put = Callable[..., None]
 _FAR = np.full(3, 1e4)
@@ -222,11 +222,6 @@ class Thorax:
             blade = ellipsoid((x * 60, -10, 40), (self.wide * 0.42 + 62, self.deep + 28, 150))
             blade = (blade.grown(3) - blade.grown(-3)) & below(1, 52, -1) & below(0, x * 62, -x) & below(2, 10, -1)
             put(blade & below(2, 110), 480, 0.9)
-
-
-def at_point(shape: Shape) -> Inside:
-    """The shape's distance of a single point."""
-    return lambda point: float(shape.distance([np.full(1, c, np.float32) for c in point])[0])
 
 
 def _loose(inside: Inside, start: np.ndarray) -> Inside:

@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .shapes import Segment, Vector
+from .shapes import Segment, Shape, Vector
 
 Inside = Callable[[np.ndarray], float]
 """About the signed mm of a point from the border of what a tree may fill, negative inside."""
+
+
+def at_point(shape: Shape) -> Inside:
+    """The shape's distance of a single point."""
+    return lambda point: float(shape.distance([np.full(1, c, np.float32) for c in point])[0])
 
 
 def tree(
