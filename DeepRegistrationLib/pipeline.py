@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from . import __version__, fields
-from .affine.align import AffineSettings, find_alignment
+from .affine.align import find_alignment
+from .affine.alignment import AffineSettings
 from .affine.content import contents_of
 from .affine.elsewhere import how_far_elsewhere
 from .affine.freedom import nearest

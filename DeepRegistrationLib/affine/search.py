@@ -20,6 +20,7 @@ NEAR_TURN = 45.0
 _FAR = 800  # rotations over the whole of SO(3): the next one is 15 degrees away on average, 27 at most
 _PLANE = 5.0  # degrees between rotations in the plane
 _SHIFTED = 24  # far rotations that are also tried with shifts
+_STRETCHES = (1.0, 1.15), (1.15, 1.0), (1.15, 1.15), (1.0, 1.25), (1.25, 1.0), (1.1, 1 / 1.1)  # and their inverses
 _PSI = 1.533751168755204288118041
 
 Losses = Callable[[Tensor], Tensor]
@@ -44,6 +45,14 @@ def of_sizes(
 def scaled(matrices: Tensor, size: float | Tensor) -> Tensor:
     """A|t (B, ndim, ndim + 1) with ``size`` A."""
     return torch.cat([size * matrices[..., :-1], matrices[..., -1:]], -1)
+
+
+def stretched(matrices: Tensor) -> Tensor:
+    """A|t (B, 2, 3) with A after each of twelve stretches of the plane along its axes, (12 B, 2, 3)."""
+    stretches = torch.tensor(_STRETCHES)
+    stretches = torch.cat([stretches, 1 / stretches])
+    linear = matrices[:, None, :, :-1] * stretches[:, None]
+    return torch.cat([linear, matrices[:, None, :, -1:].expand(-1, len(stretches), -1, -1)], -1).flatten(0, 1)
 
 
 def near_candidates(

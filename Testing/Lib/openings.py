@@ -65,3 +65,32 @@ def points_missed(found: np.ndarray, true: np.ndarray, side: int) -> float:
     points = np.random.default_rng(0).uniform(0.3 * side, 0.7 * side, (200, n))
     off = found - true
     return float(np.linalg.norm(points @ off[:n, :n].T + off[:n, n], axis=1).mean())
+
+
+def sections_under_lights(seed: int, degrees: float, side: int = 160) -> tuple[Image, Image, np.ndarray]:
+    """(fixed, moving, matrix (3, 3) from fixed to moving, mm): dark tissue on a bright ground, each in its own light.
+
+    Args:
+        degrees: by which the tissue is turned in the plane; it is shifted as well.
+    """
+    random = np.random.default_rng(seed)
+    fine, outline = (ndimage.gaussian_filter(random.normal(size=(2 * side,) * 2), x * side) for x in (0.012, 0.12))
+    fine, outline = fine / fine.std(), outline / outline.std()
+    grid, index = Grid.from_shape((side, side), 1.0), np.indices((side, side)).reshape(2, -1)
+    center, angle = np.full(2, (side - 1) / 2), np.radians(degrees)
+    matrix = np.eye(3)
+    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    matrix[:2, 2] = center - matrix[:2, :2] @ center + [0.08 * side, 0.04 * side]
+    images = []
+    for there in (np.eye(3), np.linalg.inv(matrix)):
+        world = there[:2, :2] @ index[::-1] + there[:2, 2:]
+        texture, edge = (
+            ndimage.map_coordinates(x, world[::-1] + side / 2, order=1, mode="wrap") for x in (fine, outline)
+        )
+        away = np.sqrt((((world.T - center) / side / (0.34, 0.24)) ** 2).sum(1))
+        tissue = 1 / (1 + np.exp((away - 1 + 0.12 * edge) / 0.02))
+        coarse = random.uniform(-1, 1, (3, 3))
+        light = 1.5 ** ndimage.zoom(coarse, side / 3, order=1, mode="nearest", grid_mode=True).ravel()
+        array = 200 * light * (1 - tissue * (0.35 + 0.12 * texture))
+        images.append(Image(array.reshape(side, side).astype(np.float32), grid))
+    return images[0], images[1], matrix

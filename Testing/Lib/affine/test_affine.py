@@ -9,7 +9,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from DeepRegistrationLib.affine.align import AffineSettings, align, find_alignment
+from DeepRegistrationLib.affine.align import align, find_alignment
+from DeepRegistrationLib.affine.alignment import AffineSettings
 from DeepRegistrationLib.affine.content import find_content
 from DeepRegistrationLib.affine.solver import Prior
 from DeepRegistrationLib.errors import InputError
@@ -242,6 +243,21 @@ def test_a_body_of_another_size_is_found_however_it_is_turned(size: float, table
     zoom = np.diag([size, size, size, 1.0])
     resized = Image(moving.array, Grid(moving.grid.shape, zoom @ moving.grid.matrix))
     assert _error(tissues, np.linalg.inv(zoom) @ align(fixed, resized), np.eye(4), motion) < 2.0
+
+
+@pytest.mark.parametrize("seed", [10, 30, 46, 51])
+def test_a_slice_of_other_proportions_is_found_in_another_contrast(seed: int) -> None:
+    """From one size along both axes these ended 11 to 20 mm off."""
+    tissues, random = _tissues(2), np.random.default_rng(seed)
+    center = tissues.grid.center
+    motion = _motion(2, center, float(random.uniform(-25, 25)), shift=float(random.uniform(-8, 8)))
+    stretch = np.diag([*random.permutation([0.82, 1.18]), 1.0])
+    stretch[:2, 2] = center - stretch[:2, :2] @ center
+    motion = motion @ stretch
+    tables = [(0.0, *random.uniform(100, 900, 4)) for _ in range(2)]
+    fixed = _seen_through(tissues, tissues.grid, np.eye(3), tables[0], seed)
+    moving = _seen_through(tissues, tissues.grid, motion, tables[1], seed + 100)
+    assert _error(tissues, align(fixed, moving), np.eye(3), motion) < 1
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
