@@ -6,7 +6,8 @@ the images do not agree at the end (``confirmed``), the other measures are tried
 them from the far-seeing stage's field as well; the worthiest goes on, and is confirmed at its end. Where the evidence
 was only silent, that field itself goes on next. Where nothing is worth it or nothing is confirmed, mutual information
 goes on so stiffly that it cannot tear, or from the field that a network proposes, or that field is taken as it is, or
-else the affine alignment is the answer. All other pairs go on as they are.
+it goes on as it was where another measure leads the same way, or else the affine alignment is the answer. All other
+pairs go on as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..fields import resize
 from ..settings import AFFINE_ALONE, NETWORK_ALONE
 from .agreement import turning
 from .far_seeing import far_fields
-from .hypotheses import Evidence, Fields, Scale, alike, apart_mm, known, tells_more, weigh
+from .hypotheses import Evidence, Fields, Scale, alike, apart_mm, cosine, known, tells_more, weigh
 from .level_images import Images
 from .levels import Level
 from .proposal import Proposal
@@ -68,6 +69,10 @@ ROUGHEST = 0.45
 """Standard deviation of the log Jacobian up to which the proposed field can be the answer, as it was not confirmed.
 Where it served it was 0.13 to 0.39, on slices of CT and MR 0.23 to 0.43; heads drawn onto the sector that ultrasound
 sees gave 0.55, and ended 13 mm off where the affine alignment was 4 and 6."""
+
+GAINED, PAYS, SAME_WAY = 0.04, 0.1, 0.35
+"""From which on what mutual information finds may be the answer though it is not worth its price: its gain, that over
+its miss, and the cosine between its field and that of ``DIRECT``."""
 
 Run = Callable[[Images, Sequence[Level], Tensor], tuple[Tensor, list[int]]]
 
@@ -210,7 +215,22 @@ def last_resort(
         if found[NETWORK_ALONE].worth >= enough and believed(found[NETWORK_ALONE], scale, there):
             left.append(Choice(choice.similarity, there, back, NETWORK_ALONE))
     left.sort(key=lambda c: found[c.chosen].worth, reverse=True)
+    if agreed(choice):
+        begun = _there_and_back(images, _coarse(plans, "information"), (nothing, nothing), run)
+        left.insert(left.index(affine), Choice("information", *begun, "information"))
     return refused(replace(choice, weighed=tuple(found.values()), rest=tuple(left), leads=leads))
+
+
+def agreed(choice: Choice) -> bool:
+    """Whether mutual information gains much for its miss, the way that another measure leads, if at too high a price.
+
+    The price is that of many places to err, as in few thick slices; two measures do not err alike.
+    """
+    told = next((e for e in choice.weighed if e.name == "information"), None)
+    if told is None or DIRECT not in choice.leads or choice.scale is None or told.worth > 0:
+        return False
+    pays = told.gain > max(GAINED, PAYS * told.miss)
+    return pays and cosine(choice.scale, choice.leads[told.name], choice.leads[DIRECT]) > SAME_WAY
 
 
 def believed(evidence: Evidence, scale: Scale, there: Tensor) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..fields import jacobian_determinant, warp
@@ -116,6 +117,15 @@ def tells_more(scale: Scale, there: Tensor, inside: bool = False) -> bool:
 def apart_mm(scale: Scale, one: Tensor, other: Tensor) -> float:
     """Mean distance between where two fields lead."""
     return _mean(_length(scale, one - other), _body(scale, other))
+
+
+def cosine(scale: Scale, one: Tensor, other: Tensor) -> float:
+    """How far two fields lead the same way over the anatomy, -1 to 1; 0 where one leads nowhere."""
+    mm = one.new_tensor(scale.spacing).view(1, -1, *[1] * (one.ndim - 2))
+    weight = _body(scale, torch.zeros_like(one))
+    one, other = one * mm, other * mm
+    lengths = (one.square() * weight).sum() * (other.square() * weight).sum()
+    return float((one * other * weight).sum() / lengths.sqrt().clamp_min(1e-9))
 
 
 def moved_share(scale: Scale, there: Tensor) -> float:

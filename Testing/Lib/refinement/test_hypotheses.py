@@ -6,7 +6,7 @@ import torch
 
 from DeepRegistrationLib.fields import warp
 from DeepRegistrationLib.fields.inverse import invert
-from DeepRegistrationLib.refinement.hypotheses import Evidence, Scale, tells_more, weigh
+from DeepRegistrationLib.refinement.hypotheses import Evidence, Scale, cosine, tells_more, weigh
 from DeepRegistrationLib.refinement.information import Information, normalized_information
 from DeepRegistrationLib.settings import AFFINE_ALONE
 from Testing.Lib.refinement.test_far_seeing import motion, texture
@@ -33,6 +33,19 @@ def test_worth_pays_for_missing_and_roughness_and_discounts_what_was_optimized()
     assert Evidence("lncc", gain=0.2).worth > Evidence("far, information", gain=0.2).worth > 0
     assert Evidence(AFFINE_ALONE).worth == 0
     assert Evidence("information", gain=-0.1).worth == pytest.approx(-0.1)
+
+
+def test_the_cosine_is_of_fields_in_mm_over_the_anatomy_alone():
+    moving, _ = ball(texture((20, 24, 20)))
+    scale = Scale(moving, moving, None, None, (1.0, 1.0, 3.0))
+    one, other = torch.zeros(2, 1, 3, 20, 24, 20)
+    one[:, 0], other[:, 0], other[:, 2] = 3.0, 3.0, 1.0
+    assert cosine(scale, one, other) == pytest.approx(0.5**0.5)
+    assert cosine(scale, one, -one) == pytest.approx(-1)
+    assert cosine(scale, one, torch.zeros_like(one)) == 0
+    wild = one.clone()
+    wild[..., :2, :2, :2] *= -50
+    assert cosine(scale, one, wild) == pytest.approx(1)
 
 
 def test_information_grows_along_its_gradient_and_is_normalized():
