@@ -182,6 +182,15 @@ WITHOUT_GAIN = (
     "and T1 with T2 asks for: a start takes the guard from the pair, so that 24 cases of stained sections end at "
     "13.6 px for 11.0, slices of remapped contrast at 0.13 to 0.28 Dice for 0.38 to 0.40, and of 132 cases 36 are "
     "harmed, 25 of them good, for 4 and 2. Its worth is measured on stained sections as well, and there it harms.",
+    "Mutual information's field wherever the affine alignment would be the answer: of 25 such volumes 12 gain (hearts "
+    "0.05 to 0.21 Dice, heads with a tumor in noise 0.5 to 0.7 mm, a liver 0.4), but a head that lies right moves by "
+    "0.8 to 1.1 mm however it is changed, a lung goes from 3.2 to 3.7 and a generated head from 1.2 to 1.7. What tells "
+    "most of them apart is its gain over its miss there and back with the way that another measure leads "
+    "(refinement/guard.py); the noisy heads are not told from the others.",
+    "Leveled contents in place of plain ones in the affine stage of 2-D images: chests of remapped contrast end at "
+    "0.42 to 0.85 Dice; as a rival where the detail does not correlate they are right (affine/align.py). More "
+    "candidates, or more points, in its exhaustive search: a right answer of other proportions is not reached from "
+    "either, twelve stretches do.",
 )
 """What was tried for the harm guard, for large motion and for speed, measured by hand."""
 COARSE, FULL, ALL = "coarse", "full resolution", "all levels"
