@@ -23,6 +23,7 @@ from benchmarks.robustness.measure import _wanted, add_robustness, affine_of
 from benchmarks.robustness.page import write
 from benchmarks.robustness.unseen import harmed
 from DeepRegistrationLib import fields
+from DeepRegistrationLib.errors import InputError
 from DeepRegistrationLib.geometry.image import Grid, Image
 
 
@@ -133,6 +134,12 @@ def test_these_kinds_are_measured_as_they_are_only_and_no_draw_of_old_changes(tm
     assert found == {(kind, "as it is 0"): len(SEEDS) for kind in KINDS}
     assert not any(kind in KINDS for kind, *_ in wanted(str(tmp_path), "--cases", "20"))
     assert {kind for kind, *_ in wanted(str(tmp_path), "--cases", "2", "--kinds", "generated OCT")} == {"generated OCT"}
+
+
+def test_without_a_data_folder_the_generated_kinds_are_measured_and_a_wrong_one_is_a_sentence(tmp_path):
+    assert {kind for kind, *_ in wanted()} == {"generated head", *KINDS}
+    with pytest.raises(InputError, match="There is no folder"):
+        wanted(str(tmp_path / "nowhere"))
 
 
 def test_the_affine_stage_runs_where_a_pose_is_to_be_found(monkeypatch):

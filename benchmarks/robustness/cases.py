@@ -100,8 +100,18 @@ _ONLY = {
 """Of some kinds not all pairs: none both ways."""
 
 
-def base_cases(data: Path) -> Iterator[tuple[str, str, Load]]:
-    """(kind, name, how to load it) of all pairs with a truth in the data folder, and of the generated ones."""
+def base_cases(data: Path | None) -> Iterator[tuple[str, str, Load]]:
+    """(kind, name, how to load it) of all pairs with a truth in the data folder, if any, and of the generated ones."""
+    if data is not None:
+        yield from _of_folder(data)
+    for seed in range(1000, 1008):
+        yield "generated head", f"{seed}", lambda seed=seed: _generated(seed)
+    for kind in generated.KINDS:
+        for seed in generated.SEEDS:
+            yield kind, f"{seed}", partial(_unseen, kind, seed)
+
+
+def _of_folder(data: Path) -> Iterator[tuple[str, str, Load]]:
     pairs = kinds.project_pairs(data)
     for kind, groups in _KINDS.items():
         for pair in pairs:
@@ -111,11 +121,6 @@ def base_cases(data: Path) -> Iterator[tuple[str, str, Load]]:
     both = [data / "brain_multimodal" / f"preop_{name}.nii.gz" for name in ("t1", "t2")]
     if all(path.exists() for path in both):  # one session: nothing moved
         yield "same head, T1 and T2", "preop", lambda: _still("same head, T1 and T2", "preop", *both)
-    for seed in range(1000, 1008):
-        yield "generated head", f"{seed}", lambda seed=seed: _generated(seed)
-    for kind in generated.KINDS:
-        for seed in generated.SEEDS:
-            yield kind, f"{seed}", partial(_unseen, kind, seed)
 
 
 _NAMES: dict[str, Callable[[Pair], str]] = {

@@ -30,9 +30,11 @@ _COMMAND = "robustness"
 
 
 def add_robustness(commands: argparse._SubParsersAction) -> None:
-    """``robustness data``."""
+    """``robustness [data]``."""
     parser = commands.add_parser(_COMMAND, help="all cases made harder in known ways; goes on where it stopped")
-    parser.add_argument("data", type=Path, help="the data folder; without one only the generated cases are measured")
+    parser.add_argument(
+        "data", type=Path, nargs="?", help="the data folder; without one only the generated cases are measured"
+    )
     parser.add_argument("--output", type=Path, default=Path("docs"), help="folder of robustness.md and the picture")
     parser.add_argument("--results", type=Path, default=Path("runs/robustness.jsonl"))
     parser.add_argument("--affines", type=Path, default=Path("runs/robustness_affines.jsonl"))
@@ -97,6 +99,8 @@ def _wanted(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     unknown = set(changes) - {plain, *CHANGES}
     if unknown:
         raise InputError(f"There is no change {', '.join(sorted(unknown))}; there are {plain}, {', '.join(CHANGES)}.")
+    if options.data is not None and not options.data.is_dir():
+        raise InputError(f"There is no folder {options.data}; give the data folder, or none for generated cases alone.")
     counts: dict[str, int] = {}
     for kind, name, load in base_cases(options.data):
         counts[kind] = counts.get(kind, 0) + 1
