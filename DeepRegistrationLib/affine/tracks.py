@@ -56,7 +56,7 @@ _GROW = (
     _Pass(1 / 20, 3000, 20, 6, "similarity", 3),
     _Pass(1 / 40, 10000, 32, 10, "affine", 2),
 )
-_STRETCHED = (replace(_GROW[0], freedom="affine", keep=6), _GROW[1])
+_STRETCHED = replace(_GROW[0], freedom="affine", keep=6)
 """In the plane: from one size along both axes no way may lead to another along one of them."""
 _LAST = _Pass(1 / 70, 24000, 32, 8, "affine", 1)
 
@@ -84,7 +84,7 @@ class Search:
         self.radius = self.size / 2
         self._sizes = _sizes(fixed, moving, settings)
         self._prior = Prior.of(fixed, moving, self._sizes)
-        self._measures: dict[_Pass, JointMeasure] = {}
+        self._measures: dict[tuple[float, int, int], JointMeasure] = {}
         self._home: Tensor | None = None
 
     def run(self) -> Alignment:
@@ -189,16 +189,16 @@ class Search:
 
     def _grow(self, track: _Track) -> _Track:
         """From a rigid turn, as large as it is and as the contents tell, to an affine."""
-        candidates, passes = track.candidates, _GROW
+        candidates = track.candidates
         if len(self._sizes) > 1:
             unit = scaled(candidates, (-growth(candidates)).exp()[:, None, None])
             candidates = torch.cat([scaled(unit, size) for size in self._sizes])
-        elif self.ndim == 2 and self.settings.kind == "affine":
-            candidates, passes = torch.cat([candidates, stretched(candidates[:2])]), _STRETCHED
-        track = replace(track, candidates=candidates)
-        for each in passes:
-            track = self._advance(track, each)
-        return track
+        grown = self._advance(replace(track, candidates=candidates), _GROW[0])
+        if len(self._sizes) == 1 and self.ndim == 2 and self.settings.kind == "affine":
+            others = self._advance(replace(track, candidates=stretched(candidates[:2])), _STRETCHED)
+            both = replace(grown, candidates=torch.cat([grown.candidates, others.candidates]))
+            return self._advance(both, replace(_GROW[1], keep=3))
+        return self._advance(grown, _GROW[1])
 
     def _advance(self, track: _Track, each: _Pass) -> _Track:
         freedom = self._freedom(each)
@@ -225,10 +225,11 @@ class Search:
         return effort(matrices, self._start(), self._sizes)
 
     def _measure(self, each: _Pass) -> JointMeasure:
-        if each not in self._measures:
+        key = each.spacing, each.points, each.bins
+        if key not in self._measures:
             spacing = self.size * each.spacing
-            self._measures[each] = measure_of(self.fixed, self.moving, self.radius, spacing, each.points, each.bins)
-        return self._measures[each]
+            self._measures[key] = measure_of(self.fixed, self.moving, self.radius, spacing, each.points, each.bins)
+        return self._measures[key]
 
     def _start(self) -> Tensor:
         """(ndim, ndim + 1) the identity in mm, or the start that was given."""

@@ -152,6 +152,13 @@ def test_a_result_worse_than_the_affine_is_said():
     )  # within what the estimate misses
 
 
+@pytest.mark.parametrize(("error", "better"), [(0.11, False), (0.24, False), (0.26, True)])
+def test_a_small_part_of_a_voxel_is_no_reason_to_prefer_the_affine_alone(error, better):
+    found = report(points_error_mm=error, affine_points_error_mm=0.0, error_step_mm=1.0)
+    assert affine_fits_better(found) == better
+    assert (found.judge()[0] == "good") != better
+
+
 def test_a_large_error_is_said_and_one_not_measured_is_not():
     found, reasons = report(points_error_mm=16.0, affine_points_error_mm=18.0).judge()
     assert found == "check"
