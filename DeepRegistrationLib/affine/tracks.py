@@ -56,7 +56,7 @@ _GROW = (
     _Pass(1 / 20, 3000, 20, 6, "similarity", 3),
     _Pass(1 / 40, 10000, 32, 10, "affine", 2),
 )
-_STRETCHED = replace(_GROW[0], freedom="affine", keep=6)
+_PROPORTIONS = replace(_GROW[0], freedom="affine", keep=6)
 """In the plane: from one size along both axes no way may lead to another along one of them."""
 _LAST = _Pass(1 / 70, 24000, 32, 8, "affine", 1)
 
@@ -195,7 +195,7 @@ class Search:
             candidates = torch.cat([scaled(unit, size) for size in self._sizes])
         grown = self._advance(replace(track, candidates=candidates), _GROW[0])
         if len(self._sizes) == 1 and self.ndim == 2 and self.settings.kind == "affine":
-            others = self._advance(replace(track, candidates=stretched(candidates[:2])), _STRETCHED)
+            others = self._advance(replace(track, candidates=stretched(candidates[:2])), _PROPORTIONS)
             both = replace(grown, candidates=torch.cat([grown.candidates, others.candidates]))
             return self._advance(both, replace(_GROW[1], keep=3))
         return self._advance(grown, _GROW[1])
