@@ -89,11 +89,15 @@ def best_shift(fixed: Content, moving: Content, turns: Sequence[np.ndarray]) -> 
     return max(found, key=lambda shift: shift.correlation, default=None)
 
 
-def correlation_at(fixed: Content, moving: Content, matrix: np.ndarray) -> float:
-    """How much the detail correlates through a matrix of LPS mm, fixed point to moving point, 0 to 1."""
+def correlation_at(fixed: Content, moving: Content, matrix: np.ndarray, around: float = AROUND) -> float:
+    """How much the detail correlates through a matrix of LPS mm, fixed point to moving point, 0 to 1.
+
+    Args:
+        around: what surroundings it is relative to, see ``AROUND``.
+    """
     spacing = _spacing(fixed, moving)
-    own = _Patch.of(fixed, np.eye(fixed.grid.ndim), spacing)
-    other = own.through(moving, matrix, spacing)
+    own = _Patch.of(fixed, np.eye(fixed.grid.ndim), spacing, around)
+    other = own.through(moving, matrix, spacing, around)
     seen = own.seen * other.seen
     if int(seen.sum()) < _FEWEST:
         return 0.0
@@ -122,14 +126,14 @@ class _Patch:
     low: np.ndarray
 
     @classmethod
-    def of(cls, content: Content, turn: np.ndarray, spacing: float) -> _Patch:
+    def of(cls, content: Content, turn: np.ndarray, spacing: float, around: float = AROUND) -> _Patch:
         """All of ``content``, in a frame from which ``turn`` (ndim, ndim) leads to LPS."""
         n = content.grid.ndim
         ends = np.stack(np.meshgrid(*[(0, s - 1) for s in content.grid.shape], indexing="ij"), -1).reshape(-1, n)
         ends = content.grid.to_world(ends) @ np.linalg.inv(turn).T
         low = ends.min(0)
         shape = tuple(int(s) for s in np.ceil((ends.max(0) - low) / spacing - 1e-6) + 1)
-        return cls(*_seen_at(content, turn, turn @ low, spacing, shape), low)
+        return cls(*_seen_at(content, turn, turn @ low, spacing, shape, around), low)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -139,15 +143,15 @@ class _Patch:
         """Of what was seen, of the values there and of their squares, with zeros up to ``shape``."""
         return [torch.fft.rfftn(self.values**power * self.seen, s=list(shape)) for power in (0, 1, 2)]
 
-    def through(self, content: Content, matrix: np.ndarray, spacing: float) -> _Patch:
+    def through(self, content: Content, matrix: np.ndarray, spacing: float, around: float) -> _Patch:
         """``content`` where ``matrix`` sends this lattice."""
         linear = matrix[:-1, :-1]
         start = linear @ self.low + matrix[:-1, -1]
-        return _Patch(*_seen_at(content, linear, start, spacing, self.shape), self.low)
+        return _Patch(*_seen_at(content, linear, start, spacing, self.shape, around), self.low)
 
 
 def _seen_at(
-    content: Content, linear: np.ndarray, start: np.ndarray, spacing: float, shape: tuple[int, ...]
+    content: Content, linear: np.ndarray, start: np.ndarray, spacing: float, shape: tuple[int, ...], around: float
 ) -> tuple[Tensor, Tensor]:
     """Leveled values and what was seen, at the points ``start`` + ``linear`` (index * ``spacing``)."""
     factors = block_factors(content.grid, spacing)
@@ -160,7 +164,7 @@ def _seen_at(
     weight, weighted = (F.grid_sample(x, at, align_corners=False) for x in (weight, weighted))
     value = weighted / weight.clamp_min(1e-3)
     seen = (weight > 0.9).float()
-    radius = np.full(len(shape), round(AROUND * content.size / spacing))
+    radius = np.full(len(shape), round(around * content.size / spacing))
     rim = np.where(np.array(shape) >= 8, max(1, round(_RIM * content.size / spacing)), 0)
     return relative(value, seen, radius)[0, 0], _without_rim(seen, rim)[0, 0]
 

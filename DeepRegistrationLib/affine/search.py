@@ -7,7 +7,9 @@ which covers the rotations evenly, first with the contents laid over one another
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
+from math import log
 from typing import Any
 
 import torch
@@ -20,7 +22,8 @@ NEAR_TURN = 45.0
 _FAR = 800  # rotations over the whole of SO(3): the next one is 15 degrees away on average, 27 at most
 _PLANE = 5.0  # degrees between rotations in the plane
 _SHIFTED = 24  # far rotations that are also tried with shifts
-_STRETCHES = (1.0, 1.15), (1.15, 1.0), (1.15, 1.15), (1.0, 1.25), (1.25, 1.0), (1.1, 1 / 1.1)  # and their inverses
+# Sizes along some axes, along one alone, and along one against another; and their inverses.
+_LARGER, _LONGER, _OPPOSED = 1.15, 1.25, 1.1
 _PSI = 1.533751168755204288118041
 
 Losses = Callable[[Tensor], Tensor]
@@ -48,9 +51,13 @@ def scaled(matrices: Tensor, size: float | Tensor) -> Tensor:
 
 
 def stretched(matrices: Tensor) -> Tensor:
-    """A|t (B, 2, 3) with A after each of twelve stretches of the plane along its axes, (12 B, 2, 3)."""
-    stretches = torch.tensor(_STRETCHES)
-    stretches = torch.cat([stretches, 1 / stretches])
+    """A|t (B, n, n + 1) with A after each of S stretches along the axes, (B S, n, n + 1); S is 12 in 2-D, 26 in 3-D."""
+    n = matrices.shape[1]
+    axes = list(torch.eye(n))
+    some = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * n)[1:]
+    opposed = torch.stack([a - b for a, b in itertools.combinations(axes, 2)])
+    logs = torch.cat([log(_LARGER) * some, log(_LONGER) * torch.eye(n), log(_OPPOSED) * opposed])
+    stretches = torch.cat([logs, -logs]).exp()
     linear = matrices[:, None, :, :-1] * stretches[:, None]
     return torch.cat([linear, matrices[:, None, :, -1:].expand(-1, len(stretches), -1, -1)], -1).flatten(0, 1)
 

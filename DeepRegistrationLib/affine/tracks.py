@@ -8,6 +8,7 @@ tried as well.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,7 +58,9 @@ _GROW = (
     _Pass(1 / 40, 10000, 32, 10, "affine", 2),
 )
 _PROPORTIONS = replace(_GROW[0], freedom="affine", keep=6)
-"""In the plane: from one size along both axes no way may lead to another along one of them."""
+"""From one size along all axes no way may lead to another along one of them."""
+_OTHERS = {2: 24, 3: 6}
+"""So many of other proportions are improved. In volumes 24 find no more than 6, of 12 in the plane some were missed."""
 _LAST = _Pass(1 / 70, 24000, 32, 8, "affine", 1)
 
 
@@ -143,7 +146,7 @@ class Search:
     def _choose(self, near: _Track, far: _Track | None) -> tuple[_Track, bool]:
         """The orientation that goes on, grown to an affine, and whether another is about as good.
 
-        The header's is believed unless another is clearly better.
+        The header's is believed unless another is clearly better, and never given up before it is grown.
         """
         far, near = self._elsewhere(far, near), self._joined(near, far)
         tracks = [near]
@@ -151,13 +154,16 @@ class Search:
             tracks.append(far)
             far = self._elsewhere(far, far)
         alike = [self._likeness(track, _RIGID) for track in tracks]
-        tracks = [track for track, value in zip(tracks, alike, strict=True) if value >= _HOPELESS * max(alike)]
+        is_hopeless = [value < _HOPELESS * max(alike) for value in alike]
+        # A body of other proportions may be as unlike before it is grown as one that is turned: then no less is asked.
+        clearly = 1.0 if is_hopeless[0] else _TURN
+        tracks = [near, *(track for track, less in zip(tracks[1:], is_hopeless[1:], strict=True) if not less)]
         if len(tracks) == 1:
-            return self._grow(tracks[0]), False
-        header, tracks = tracks[0] is near, [self._grow(track) for track in tracks]
+            return self._grow(near), False
+        tracks = [self._grow(track) for track in tracks]
         alike = [self._likeness(track, _GROW[-1]) for track in tracks]
         best = int(np.argmax(alike))
-        if header and alike[best] < _TURN * alike[0]:
+        if alike[best] < clearly * alike[0]:
             best = 0
         chosen = tracks[best]
         firsts = [replace(track, candidates=track.candidates[:1]) for track in tracks]
@@ -189,16 +195,22 @@ class Search:
 
     def _grow(self, track: _Track) -> _Track:
         """From a rigid turn, as large as it is and as the contents tell, to an affine."""
-        candidates = track.candidates
+        sized = [track.candidates]
         if len(self._sizes) > 1:
-            unit = scaled(candidates, (-growth(candidates)).exp()[:, None, None])
-            candidates = torch.cat([scaled(unit, size) for size in self._sizes])
-        grown = self._advance(replace(track, candidates=candidates), _GROW[0])
-        if len(self._sizes) == 1 and self.ndim == 2 and self.settings.kind == "affine":
-            others = self._advance(replace(track, candidates=stretched(candidates[:2])), _PROPORTIONS)
-            both = replace(grown, candidates=torch.cat([grown.candidates, others.candidates]))
-            return self._advance(both, replace(_GROW[1], keep=3))
-        return self._advance(grown, _GROW[1])
+            unit = scaled(track.candidates, (-growth(track.candidates)).exp()[:, None, None])
+            sized = [scaled(unit, size) for size in self._sizes]
+        grown = self._advance(replace(track, candidates=torch.cat(sized)), _GROW[0])
+        if self.settings.kind != "affine":
+            return self._advance(grown, _GROW[1])
+        others = self._advance(replace(track, candidates=self._stretched(sized)), _PROPORTIONS)
+        both = replace(grown, candidates=torch.cat([grown.candidates, others.candidates]))
+        return self._advance(both, replace(_GROW[1], keep=3))
+
+    def _stretched(self, sized: Sequence[Tensor]) -> Tensor:
+        """The best of the first two of each size in other proportions."""
+        measure, many = self._measure(_PROPORTIONS), torch.cat([stretched(candidates[:2]) for candidates in sized])
+        losses = measure.losses(many) + self._prior.penalty(many) + self._effort(many)
+        return distinct(many, losses, 0.05, _OTHERS[self.ndim])
 
     def _advance(self, track: _Track, each: _Pass) -> _Track:
         freedom = self._freedom(each)

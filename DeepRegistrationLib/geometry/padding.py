@@ -158,7 +158,8 @@ def _around(array: np.ndarray, places: np.ndarray) -> np.ndarray:
 def seen_part(array: np.ndarray) -> np.ndarray | None:
     """True where ``array`` (2-D or 3-D) was measured; None where it has no padding.
 
-    Padding is the value that most corners share, all around a convex part that nearly fills its bounding box.
+    Padding is the value that most corners share, all around a convex part that nearly fills its bounding box and has
+    more than one value.
     """
     corners, counts = np.unique(array[np.ix_(*[[0, -1]] * array.ndim)], return_counts=True)
     if int(counts.max()) == 1:
@@ -170,6 +171,9 @@ def seen_part(array: np.ndarray) -> np.ndarray | None:
         there = np.flatnonzero(inside.any(tuple(a for a in range(inside.ndim) if a != axis)))
         box *= int(there[-1] - there[0]) + 1 if len(there) else 0
     if count > (1 - LEAST) * inside.size or count < (1 - MOST_HOLES) * LEAST_FILL[inside.ndim] * box:
+        return None
+    low, high = np.quantile(array[inside], (0.05, 0.95))
+    if low == high:  # a box of one value is what is shown
         return None
     seen = inside.copy()
     for axis in range(inside.ndim):

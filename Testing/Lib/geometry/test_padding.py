@@ -58,6 +58,16 @@ def test_a_box_with_a_notch_is_no_padding():
     assert seen_part(array) is None
 
 
+@pytest.mark.parametrize("blur", [0, 1])
+def test_a_box_of_one_value_is_what_is_shown(blur):
+    """The mask of a box, or a strip of a segmentation, was refused as the same intensity everywhere."""
+    array = np.zeros((8, 200), np.float32)
+    array[:, 96:] = 255
+    array[:, 95] = 100 * blur
+    assert seen_part(array) is None
+    assert measured_part(array) is None
+
+
 def test_an_image_that_is_measured_everywhere_has_no_padding():
     assert seen_part(texture((30, 30, 30))) is None
     assert seen_part(np.where(texture((30, 30, 30)) < 320, 0, 100).astype(np.int16)) is None
