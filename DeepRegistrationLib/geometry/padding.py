@@ -172,8 +172,7 @@ def seen_part(array: np.ndarray) -> np.ndarray | None:
         box *= int(there[-1] - there[0]) + 1 if len(there) else 0
     if count > (1 - LEAST) * inside.size or count < (1 - MOST_HOLES) * LEAST_FILL[inside.ndim] * box:
         return None
-    low, high = np.quantile(array[inside], (0.05, 0.95))
-    if low == high:  # a box of one value is what is shown
+    if count and np.ptp(np.quantile(array[inside], (0.05, 0.95))) == 0:  # a box of one value is what is shown
         return None
     seen = inside.copy()
     for axis in range(inside.ndim):

@@ -68,6 +68,10 @@ def test_a_box_of_one_value_is_what_is_shown(blur):
     assert measured_part(array) is None
 
 
+def test_of_a_constant_nothing_is_seen():
+    assert not seen_part(np.full((8, 9, 7), 3.0, np.float32)).any()
+
+
 def test_an_image_that_is_measured_everywhere_has_no_padding():
     assert seen_part(texture((30, 30, 30))) is None
     assert seen_part(np.where(texture((30, 30, 30)) < 320, 0, 100).astype(np.int16)) is None
